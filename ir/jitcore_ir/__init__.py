@@ -1,0 +1,15 @@
+"""The intermediate representation: dtypes, shapes, op specs and graphs in SSA form. Passes live in `jitcore_ir.passes`."""
+
+from . import dtypes, ops, shapes
+from .dtypes import DType
+from .errors import AttributeValueError, DTypeError, IRError, ParseError, ShapeError, VerificationError
+from .graph import Block, Graph, Operation, Region, Value, create_operation
+from .location import UNKNOWN, Location
+from .spec import OPS, Kind, OpSpec, Trait, spec_named
+from .types import BufferType, TensorType
+
+__all__ = [
+    "OPS", "UNKNOWN", "AttributeValueError", "Block", "BufferType", "DType", "DTypeError", "Graph", "IRError", "Kind",
+    "Location", "OpSpec", "Operation", "ParseError", "Region", "ShapeError", "TensorType", "Trait", "Value",
+    "VerificationError", "create_operation", "dtypes", "ops", "shapes", "spec_named",
+]

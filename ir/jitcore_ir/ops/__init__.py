@@ -1,0 +1,9 @@
+"""Every primitive operation, by family. `from jitcore_ir import ops; ops.ADD`."""
+
+from .contraction import *  # noqa: F403
+from .creation import *  # noqa: F403
+from .elementwise import *  # noqa: F403
+from .indexing import *  # noqa: F403
+from .movement import *  # noqa: F403
+from .reduction import *  # noqa: F403
+from .structure import *  # noqa: F403

@@ -1,0 +1,113 @@
+"""Shape and dtype rules shared by the op families: broadcasting, axis checks, dtype checks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from ..dtypes import DType, bool_
+from ..errors import AttributeValueError, DTypeError, ShapeError
+from ..shapes import Expr
+from ..spec import InferRule, Kind, OpSpec, Trait, register
+from ..types import TensorType
+
+Dim = int | Expr
+Shape = tuple[Dim, ...]
+
+
+def broadcast_shapes(name: str, shapes: Iterable[Shape]) -> Shape:
+    """The shape several shapes broadcast to (aligned right; a dim of 1 stretches). Raises ShapeError."""
+    shapes = list(shapes)
+    first = shapes[0]
+    if all(s == first for s in shapes):
+        return first
+    rank = max(len(s) for s in shapes)
+    result: list[Dim] = []
+    for axis in range(-rank, 0):
+        dim: Dim = 1
+        for shape in shapes:
+            if len(shape) < -axis or shape[axis] == 1 or shape[axis] == dim:
+                continue
+            if dim != 1:
+                raise ShapeError(
+                    f"{name}: shapes {' and '.join(show(s) for s in shapes)} do not broadcast: "
+                    f"dimension {rank + axis} is {dim} in one and {shape[axis]} in another"
+                )
+            dim = shape[axis]
+        result.append(dim)
+    return tuple(result)
+
+
+def show(shape: Sequence[Dim]) -> str:
+    """A shape as users write it: [2, 3]."""
+    return f"[{', '.join(str(d) for d in shape)}]"
+
+
+def check_dtype(name: str, operand: str, dtype: DType, allowed: Sequence[DType]) -> None:
+    if dtype not in allowed:
+        raise DTypeError(f"{name}: {operand} is {dtype.name}; allowed are {', '.join(d.name for d in allowed)}")
+
+
+def check_axis(name: str, axis: int, rank: int) -> None:
+    if not 0 <= axis < rank:
+        raise AttributeValueError(f"{name}: axis {axis} is outside a tensor of {rank} dimensions")
+
+
+def check_axes(name: str, axes: Sequence[int], rank: int) -> None:
+    for axis in axes:
+        check_axis(name, axis, rank)
+    if len(set(axes)) != len(axes):
+        raise AttributeValueError(f"{name}: axes {tuple(axes)} repeat one")
+
+
+def known_ge(left: Dim, right: Dim) -> bool:
+    """False only where `left >= right` is known not to hold (dims with symbols are checked when they have values)."""
+    from ..shapes import sub
+
+    difference = sub(left, right)
+    return not isinstance(difference, int) or difference >= 0
+
+
+def elementwise(
+    name: str,
+    operands: tuple[str, ...],
+    dtypes: Sequence[DType],
+    doc: str,
+    result: DType | None = None,
+    traits: Trait = Trait.NONE,
+) -> OpSpec:
+    """Register an op whose operands share one dtype out of `dtypes` and broadcast together."""
+
+    def infer(types: tuple[TensorType, ...], attributes: Mapping[str, Any]) -> tuple[TensorType, ...]:
+        dtype = types[0].dtype
+        check_dtype(name, operands[0], dtype, dtypes)
+        for operand, other in zip(operands[1:], types[1:], strict=True):
+            if other.dtype is not dtype:
+                raise DTypeError(f"{name}: {operands[0]} is {dtype.name} but {operand} is {other.dtype.name}")
+        return (TensorType(result or dtype, broadcast_shapes(name, (t.shape for t in types))),)
+
+    return register(OpSpec(name, operands, infer, {}, doc, Trait.ELEMENTWISE | traits))
+
+
+def op(
+    name: str,
+    operands: tuple[str, ...],
+    attributes: Mapping[str, Kind],
+    doc: str,
+    traits: Trait = Trait.NONE,
+    regions: int = 0,
+) -> Callable[[Callable[..., TensorType | tuple[TensorType, ...]]], OpSpec]:
+    """Decorator: register an op from its rule `rule(*operand_types, **attributes) -> TensorType` (or a tuple)."""
+
+    def decorate(rule: Callable[..., TensorType | tuple[TensorType, ...]]) -> OpSpec:
+        def infer(types: tuple[TensorType, ...], given: Mapping[str, Any]) -> tuple[TensorType, ...]:
+            found = rule(*types, **given)
+            return found if isinstance(found, tuple) else (found,)
+
+        checked: InferRule = infer
+        return register(OpSpec(name, operands, checked, dict(attributes), doc, traits, regions))
+
+    return decorate
+
+
+BOOLEAN = (bool_,)

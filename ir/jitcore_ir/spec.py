@@ -1,0 +1,91 @@
+"""`OpSpec`: what an operation is. Behaviour lives elsewhere, in tables keyed by the spec.
+
+One table per concern: NumPy kernels in `jitcore_runtime.kernels`, derivatives in `jitcore.autograd`, lowerings in
+`jitcore.compiler`. `OPS` is the registry of every spec by name, filled when `jitcore_ir.ops` is imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum, Flag, auto
+from typing import Any
+
+from .types import Type
+
+InferRule = Callable[[tuple[Type, ...], Mapping[str, Any]], tuple[Type, ...]]
+
+
+class Trait(Flag):
+    """Facts about an operation that passes and lowerings may rely on."""
+
+    NONE = 0
+    ELEMENTWISE = auto()  # result[i] depends on operands[i] only; operands broadcast by NumPy's rules
+    COMMUTATIVE = auto()  # swapping the two operands gives the same result
+    VIEW = auto()  # the NumPy kernel may return a view of its first operand's memory
+    REDUCTION = auto()  # combines elements along `axes`
+    TERMINATOR = auto()  # ends a block
+    IMPURE = auto()  # has an effect beyond its results, so it is never removed, merged or folded
+    LOOP = auto()  # exists only below the graph level
+
+
+class Kind(Enum):
+    """What an attribute may hold. The text form, the archive and the verifier all follow this."""
+
+    INT = "int"
+    FLOAT = "float"
+    BOOL = "bool"
+    STRING = "string"
+    DTYPE = "dtype"
+    DIM = "dim"  # int or Expr
+    INTS = "ints"  # tuple of int
+    DIMS = "dims"  # tuple of int or Expr
+    PAIRS = "pairs"  # tuple of (int, int)
+    DENSE = "dense"  # numpy.ndarray, never written to
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class OpSpec:
+    """An operation: its name, operand names (a last one starting with `*` takes any number), attribute kinds,
+    the rule that gives result types (raising ShapeError, DTypeError or AttributeValueError), traits and version."""
+
+    name: str
+    operands: tuple[str, ...]
+    infer: InferRule
+    attributes: Mapping[str, Kind] = field(default_factory=dict)
+    doc: str = ""
+    traits: Trait = Trait.NONE
+    regions: int = 0
+    version: int = 1
+
+    @property
+    def is_variadic(self) -> bool:
+        return bool(self.operands) and self.operands[-1].startswith("*")
+
+    def has(self, trait: Trait) -> bool:
+        return bool(self.traits & trait)
+
+    def __repr__(self) -> str:
+        return f"OpSpec({self.name})"
+
+    def __reduce__(self) -> tuple:
+        return (spec_named, (self.name,))
+
+
+OPS: dict[str, OpSpec] = {}
+
+
+def register(spec: OpSpec) -> OpSpec:
+    """Add `spec` to `OPS`. Raises ValueError where the name is taken."""
+    if spec.name in OPS:
+        raise ValueError(f"operation {spec.name!r} is defined twice")
+    OPS[spec.name] = spec
+    return spec
+
+
+def spec_named(name: str) -> OpSpec:
+    """The spec called `name`. Raises ValueError for an unknown one."""
+    try:
+        return OPS[name]
+    except KeyError:
+        raise ValueError(f"unknown operation {name!r}") from None
