@@ -69,7 +69,8 @@ class LoopBuffer:
 class KernelCall:
     """One run of a kernel.
 
-    `arguments[k]` is the number of the buffer that is the kernel's input k; `reads` and `writes` are positions in
+    `arguments[k]` is the number of the buffer that is the kernel's input k, which starts `offsets[k]` elements into it
+    (so that equal kernels over different rows of one buffer share their code); `reads` and `writes` are positions in
     `arguments`. A buffer may be written by several calls, each its own part, before it is read.
     `in_place` holds pairs (written position, read position) whose buffers may be the same memory: same dtype and
     number of elements, and each element of the read one is last read before the store to that place.
@@ -79,6 +80,7 @@ class KernelCall:
 
     kernel: Graph
     arguments: tuple[int, ...]
+    offsets: tuple[Dim, ...]
     reads: tuple[int, ...]
     writes: tuple[int, ...]
     in_place: tuple[tuple[int, int], ...] = ()
@@ -111,6 +113,10 @@ class LoopModule:
         lines = [f"module {self.name}"]
         lines += [f"  b{number} = {buffer}" for number, buffer in enumerate(self.buffers)]
         for call in self.kernels:
-            lines.append(f"  {call.kernel.name}({', '.join(f'b{a}' for a in call.arguments)})  # {call}")
+            lines.append(f"  {call.kernel.name}({', '.join(map(_argument, call.arguments, call.offsets))})  # {call}")
         seen: dict[int, Graph] = {id(call.kernel): call.kernel for call in self.kernels}
         return "\n".join(lines + [str(kernel) for kernel in seen.values()])
+
+
+def _argument(buffer: int, offset: Dim) -> str:
+    return f"b{buffer}" if offset == 0 else f"b{buffer} + {offset}"
