@@ -5,11 +5,14 @@ from .dtypes import DType
 from .errors import AttributeValueError, DTypeError, IRError, ParseError, ShapeError, VerificationError
 from .graph import Block, Graph, Operation, Region, Value, create_operation
 from .location import UNKNOWN, Location
+from .parser import parse_graph
+from .printer import print_graph, print_operation
 from .spec import OPS, Kind, OpSpec, Trait, spec_named
 from .types import BufferType, TensorType
 
 __all__ = [
     "OPS", "UNKNOWN", "AttributeValueError", "Block", "BufferType", "DType", "DTypeError", "Graph", "IRError", "Kind",
     "Location", "OpSpec", "Operation", "ParseError", "Region", "ShapeError", "TensorType", "Trait", "Value",
-    "VerificationError", "create_operation", "dtypes", "ops", "shapes", "spec_named",
+    "VerificationError", "create_operation", "dtypes", "ops", "parse_graph", "print_graph", "print_operation", "shapes",
+    "spec_named",
 ]

@@ -191,9 +191,10 @@ class Graph:
         return _walk(self.block)
 
     def __str__(self) -> str:
+        """The text form, large arrays left out; `print_graph` gives the whole."""
         from .printer import print_graph
 
-        return print_graph(self)
+        return print_graph(self, elide=4096)
 
 
 def _walk(block: Block) -> Iterator[Operation]:
