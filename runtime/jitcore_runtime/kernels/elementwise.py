@@ -1,0 +1,135 @@
+"""NumPy kernels of the elementwise operations. Results may keep the memory order of their operands."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from jitcore_ir import ops
+from jitcore_ir.dtypes import DType
+from jitcore_ir.spec import OpSpec
+
+from .floating import Kernel, binary, exact, in_float32, quiet, unary
+from .special import erf
+
+
+@in_float32
+@quiet
+def rsqrt(x: np.ndarray) -> np.ndarray:
+    root = np.asarray(np.sqrt(x))
+    return np.divide(1, root, out=root)
+
+
+@in_float32
+@quiet
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    # For x far below 0 the exponential overflows to inf and the result is 0, which is right to 1e-38.
+    y = np.asarray(np.negative(x))
+    np.exp(y, out=y)
+    np.add(y, 1, out=y)
+    return np.divide(1, y, out=y)
+
+
+def _checked_division(name: str, ufunc: np.ufunc) -> Kernel:
+    divide = binary(ufunc)
+
+    def kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        result = divide(x, y)
+        if y.dtype.kind in "iu" and result.size and not y.all():
+            raise ZeroDivisionError(f"{name}: an integer is divided by zero")
+        return result
+
+    return kernel
+
+
+_power = binary(np.power)
+_square = unary(np.square)
+
+
+def power(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """x**y. Squares are products; an integer to a negative power is 1 / x**-y truncated towards 0 (0**-1 gives 0)."""
+    if y.ndim == 0 and y == 2:
+        return _square(x)
+    if y.dtype.kind == "i" and (y < 0).any():
+        odd = (y & 1) != 0
+        inverse = np.where(x == 1, 1, np.where(x == -1, np.where(odd, -1, 1), 0))
+        return np.where(y < 0, inverse.astype(x.dtype), np.power(x, np.maximum(y, 0)))
+    return _power(x, y)
+
+
+def where(condition: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return np.where(condition, x, y)
+
+
+@quiet
+def cast(x: np.ndarray, dtype: DType) -> np.ndarray:
+    """x as `dtype`, in memory of its own. Where the truncated value does not fit an integer, its low bits are kept
+    (through int64), so that -1.0 becomes 255 as uint8 on every machine."""
+    target = dtype.numpy
+    if x.dtype.kind == "c" and target.kind not in "bc":
+        x = x.real
+    if target.kind in "iu" and target.itemsize < 8 and x.dtype.kind not in "biu":
+        x = x.astype(np.int64)
+    return x.astype(target)
+
+
+def copy(x: np.ndarray) -> np.ndarray:
+    """x in fresh row-major memory."""
+    return x.copy()
+
+
+KERNELS: dict[OpSpec, Kernel] = {
+    ops.NEG: unary(np.negative),
+    ops.ABS: unary(np.absolute),
+    ops.SIGN: unary(np.sign),
+    ops.FLOOR: unary(np.floor),
+    ops.CEIL: unary(np.ceil),
+    ops.ROUND: unary(np.rint),
+    ops.TRUNC: unary(np.trunc),
+    ops.EXP: unary(np.exp),
+    ops.EXPM1: unary(np.expm1),
+    ops.LOG: unary(np.log),
+    ops.LOG1P: unary(np.log1p),
+    ops.LOG2: unary(np.log2),
+    ops.SQRT: unary(np.sqrt),
+    ops.RSQRT: rsqrt,
+    ops.SIN: unary(np.sin),
+    ops.COS: unary(np.cos),
+    ops.TAN: unary(np.tan),
+    ops.ASIN: unary(np.arcsin),
+    ops.ACOS: unary(np.arccos),
+    ops.ATAN: unary(np.arctan),
+    ops.SINH: unary(np.sinh),
+    ops.COSH: unary(np.cosh),
+    ops.TANH: unary(np.tanh),
+    ops.SIGMOID: sigmoid,
+    ops.ERF: in_float32(quiet(erf)),
+    ops.LOGICAL_NOT: exact(np.logical_not),
+    ops.BITWISE_NOT: exact(np.invert),
+    ops.ISNAN: exact(np.isnan),
+    ops.ISINF: exact(np.isinf),
+    ops.ADD: binary(np.add),
+    ops.SUB: binary(np.subtract),
+    ops.MUL: binary(np.multiply),
+    ops.DIV: binary(np.true_divide),
+    ops.FLOOR_DIVIDE: _checked_division("floor_divide", np.floor_divide),
+    ops.REMAINDER: _checked_division("remainder", np.remainder),
+    ops.FMOD: _checked_division("fmod", np.fmod),
+    ops.POW: power,
+    ops.MAXIMUM: binary(np.maximum),
+    ops.MINIMUM: binary(np.minimum),
+    ops.ATAN2: binary(np.arctan2),
+    ops.BITWISE_AND: exact(np.bitwise_and),
+    ops.BITWISE_OR: exact(np.bitwise_or),
+    ops.BITWISE_XOR: exact(np.bitwise_xor),
+    ops.SHIFT_LEFT: exact(np.left_shift),
+    ops.SHIFT_RIGHT: exact(np.right_shift),
+    ops.EQ: binary(np.equal),
+    ops.NE: binary(np.not_equal),
+    ops.LT: binary(np.less),
+    ops.LE: binary(np.less_equal),
+    ops.GT: binary(np.greater),
+    ops.GE: binary(np.greater_equal),
+    ops.WHERE: where,
+    ops.CAST: cast,
+    ops.COPY: copy,
+}

@@ -1,0 +1,107 @@
+"""How kernels treat floating point: no NumPy warnings, 16-bit floats computed in float32, results never scalars.
+
+IEEE arithmetic is the contract: 1 / 0 is inf and log(-1) is NaN, without a RuntimeWarning and whatever the caller's
+`np.errstate` says. `np.errstate` costs over a microsecond a call, so the context variable behind it is set directly
+where NumPy has it (2.0 and later): about 0.1 us. NumPy 1.26 takes the `np.errstate` way.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+Kernel = Callable[..., np.ndarray]
+
+try:
+    from numpy._core._ufunc_config import _extobj_contextvar
+    from numpy._core.umath import _make_extobj
+
+    _set, _reset, _IGNORE = _extobj_contextvar.set, _extobj_contextvar.reset, _make_extobj(all="ignore")
+except ImportError:
+
+    def _set(_: Any) -> np.errstate:
+        state = np.errstate(all="ignore")
+        state.__enter__()
+        return state
+
+    def _reset(state: np.errstate) -> None:
+        state.__exit__(None, None, None)
+
+    _IGNORE = None
+
+# `out=...` (NumPy 2.3) makes a ufunc give a 0-d array where it would give a scalar: 0.1 us less than `asarray`.
+_HAS_ELLIPSIS_OUT = tuple(int(part) for part in np.__version__.split(".")[:2]) >= (2, 3)
+
+
+def exact(ufunc: np.ufunc) -> Kernel:
+    """The kernel that is `ufunc` itself, for those that raise no floating-point flags (comparisons, bit operations)."""
+    if _HAS_ELLIPSIS_OUT:
+        return functools.partial(ufunc, out=...)
+    return lambda *arrays: np.asarray(ufunc(*arrays))
+
+
+def unary(ufunc: np.ufunc) -> Kernel:
+    """The kernel that is `ufunc` of one array, silent about floating-point exceptions."""
+
+    def kernel(x: np.ndarray) -> np.ndarray:
+        token = _set(_IGNORE)
+        try:
+            return ufunc(x, out=...)
+        finally:
+            _reset(token)
+
+    return kernel if _HAS_ELLIPSIS_OUT else quiet(lambda x: np.asarray(ufunc(x)))
+
+
+def binary(ufunc: np.ufunc) -> Kernel:
+    """The kernel that is `ufunc` of two arrays, silent about floating-point exceptions."""
+
+    def kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        token = _set(_IGNORE)
+        try:
+            return ufunc(x, y, out=...)
+        finally:
+            _reset(token)
+
+    return kernel if _HAS_ELLIPSIS_OUT else quiet(lambda x, y: np.asarray(ufunc(x, y)))
+
+
+def quiet(kernel: Kernel) -> Kernel:
+    """`kernel` with floating-point exceptions ignored."""
+
+    @functools.wraps(kernel)
+    def silent(*arrays: np.ndarray, **attributes: Any) -> np.ndarray:
+        token = _set(_IGNORE)
+        try:
+            return kernel(*arrays, **attributes)
+        finally:
+            _reset(token)
+
+    return silent
+
+
+def in_float32(kernel: Kernel) -> Kernel:
+    """`kernel` with 16-bit float operands widened to float32 and its result rounded back, once."""
+
+    @functools.wraps(kernel)
+    def widened(*arrays: np.ndarray, **attributes: Any) -> np.ndarray:
+        dtype = arrays[0].dtype
+        if dtype.itemsize != 2 or not is_half(dtype):
+            return kernel(*arrays, **attributes)
+        wide = [a.astype(np.float32) if a.dtype is dtype or a.dtype == dtype else a for a in arrays]
+        return kernel(*wide, **attributes).astype(dtype)
+
+    return widened
+
+
+def is_half(dtype: np.dtype) -> bool:
+    """True for float16 and bfloat16 (a NumPy extension type, whose `kind` differs between ml_dtypes versions)."""
+    return dtype.itemsize == 2 and dtype.kind not in "iu"
+
+
+def accumulator(dtype: np.dtype) -> np.dtype:
+    """What sums and products of `dtype` are carried in: float32 for 16-bit floats, else `dtype`."""
+    return np.dtype(np.float32) if is_half(dtype) else dtype

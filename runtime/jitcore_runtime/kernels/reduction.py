@@ -1,0 +1,103 @@
+"""NumPy kernels of sums, products, extremes, their positions and running sums.
+
+NumPy adds pairwise only along the axis whose elements are neighbours in memory; over any other axis it adds one row
+after another, and the float32 sum of a million rows is wrong in the third digit. `sum_` adds such axes in blocks.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from jitcore_ir import ops
+from jitcore_ir.spec import OpSpec
+
+from .floating import Kernel, accumulator, is_half, quiet
+
+_BLOCK = 128
+"""Rows added one after another before their sums are added in turn: the error grows with 128 * log(n), not n."""
+
+
+@quiet
+def sum_(x: np.ndarray, axes: tuple[int, ...], keepdims: bool) -> np.ndarray:
+    dtype = x.dtype
+    if x.size <= _BLOCK or dtype.kind in "iu":
+        total = np.add.reduce(x, axis=axes, dtype=accumulator(dtype), keepdims=keepdims)
+    else:
+        total = np.add.reduce(_in_blocks(x, axes), axis=axes, dtype=accumulator(dtype), keepdims=keepdims)
+    return np.asarray(total).astype(dtype, copy=False)
+
+
+def _in_blocks(x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+    """x with the reduced axes that NumPy would not add pairwise already summed down to at most _BLOCK elements."""
+    fastest = min((a for a in range(x.ndim) if x.shape[a] > 1), key=lambda a: abs(x.strides[a]), default=-1)
+    for axis in axes:
+        while axis != fastest and x.shape[axis] > _BLOCK:
+            x = _sum_blocks(x, axis)
+    return x
+
+
+def _sum_blocks(x: np.ndarray, axis: int) -> np.ndarray:
+    """Sums of consecutive runs of _BLOCK elements along axis (the last may be shorter), in the accumulator dtype."""
+    length = x.shape[axis]
+    whole = length // _BLOCK
+    shape, strides = x.shape, x.strides
+    runs = np.lib.stride_tricks.as_strided(
+        x,
+        (*shape[:axis], whole, _BLOCK, *shape[axis + 1 :]),
+        (*strides[:axis], strides[axis] * _BLOCK, *strides[axis:]),
+        writeable=False,
+    )
+    dtype = accumulator(x.dtype)
+    sums = np.empty((*shape[:axis], whole + (length % _BLOCK > 0), *shape[axis + 1 :]), dtype)
+    here = (slice(None),) * axis
+    np.add.reduce(runs, axis=axis + 1, dtype=dtype, out=sums[(*here, slice(0, whole))])
+    if length % _BLOCK:
+        np.add.reduce(x[(*here, slice(whole * _BLOCK, None))], axis=axis, dtype=dtype, out=sums[(*here, whole)])
+    return sums
+
+
+@quiet
+def prod(x: np.ndarray, axes: tuple[int, ...], keepdims: bool) -> np.ndarray:
+    total = np.multiply.reduce(x, axis=axes, dtype=accumulator(x.dtype), keepdims=keepdims)
+    return np.asarray(total).astype(x.dtype, copy=False)
+
+
+def _extreme(ufunc: np.ufunc) -> Kernel:
+    @quiet
+    def kernel(x: np.ndarray, axes: tuple[int, ...], keepdims: bool) -> np.ndarray:
+        return np.asarray(ufunc.reduce(x, axis=axes, keepdims=keepdims))
+
+    return kernel
+
+
+def argmax(x: np.ndarray, axis: int, keepdims: bool) -> np.ndarray:
+    return np.asarray(np.argmax(_comparable(x), axis=axis, keepdims=keepdims), np.int64)
+
+
+def argmin(x: np.ndarray, axis: int, keepdims: bool) -> np.ndarray:
+    return np.asarray(np.argmin(_comparable(x), axis=axis, keepdims=keepdims), np.int64)
+
+
+def _comparable(x: np.ndarray) -> np.ndarray:
+    return x.astype(np.float32) if is_half(x.dtype) else x
+
+
+def _running(ufunc: np.ufunc) -> Kernel:
+    @quiet
+    def kernel(x: np.ndarray, axis: int) -> np.ndarray:
+        running = ufunc.accumulate(x, axis=axis, dtype=accumulator(x.dtype))
+        return running.astype(x.dtype, copy=False)
+
+    return kernel
+
+
+KERNELS: dict[OpSpec, Kernel] = {
+    ops.SUM: sum_,
+    ops.PROD: prod,
+    ops.AMAX: _extreme(np.maximum),
+    ops.AMIN: _extreme(np.minimum),
+    ops.ARGMAX: argmax,
+    ops.ARGMIN: argmin,
+    ops.CUMSUM: _running(np.add),
+    ops.CUMPROD: _running(np.multiply),
+}
