@@ -1,0 +1,355 @@
+"""`Module`: the base class of models and layers, with PyTorch's names and behaviour."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from ..tensor import Tensor
+from .hooks import RemovableHandle
+from .parameter import Buffer, Parameter
+from .state_dict import load_state_dict, state_dict
+
+
+class IncompatibleKeys(NamedTuple):
+    """What `load_state_dict(strict=False)` did not find or did not use."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+
+_TABLES = ("_parameters", "_buffers", "_modules")
+
+
+class Module:
+    """Holds parameters, buffers and submodules assigned as attributes; subclasses define `forward`."""
+
+    training: bool
+
+    def __init__(self) -> None:
+        tables = {
+            "training": True,
+            "_parameters": {},
+            "_buffers": {},
+            "_modules": {},
+            "_non_persistent": set(),
+            "_forward_pre_hooks": OrderedDict(),
+            "_forward_hooks": OrderedDict(),
+            "_full_backward_hooks": OrderedDict(),
+            "_state_dict_hooks": OrderedDict(),
+            "_load_state_dict_pre_hooks": OrderedDict(),
+        }
+        for name, value in tables.items():
+            object.__setattr__(self, name, value)
+
+    def forward(self, *arguments: Any, **keywords: Any) -> Any:
+        """What the module computes. Subclasses define it."""
+        raise NotImplementedError(f"{type(self).__name__} has no forward()")
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        if not (self._forward_pre_hooks or self._forward_hooks or self._full_backward_hooks):
+            return self.forward(*arguments, **keywords)
+        return self._call_with_hooks(arguments, keywords)
+
+    def _call_with_hooks(self, arguments: tuple, keywords: dict) -> Any:
+        for hook, with_keywords in list(self._forward_pre_hooks.values()):
+            if with_keywords:
+                given = hook(self, arguments, keywords)
+                if given is not None:
+                    arguments, keywords = given
+            else:
+                given = hook(self, arguments)
+                if given is not None:
+                    arguments = given if isinstance(given, tuple) else (given,)
+        if self._full_backward_hooks:
+            from .hooks import forward_with_backward_hooks
+
+            result = forward_with_backward_hooks(self, arguments, keywords)
+        else:
+            result = self.forward(*arguments, **keywords)
+        for hook, with_keywords in list(self._forward_hooks.values()):
+            given = hook(self, arguments, keywords, result) if with_keywords else hook(self, arguments, result)
+            if given is not None:
+                result = given
+        return result
+
+    # Attributes
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        tables = self.__dict__
+        if "_parameters" not in tables:
+            if isinstance(value, Parameter | Module | Buffer):
+                raise AttributeError(f"{type(self).__name__}: call super().__init__() before assigning {name!r}")
+            object.__setattr__(self, name, value)
+            return
+        if isinstance(value, Parameter):
+            self._forget(name)
+            tables["_parameters"][name] = value
+        elif isinstance(value, Module):
+            self._forget(name)
+            tables["_modules"][name] = value
+        elif isinstance(value, Buffer):
+            self._forget(name)
+            self.register_buffer(name, value, value.persistent)
+        elif name in tables["_parameters"]:
+            if value is not None:
+                raise TypeError(f"parameter {name!r} takes a Parameter or None, not {type(value).__name__}")
+            tables["_parameters"][name] = None
+        elif name in tables["_modules"] and value is None:
+            tables["_modules"][name] = None
+        elif name in tables["_buffers"]:
+            if value is not None and not isinstance(value, Tensor):
+                raise TypeError(f"buffer {name!r} takes a Tensor or None, not {type(value).__name__}")
+            tables["_buffers"][name] = value
+        else:
+            object.__setattr__(self, name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        for table in _TABLES:
+            found = self.__dict__.get(table)
+            if found is not None and name in found:
+                return found[name]
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __delattr__(self, name: str) -> None:
+        if not self._forget(name):
+            object.__delattr__(self, name)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *self._parameters, *self._buffers, *self._modules})
+
+    def _forget(self, name: str) -> bool:
+        """Remove `name` wherever it is registered or stored; whether it was registered."""
+        self.__dict__.pop(name, None)
+        self._non_persistent.discard(name)
+        return sum(self.__dict__[table].pop(name, self) is not self for table in _TABLES) > 0
+
+    def register_parameter(self, name: str, parameter: Parameter | None) -> None:
+        """Add a parameter. Raises TypeError, KeyError or AttributeError for a bad value or name."""
+        self._check_name(name, "_parameters")
+        if parameter is not None and not isinstance(parameter, Parameter):
+            raise TypeError(f"register_parameter: {name!r} takes a Parameter or None, not {type(parameter).__name__}")
+        self._parameters[name] = parameter
+
+    def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
+        """Add a tensor that is state but not learned; in the state_dict where `persistent`."""
+        self._check_name(name, "_buffers")
+        if tensor is not None and not isinstance(tensor, Tensor):
+            raise TypeError(f"register_buffer: {name!r} takes a Tensor or None, not {type(tensor).__name__}")
+        self._buffers[name] = tensor
+        (self._non_persistent.discard if persistent else self._non_persistent.add)(name)
+
+    def add_module(self, name: str, module: Module | None) -> None:
+        """Add a submodule."""
+        self._check_name(name, "_modules")
+        if module is not None and not isinstance(module, Module):
+            raise TypeError(f"add_module: {name!r} takes a Module or None, not {type(module).__name__}")
+        self._modules[name] = module
+
+    register_module = add_module
+
+    def _check_name(self, name: str, table: str) -> None:
+        if not isinstance(name, str):
+            raise TypeError(f"a name must be a string, not {type(name).__name__}")
+        if "." in name or not name:
+            raise KeyError(f"name {name!r} may not be empty or contain a dot")
+        if hasattr(self, name) and name not in self.__dict__[table]:
+            raise KeyError(f"attribute {name!r} already exists")
+
+    # Walking
+
+    def named_modules(self, memo: set | None = None, prefix: str = "", remove_duplicate: bool = True) -> Iterator[tuple[str, Module]]:
+        """This module and every one below it, with dotted names."""
+        memo = set() if memo is None else memo
+        if self in memo:
+            return
+        if remove_duplicate:
+            memo.add(self)
+        yield prefix, self
+        for name, module in self._modules.items():
+            if module is not None:
+                yield from module.named_modules(memo, f"{prefix}.{name}" if prefix else name, remove_duplicate)
+
+    def modules(self) -> Iterator[Module]:
+        for _, module in self.named_modules():
+            yield module
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        seen: set[Module] = set()
+        for name, module in self._modules.items():
+            if module is not None and module not in seen:
+                seen.add(module)
+                yield name, module
+
+    def children(self) -> Iterator[Module]:
+        for _, module in self.named_children():
+            yield module
+
+    def _named_members(self, table: str, prefix: str, recurse: bool, remove_duplicate: bool) -> Iterator[tuple[str, Any]]:
+        seen: set[int] = set()
+        owners = self.named_modules(prefix=prefix, remove_duplicate=remove_duplicate) if recurse else [(prefix, self)]
+        for owner, module in owners:
+            for name, value in module.__dict__[table].items():
+                if value is None or id(value) in seen:
+                    continue
+                if remove_duplicate:
+                    seen.add(id(value))
+                yield (f"{owner}.{name}" if owner else name), value
+
+    def named_parameters(self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True) -> Iterator[tuple[str, Parameter]]:
+        """Every parameter with its dotted name, each once."""
+        return self._named_members("_parameters", prefix, recurse, remove_duplicate)
+
+    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
+        for _, parameter in self.named_parameters(recurse=recurse):
+            yield parameter
+
+    def named_buffers(self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True) -> Iterator[tuple[str, Tensor]]:
+        return self._named_members("_buffers", prefix, recurse, remove_duplicate)
+
+    def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
+        for _, buffer in self.named_buffers(recurse=recurse):
+            yield buffer
+
+    def get_submodule(self, target: str) -> Module:
+        """The submodule with a dotted name. Raises AttributeError where there is none."""
+        module: Module = self
+        for part in target.split(".") if target else ():
+            found = getattr(module, part, None)
+            if not isinstance(found, Module):
+                raise AttributeError(f"{type(module).__name__} has no submodule {part!r} (looking for {target!r})")
+            module = found
+        return module
+
+    def get_parameter(self, target: str) -> Parameter:
+        """The parameter with a dotted name. Raises AttributeError where there is none."""
+        owner, _, name = target.rpartition(".")
+        found = getattr(self.get_submodule(owner), name)
+        if not isinstance(found, Parameter):
+            raise AttributeError(f"{target!r} is not a parameter")
+        return found
+
+    def get_buffer(self, target: str) -> Tensor:
+        """The buffer with a dotted name. Raises AttributeError where there is none."""
+        owner, _, name = target.rpartition(".")
+        module = self.get_submodule(owner)
+        if name not in module._buffers:
+            raise AttributeError(f"{target!r} is not a buffer")
+        return module._buffers[name]
+
+    # Changing everything below
+
+    def apply(self, function: Callable[[Module], None]) -> Module:
+        """Call `function` on every submodule, then on this one."""
+        for module in self.children():
+            module.apply(function)
+        function(self)
+        return self
+
+    def train(self, mode: bool = True) -> Module:
+        """Set `training` here and below."""
+        if not isinstance(mode, bool):
+            raise ValueError(f"train() takes a bool, not {mode!r}")
+        for module in self.modules():
+            object.__setattr__(module, "training", mode)
+        return self
+
+    def eval(self) -> Module:
+        return self.train(False)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Module:
+        for parameter in self.parameters():
+            parameter.requires_grad_(requires_grad)
+        return self
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget, or zero, the gradient of every parameter."""
+        for parameter in self.parameters():
+            if set_to_none:
+                parameter.grad = None
+            elif parameter.grad is not None:
+                parameter.grad.detach_().zero_()
+
+    def _apply(self, convert: Callable[[Tensor], Tensor]) -> Module:
+        """Replace the memory of every parameter and buffer by its conversion; parameters stay the same objects."""
+        for module in self.modules():
+            for parameter in module._parameters.values():
+                if parameter is not None:
+                    parameter.data = convert(parameter.data)
+                    if parameter.grad is not None:
+                        parameter.grad = convert(parameter.grad)
+            for name, buffer in module._buffers.items():
+                if buffer is not None:
+                    module._buffers[name] = convert(buffer)
+        return self
+
+    def to(self, *arguments: Any, **keywords: Any) -> Module:
+        """Move or cast every floating parameter and buffer: `to(dtype)`, `to("cpu")`, `to(other_tensor)`."""
+
+        def convert(tensor: Tensor) -> Tensor:
+            moved = tensor.to(*arguments, **keywords)
+            return moved if tensor.is_floating_point() or moved.dtype is tensor.dtype else tensor
+
+        return self._apply(convert)
+
+    def float(self) -> Module:
+        return self._apply(lambda t: t.float() if t.is_floating_point() else t)
+
+    def double(self) -> Module:
+        return self._apply(lambda t: t.double() if t.is_floating_point() else t)
+
+    def half(self) -> Module:
+        return self._apply(lambda t: t.half() if t.is_floating_point() else t)
+
+    def bfloat16(self) -> Module:
+        return self._apply(lambda t: t.bfloat16() if t.is_floating_point() else t)
+
+    def cpu(self) -> Module:
+        return self
+
+    # State
+
+    def state_dict(self, *, prefix: str = "", keep_vars: bool = False) -> OrderedDict[str, Tensor]:
+        """Every parameter and persistent buffer by dotted name (detached views of the same memory)."""
+        return state_dict(self, prefix, keep_vars)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> IncompatibleKeys:
+        """Copy tensors by name into parameters and buffers. Raises RuntimeError listing every key or shape that does
+        not fit, having changed nothing."""
+        return IncompatibleKeys(*load_state_dict(self, state_dict, strict, assign))
+
+    # Hooks
+
+    def register_forward_pre_hook(self, hook: Callable, *, prepend: bool = False, with_kwargs: bool = False) -> RemovableHandle:
+        """`hook(module, args)` before forward; what it returns replaces the arguments."""
+        return RemovableHandle.add(self._forward_pre_hooks, (hook, with_kwargs), prepend)
+
+    def register_forward_hook(self, hook: Callable, *, prepend: bool = False, with_kwargs: bool = False) -> RemovableHandle:
+        """`hook(module, args, output)` after forward; what it returns replaces the output."""
+        return RemovableHandle.add(self._forward_hooks, (hook, with_kwargs), prepend)
+
+    def register_full_backward_hook(self, hook: Callable, prepend: bool = False) -> RemovableHandle:
+        """`hook(module, grad_input, grad_output)` in backward; what it returns replaces grad_input."""
+        return RemovableHandle.add(self._full_backward_hooks, hook, prepend)
+
+    def register_state_dict_post_hook(self, hook: Callable) -> RemovableHandle:
+        """`hook(module, state_dict, prefix, local_metadata)` after state_dict is filled."""
+        return RemovableHandle.add(self._state_dict_hooks, hook, False)
+
+    def register_load_state_dict_pre_hook(self, hook: Callable) -> RemovableHandle:
+        """`hook(module, state_dict, prefix)` before this module loads from the (copied) state dict."""
+        return RemovableHandle.add(self._load_state_dict_pre_hooks, hook, False)
+
+    # Printing
+
+    def extra_repr(self) -> str:
+        """What `repr` shows between the parentheses, besides submodules."""
+        return ""
+
+    def __repr__(self) -> str:
+        lines = [line for line in self.extra_repr().split("\n") if line]
+        children = [f"({name}): " + repr(module).replace("\n", "\n  ") for name, module in self._modules.items()]
+        if not children:
+            return f"{type(self).__name__}({', '.join(lines) if len(lines) == 1 else self.extra_repr()})"
+        return f"{type(self).__name__}(\n  " + "\n  ".join(lines + children) + "\n)"

@@ -1,0 +1,196 @@
+"""Running a function once, eagerly, while everything needed to replay it is written down.
+
+`capture` gives the eager result at once, and a `Recording`: the graph, where each graph input comes from, what each
+part of the result is made of, and the checks on Python state. `Recording.problem` says why there is nothing to replay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from jitcore_ir import Graph, TensorType, Value, ops
+
+from ..state import state
+from ..tensor import Tensor
+from .checks import Checks
+from .containers import flatten
+from .recorder import GradientSlot, Read, Recorder, Root
+from .sources import Argument
+from .views import Chain
+from .watch import Watcher
+
+
+@dataclass(frozen=True, slots=True)
+class Static:
+    """A result leaf that is the same Python object each time."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class FromRoot:
+    """A result leaf in memory from outside: root number `root`; the very tensor where `chain` is None, else a view."""
+
+    root: int
+    chain: Chain | None
+
+
+@dataclass(frozen=True, slots=True)
+class FromOutput:
+    """A result leaf in new memory: graph output number `output`, seen through `chain`."""
+
+    output: int
+    chain: Chain
+    requires_grad: bool
+
+
+Piece = Static | FromRoot | FromOutput
+
+
+@dataclass(eq=False, slots=True)
+class Recording:
+    """One recorded run. Graph outputs: `values` first, then one per written root, then one per read."""
+
+    graph: Graph
+    roots: list[Root]
+    pieces: list[Piece]
+    structure: Any
+    gradients: list[tuple[GradientSlot, Piece]]
+    written: list[int]
+    reads: list[Read]
+    checks: Checks
+    values: list[Value] = field(default_factory=list)
+    problem: str | None = None
+    recorder: Recorder | None = None
+    differentiable: list[tuple[Any, int]] = field(default_factory=list)
+    """Result tensors that carry gradient history, with their output numbers."""
+
+
+def capture(function: Callable, arguments: tuple, keywords: dict, leaves: Sequence[Any], name: str) -> tuple[Any, Recording]:
+    """Run `function(*arguments, **keywords)` eagerly and record it. The function's own exceptions pass through."""
+    recorder = Recorder(name)
+    for position, leaf in enumerate(leaves):
+        if isinstance(leaf, Tensor):
+            recorder.add_root(leaf, f"arg{position}", Argument(position))
+    return record(recorder, function, arguments, keywords, leaves)
+
+
+def record(recorder: Recorder, function: Callable, arguments: tuple, keywords: dict, leaves: Sequence[Any]) -> tuple[Any, Recording]:
+    """As `capture`, with a recorder whose argument roots are already declared."""
+    before = {id(r): r.tensor._requires_grad for r in recorder.roots}
+    watcher = Watcher(function, leaves)
+    state.recorder = recorder
+    try:
+        with watcher:
+            result = function(*arguments, **keywords)
+        recording = _finish(recorder, watcher, result)
+    finally:
+        state.recorder = None
+    if any(before.get(id(r), r.tensor._requires_grad) != r.tensor._requires_grad for r in recorder.roots):
+        recording.problem = recording.problem or "requires_grad of an argument is changed inside the function"
+    return result, recording
+
+
+def _finish(recorder: Recorder, watcher: Watcher, result: Any) -> Recording:
+    leaves, structure = flatten(result)
+    values: dict[Value, int] = {}
+    differentiable: list[tuple[Any, int]] = []
+    pieces = [_piece(recorder, leaf, values, differentiable) for leaf in leaves]
+    gradients = [(slot, _piece(recorder, slot.after, values, [])) for slot in recorder.gradients.values() if slot.assigned]
+    for slot, piece in gradients:
+        if isinstance(piece, FromRoot) and slot.after is not slot.before:
+            recorder.refuse("`.grad` is set to a tensor from outside the function", recorder.roots[piece.root].location)
+    written = [number for number, root in enumerate(recorder.roots) if root.written]
+    for number in written:
+        if recorder.roots[number].tensor._node is not None:
+            recorder.refuse("a tensor from outside is written with a value that has gradient history", recorder.roots[number].location)
+    broken = watcher.checks.first_broken()
+    problem = recorder.problem or recorder.aliasing_problem() or watcher.problem or _unaccounted(recorder, watcher)
+    if problem is None and broken is not None:
+        problem = f"the function itself changes Python state: {broken}"
+    return Recording(
+        recorder.graph, recorder.roots, pieces, structure, gradients, written, recorder.reads, watcher.checks,
+        list(values), problem, recorder, differentiable,
+    )  # fmt: skip
+
+
+def _piece(recorder: Recorder, leaf: Any, values: dict[Value, int], differentiable: list) -> Piece:
+    if not isinstance(leaf, Tensor):
+        return Static(leaf)
+    root = recorder.root_of(leaf)
+    if root is not None:
+        number = recorder.roots.index(root)
+        if root.source is not None and root.tensor is leaf:
+            return FromRoot(number, None)
+        if root.source is None and not recorder.is_inside(leaf) and root.tensor is leaf:
+            return Static(leaf)
+        if leaf._node is not None:
+            recorder.refuse("a view of an outside tensor, with gradient history, is returned", root.location)
+        return FromRoot(number, leaf._view[len(root.chain) :])
+    if not recorder.is_inside(leaf):  # a tensor from outside that no operation touched
+        return Static(leaf)
+    number = values.setdefault(recorder.storage_value(leaf), len(values))
+    if leaf._requires_grad or leaf._node is not None:
+        differentiable.append((leaf, number))
+    return FromOutput(number, leaf._view, leaf.requires_grad)
+
+
+def _unaccounted(recorder: Recorder, watcher: Watcher) -> str | None:
+    """Captured tensors must be reachable by a check, or a replay would not notice that they were replaced.
+
+    A root first met through another handle on the same memory (`detach()`, a saved operand) is rebound to the tensor
+    that is checked.
+    """
+    from ..random import default_generator
+
+    watcher.see(default_generator._state)
+    for optimizer in watcher.optimizers.values():
+        _watch_optimizer(optimizer, watcher)
+    for root in recorder.roots:
+        if root.source is not None:
+            continue
+        owners = watcher.seen.get(id(root.tensor._storage), [])
+        owner = next((t for t in owners if t._view == root.chain), None)
+        if owner is None:
+            where = root.value.uses[0][0].location if root.value.uses else "an unknown line"
+            return f"a tensor used at {where} is reached in a way that jitcore cannot watch; pass it as an argument"
+        root.tensor = owner
+    return None
+
+
+def _watch_optimizer(optimizer: Any, watcher: Watcher) -> None:
+    """Optimizer state is made lazily, so it is looked at after the run: its tensors by identity."""
+    checks = watcher.checks
+    for parameter, entries in optimizer.state.items():
+        table = checks.bind(optimizer.state)
+        checks.same_object(f"{table}.get({checks.bind(parameter)}, missing)", entries, "optimizer state was replaced")
+        bound = checks.bind(entries)
+        for name, value in entries.items():
+            fetch = f"{bound}.get({name!r}, missing)"
+            if isinstance(value, Tensor):
+                watcher.see(value)
+                checks.same_object(fetch, value, f"optimizer state {name!r} was another tensor")
+            else:
+                checks.same_value(fetch, value, f"optimizer state {name!r} was {value!r}")
+
+
+def seal(recording: Recording) -> tuple[tuple[tuple[int, int], ...], tuple[tuple[int, Any], ...]]:
+    """End the graph: append its `return`, drop inputs nothing uses, and give `(updates, guards)` for the compiler:
+    pairs (graph output, graph input) and (graph output, outcome to hold)."""
+    graph, roots = recording.graph, recording.roots
+    outputs = list(recording.values)
+    first_update = len(outputs)
+    outputs += [roots[number].current for number in recording.written]
+    first_guard = len(outputs)
+    outputs += [read.value for read in recording.reads]
+    graph.block.append(ops.RETURN, outputs)
+    updates = tuple((first_update + k, number) for k, number in enumerate(recording.written))
+    guards = tuple((first_guard + k, read.outcome) for k, read in enumerate(recording.reads))
+    return updates, guards
+
+
+def type_of(tensor: Any) -> TensorType:
+    """The IR type of a tensor's present dtype and shape."""
+    return TensorType(tensor.dtype, tuple(tensor._array.shape))

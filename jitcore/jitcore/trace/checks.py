@@ -1,0 +1,63 @@
+"""Checks that Python state still is what a recording saw, compiled into one function.
+
+Each check is one comparison such as `d3.get("alpha", missing) is v3`. A conjunction of a hundred costs a few
+microseconds, far less than a loop over check objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+_MISSING = object()
+
+
+@dataclass(eq=False)
+class Checks:
+    """A growing list of conditions on Python objects, each with words for the user."""
+
+    conditions: list[str] = field(default_factory=list)
+    descriptions: list[str] = field(default_factory=list)
+    names: dict[str, Any] = field(default_factory=lambda: {"missing": _MISSING, "type": type, "len": len, "getattr": getattr})
+
+    def same_object(self, fetch: str, expected: Any, description: str) -> None:
+        self._add(f"{fetch} is {self.bind(expected)}", description)
+
+    def same_value(self, fetch: str, expected: Any, description: str) -> None:
+        """By identity first; else equal and of the same type (so that 1, 1.0 and True differ, and NaN holds)."""
+        value, kind = self.bind(expected), self.bind(type(expected))
+        self._add(f"((x := {fetch}) is {value} or (type(x) is {kind} and x == {value}))", description)
+
+    def same_length(self, fetch: str, expected: int, description: str) -> None:
+        self._add(f"len({fetch}) == {expected}", description)
+
+    def custom(self, test: Callable[[], bool], description: str) -> None:
+        self._add(f"{self.bind(test)}()", description)
+
+    def bind(self, thing: Any) -> str:
+        """A name for `thing` inside the compiled function."""
+        name = f"v{len(self.names)}"
+        self.names[name] = thing
+        return name
+
+    def compile(self) -> Callable[[], bool]:
+        """One function that tells whether every condition holds."""
+        body = " and ".join(self.conditions) or "True"
+        exec(f"def holds():\n    try:\n        return {body}\n    except (AttributeError, LookupError, TypeError, ValueError):\n        return False", self.names)
+        return self.names["holds"]
+
+    def first_broken(self) -> str | None:
+        """Words for the first condition that no longer holds."""
+        for condition, description in zip(self.conditions, self.descriptions, strict=True):
+            try:
+                if eval(condition, self.names):
+                    continue
+            except (AttributeError, LookupError, TypeError, ValueError):
+                pass
+            return description
+        return None
+
+    def _add(self, condition: str, description: str) -> None:
+        self.conditions.append(condition)
+        self.descriptions.append(description)

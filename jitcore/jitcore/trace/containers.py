@@ -1,0 +1,53 @@
+"""Arguments and results as trees: nested tuples, lists, dicts and dataclasses with leaves.
+
+`flatten` gives the leaves in order and a hashable structure; `unflatten` puts new leaves in the same structure.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+LEAF = "leaf"
+
+
+def flatten(tree: Any) -> tuple[list[Any], Any]:
+    """The leaves of `tree`, left to right, and its structure (hashable, comparable)."""
+    leaves: list[Any] = []
+    return leaves, _flatten(tree, leaves)
+
+
+def _flatten(tree: Any, leaves: list[Any]) -> Any:
+    kind = type(tree)
+    if kind is tuple or kind is list:
+        return (kind, tuple(_flatten(item, leaves) for item in tree))
+    if kind is dict or kind is OrderedDict:
+        return (kind, tuple(tree), tuple(_flatten(item, leaves) for item in tree.values()))
+    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
+        return (kind, tuple(_flatten(item, leaves) for item in tree))
+    if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
+        names = tuple(f.name for f in dataclasses.fields(tree) if f.init)
+        return (kind, names, tuple(_flatten(getattr(tree, name), leaves) for name in names))
+    leaves.append(tree)
+    return LEAF
+
+
+def unflatten(structure: Any, leaves: Sequence[Any]) -> Any:
+    """The tree of `structure` holding `leaves`."""
+    return _unflatten(structure, iter(leaves))
+
+
+def _unflatten(structure: Any, leaves: Iterator[Any]) -> Any:
+    if structure is LEAF or structure == LEAF:
+        return next(leaves)
+    kind = structure[0]
+    if kind is tuple or kind is list:
+        return kind(_unflatten(part, leaves) for part in structure[1])
+    if kind is dict or kind is OrderedDict:
+        return kind((name, _unflatten(part, leaves)) for name, part in zip(structure[1], structure[2], strict=True))
+    if len(structure) == 2:
+        return kind(*(_unflatten(part, leaves) for part in structure[1]))
+    values = (_unflatten(part, leaves) for part in structure[2])
+    return kind(**dict(zip(structure[1], values, strict=True)))

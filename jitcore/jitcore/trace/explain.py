@@ -1,0 +1,57 @@
+"""Plain words about a jitted function: what was compiled, what it depends on, what runs eagerly and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from jitcore_runtime.plan import BufferKind
+
+from .capture import Recording
+from .sources import Argument
+from .variant import Variant
+
+
+def explain(name: str, entries: Mapping[Any, Any], eager_calls: int) -> str:
+    """One paragraph per recording of the function `name`."""
+    if not entries:
+        return f"{name} has not been called yet."
+    lines = []
+    for entry in entries.values():
+        for variant in entry.variants:
+            lines += _variant(name, variant)
+        if entry.reason is not None:
+            lines.append(f"{name} runs eagerly for some arguments: {entry.reason}.")
+    if eager_calls:
+        lines.append(f"{eager_calls} calls ran eagerly.")
+    return "\n".join(lines)
+
+
+def _variant(name: str, variant: Variant) -> list[str]:
+    recording, program = variant.recording, variant.program
+    lines = [f"{name}({_arguments(recording)}): {_how(program)}; replayed {variant.hits} times."]
+    captured = [root for root in recording.roots if root.source is None]
+    if captured:
+        lines.append(f"  It reads {len(captured)} tensors that are not arguments and writes {len(recording.written)} tensors.")
+    if recording.reads:
+        lines.append("  It holds while Python sees the same values:")
+        lines += [f"    {read.kind}() gave {read.outcome!r} at {read.location}" for read in recording.reads]
+    if variant.backward is not None:
+        lines.append("  Its backward pass is compiled too.")
+    conditions = recording.checks.descriptions
+    if conditions:
+        lines.append(f"  It holds while {len(conditions)} pieces of Python state are unchanged, among them:")
+        lines += [f"    {text}" for text in sorted(set(conditions), key=len)[:8]]
+    return lines
+
+
+def _arguments(recording: Recording) -> str:
+    return ", ".join(str(root.value.type) for root in recording.roots if isinstance(root.source, Argument))
+
+
+def _how(program: Any) -> str:
+    operations = len(program.graph.operations) - 1
+    if program.image is None:
+        return f"{operations} operations, interpreted with NumPy"
+    temporaries = sum(b.kind is BufferKind.TEMPORARY for b in program.plan.buffers)
+    return f"{operations} operations compiled for {program.image.target} ({len(program.image.code)} bytes of code, {temporaries} temporary buffers)"

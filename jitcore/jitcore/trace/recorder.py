@@ -1,0 +1,279 @@
+"""`Recorder`: one eager run, written down operation by operation as a Graph.
+
+`dispatch` calls a recorder while it is installed in `state.recorder`. Memory is made functional here: each storage
+has a current Value, a write makes a new one, a read of a view applies the view's chain to it. Storages the run did
+not make itself are *roots* of the recording: arguments, captured tensors, gradients, run-time scalars. Writes to
+them are committed after a replay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jitcore_ir import UNKNOWN, Graph, Location, OpSpec, TensorType, Value, ops, shapes
+from jitcore_ir.dtypes import from_numpy, int64
+from jitcore_ir.shapes import Expr
+
+from ..errors import TraceError
+from ..source import user_location
+from ..symbolic import symbolic
+from .sources import GradientOf, Source
+from .views import Chain, graph_attributes, read_through, starts_with, write_through
+
+
+@dataclass(eq=False, slots=True)
+class Root:
+    """Memory from outside the recording, entering at one view of one storage.
+
+    `tensor` is the tensor it was first seen as, `value` the graph input, `current` what the memory holds now.
+    `source` says how a replay finds the tensor again (see `sources`); None means the same tensor each time.
+    """
+
+    tensor: Any
+    chain: Chain
+    value: Value
+    current: Value
+    source: Source | None = None
+    written: bool = False
+    location: Location = UNKNOWN
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A value that Python saw. Replays must see the same `outcome`; `value` is the 0-d graph value it came from."""
+
+    value: Value
+    outcome: bool | int | float
+    kind: str
+    location: Location
+
+
+@dataclass(eq=False, slots=True)
+class GradientSlot:
+    """What happened to `.grad` of one leaf: the gradient before, whether that was looked at, and the last one set."""
+
+    leaf: Any
+    before: Any
+    observed: bool = False
+    assigned: bool = False
+    after: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Specialization:
+    """Python used the number of a symbolic size."""
+
+    expr: Expr
+    value: int
+    location: Location
+
+
+@dataclass(eq=False)
+class Recorder:
+    """Implements what `dispatch` calls while recording. `problem` is set where the run cannot be replayed."""
+
+    name: str = "main"
+    graph: Graph = field(init=False)
+    roots: list[Root] = field(default_factory=list)
+    reads: list[Read] = field(default_factory=list)
+    gradients: dict[int, GradientSlot] = field(default_factory=dict)
+    specializations: list[Specialization] = field(default_factory=list)
+    problem: str | None = None
+    symbols: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.graph = Graph(self.name)
+        self._inside: dict[int, Value] = {}  # storage id -> current value, for storages this run made
+        self._roots_of: dict[int, list[Root]] = {}  # storage id -> roots on it
+        self._alive: list[Any] = []  # keeps storages, and so their ids, from being reused
+        self._views: dict[tuple[int, int], tuple[Any, Value]] = {}
+
+    # What dispatch calls
+
+    def operation(self, spec: OpSpec, operands: Sequence[Any], attributes: Mapping[str, Any], result: Any) -> None:
+        location = user_location()
+        if result._view and any(result._storage is x._storage for x in operands[:1]):
+            self._value(result, location)  # a view: derived from its storage whenever it is read
+            return
+        values = [self._value(x, location) for x in operands]
+        produced = self._append(spec, values, graph_attributes(attributes), location)
+        self._make(result, produced)
+
+    def write(self, target: Any, value: Any) -> None:
+        location = user_location()
+        update = self._fit(self._value(value, location), target, location)
+        storage = id(target._storage)
+        try:
+            if storage in self._inside:
+                chain, current = target._view, self._inside[storage]
+                self._inside[storage] = write_through(self._emitter(location), current, chain, update)
+                return
+            root = self._root_for(target)
+            chain = target._view[len(root.chain) :]
+            root.current = write_through(self._emitter(location), root.current, chain, update)
+            root.written = True
+            root.location = location
+        except TraceError as error:
+            self.refuse(str(error), location)
+
+    def create(self, tensor: Any) -> None:
+        if tensor._storage.shared:
+            self.refuse("a tensor that shares memory with a NumPy array made inside the function", user_location())
+        self._make(tensor, self._append(ops.CONSTANT, [], {"value": np.array(tensor._array)}, user_location()))
+
+    def read(self, tensor: Any, kind: str, outcome: Any) -> None:
+        location = user_location()
+        if kind in ("numpy", "tolist") and tensor._array.ndim:
+            self.refuse(f"{kind}() of a tensor of {tensor._array.size} elements", location)
+            return
+        if isinstance(outcome, np.ndarray):
+            outcome = outcome.item()
+        value = self._value(tensor, location)
+        if value.operation is not None and value.operation.spec is ops.CONSTANT:
+            return
+        if value.type.rank:
+            value = self._append(ops.RESHAPE, [value], {"shape": ()}, location)
+        if kind == "bool":
+            zero = self._append(ops.CONSTANT, [], {"value": np.zeros((), value.type.dtype.numpy)}, location)
+            value = self._append(ops.NE, [value, zero], {}, location)
+        elif kind == "int":
+            value = self._append(ops.CAST, [value], {"dtype": int64}, location)
+        if not isinstance(outcome, bool | int | float):
+            self.refuse(f"{kind}() of a {value.type.dtype.name} tensor", location)
+            return
+        self.reads.append(Read(value, outcome, kind, location))
+
+    def get_grad(self, tensor: Any) -> None:
+        slot = self._gradient_slot(tensor)
+        if slot.assigned or slot.observed:
+            return
+        slot.observed = True
+        if slot.before is not None:
+            self.add_root(slot.before, f"gradient{len(self.roots)}", GradientOf(tensor))
+
+    def set_grad(self, tensor: Any, grad: Any) -> None:
+        slot = self._gradient_slot(tensor)
+        slot.assigned = True
+        slot.after = grad
+
+    def shape(self, tensor: Any) -> tuple | None:
+        if not self.symbols:
+            return None
+        dims = self._value(tensor, UNKNOWN).type.shape
+        return tuple(symbolic(d, n) for d, n in zip(dims, tensor._array.shape, strict=True))
+
+    def specialize(self, expr: Expr, value: int) -> None:
+        self.specializations.append(Specialization(expr, value, user_location()))
+
+    # What the tracer calls
+
+    def add_root(
+        self, tensor: Any, name: str, source: Source | None, dims: tuple[int | Expr, ...] | None = None
+    ) -> Root:
+        """Declare outside memory; `dims` gives its shape where some sizes are symbolic."""
+        type = TensorType(from_numpy(tensor._array.dtype), dims or tensor._array.shape)
+        value = self.graph.block.add_argument(type, name)
+        root = Root(tensor, tensor._view, value, value, source)
+        self.roots.append(root)
+        self._roots_of.setdefault(id(tensor._storage), []).append(root)
+        self._alive.append(tensor._storage)
+        return root
+
+    def scalar(self, number: float, name: str, source: Source, make: Any) -> Any:
+        """A Python number that each replay reads anew, as a 0-d float64 tensor made by `make`."""
+        for root in self.roots:
+            if root.source == source:
+                return root.tensor
+        return self.add_root(make(number), name, source).tensor
+
+    def value_of(self, tensor: Any) -> Value:
+        """The graph value that `tensor` holds now."""
+        return self._value(tensor, user_location())
+
+    def is_inside(self, tensor: Any) -> bool:
+        """Whether the tensor's memory was made by this run."""
+        return id(tensor._storage) in self._inside
+
+    def storage_value(self, tensor: Any) -> Value:
+        """The value of the whole storage of a tensor made by this run."""
+        return self._inside[id(tensor._storage)]
+
+    def root_of(self, tensor: Any) -> Root | None:
+        """The root whose memory the tensor is in, if it is in one."""
+        for root in self._roots_of.get(id(tensor._storage), ()):
+            if starts_with(tensor._view, root.chain):
+                return root
+        return None
+
+    def refuse(self, what: str, location: Location) -> None:
+        """Note why this run cannot be replayed; the first reason is kept."""
+        if self.problem is None:
+            self.problem = f"{what} at {location}"
+
+    def aliasing_problem(self) -> str | None:
+        """Why writes cannot be committed: a storage that is written and entered at more than one view."""
+        for roots in self._roots_of.values():
+            written = [r for r in roots if r.written]
+            if written and len(roots) > 1:
+                return f"a tensor that is written shares its memory with another one at {written[0].location}"
+        return None
+
+    # Values
+
+    def _value(self, tensor: Any, location: Location) -> Value:
+        storage = id(tensor._storage)
+        whole = self._inside.get(storage)
+        chain = tensor._view
+        if whole is None:
+            root = self._root_for(tensor)
+            whole, chain = root.current, chain[len(root.chain) :]
+        if not chain:
+            return whole
+        key = (id(whole), id(tensor._view))
+        known = self._views.get(key)
+        if known is None:
+            known = (tensor._view, read_through(self._emitter(location), whole, chain))
+            self._views[key] = known  # holds the chain so that its id is not reused
+        return known[1]
+
+    def _root_for(self, tensor: Any) -> Root:
+        return self.root_of(tensor) or self.add_root(tensor, f"captured{len(self.roots)}", None)
+
+    def _make(self, tensor: Any, value: Value) -> None:
+        self._inside[id(tensor._storage)] = value
+        self._alive.append(tensor._storage)
+
+    def _fit(self, value: Value, target: Any, location: Location) -> Value:
+        """`value` in the dtype and shape of the memory it is written to."""
+        dtype = from_numpy(target._array.dtype)
+        if value.type.dtype is not dtype:
+            value = self._append(ops.CAST, [value], {"dtype": dtype}, location)
+        shape = self._value(target, location).type.shape
+        if value.type.shape != shape:
+            value = self._append(ops.BROADCAST_TO, [value], {"shape": shape}, location)
+        return value
+
+    def _gradient_slot(self, tensor: Any) -> GradientSlot:
+        slot = self.gradients.get(id(tensor))
+        if slot is None:
+            slot = self.gradients[id(tensor)] = GradientSlot(tensor, tensor._grad, after=tensor._grad)
+        return slot
+
+    def _append(self, spec: OpSpec, values: Sequence[Value], attributes: Mapping[str, Any], location: Location) -> Value:
+        return self.graph.block.append(spec, values, attributes, location).result
+
+    def _emitter(self, location: Location) -> Any:
+        return lambda spec, values, attributes: self._append(spec, values, attributes, location)
+
+
+def symbol_values(roots: Sequence[Root]) -> dict[str, int]:
+    """Numbers of the plain symbols in the shapes of `roots`, read off the recorded tensors."""
+    found: dict[str, int] = {}
+    for root in roots:
+        for dim, size in zip(root.value.type.shape, root.tensor._array.shape, strict=True):
+            if isinstance(dim, Expr) and len(names := shapes.symbols_of(dim)) == 1 and dim == shapes.symbol(names[0]):
+                found[names[0]] = size
+    return found

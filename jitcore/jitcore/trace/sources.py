@@ -1,0 +1,37 @@
+"""Where a replay finds the tensor of a graph input. A root without a source is the same captured tensor each time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """A graph input that is leaf number `index` of the call's arguments."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class GradientOf:
+    """A graph input that is the gradient `leaf.grad` at the time of the call."""
+
+    leaf: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A graph input that is a Python number read from `table[key]` at each call (a learning rate, say)."""
+
+    table: dict
+    key: str
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Entry) and self.table is other.table and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash((id(self.table), self.key))
+
+
+Source = Argument | GradientOf | Entry

@@ -1,0 +1,120 @@
+"""`Variant`: one compiled recording, ready to be called again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from jitcore_runtime.executor import Executor
+from jitcore_runtime.program import Program
+
+from ..dispatch import apply
+from ..tensor import Tensor, wrap
+from .capture import FromOutput, FromRoot, Piece, Recording, Static
+from .containers import LEAF, unflatten
+from .sources import Argument, Entry, GradientOf
+from .views import Chain
+
+
+class Variant:
+    """A program with the way in (where its inputs are found) and the way out (how its outputs become the result).
+
+    `is_valid()` checks the Python state that the recording read. `call(leaves)` runs the program; it raises
+    `GuardFailed` where a value that Python saw came out otherwise, having changed nothing.
+    """
+
+    def __init__(self, recording: Recording, program: Program, native: bool) -> None:
+        self.recording = recording
+        self.program = program
+        self.executor = Executor(program, native)
+        self.still_valid = recording.checks.compile()
+        self.outcomes = tuple(read.outcome for read in recording.reads)
+        self.hits = 0
+        self.backward: Any = None  # `differentiate.Backward` where the result carries gradient history
+        self._finders = [_finder(root) for root in recording.roots]
+        self._written = tuple(recording.written)
+        self._pieces = recording.pieces
+        self._gradients = [(slot.leaf, piece) for slot, piece in recording.gradients]
+        self._observed = [(slot.leaf, slot.before is None) for slot in recording.recorder.gradients.values() if slot.observed]
+        self._only_output = self._single_output()
+        recording.recorder = None  # the eager run's memory is not needed any more
+
+    def is_valid(self) -> bool:
+        """Whether the Python state, and which leaves have a gradient, are as the recording saw them."""
+        if not self.still_valid():
+            return False
+        return not self._observed or all((leaf._grad is None) == absent for leaf, absent in self._observed)
+
+    def inputs(self, leaves: Sequence[Any]) -> list[Tensor]:
+        """The tensors that are this call's graph inputs. Raises LookupError where a captured one changed its shape."""
+        return [find(leaves) for find in self._finders]
+
+    def call(self, leaves: Sequence[Any]) -> Any:
+        """Run the program on the call's argument leaves and build its result."""
+        inputs = [find(leaves) for find in self._finders]
+        outputs = self.executor.run([x._array for x in inputs])
+        return self.finish(inputs, outputs)
+
+    def finish(self, inputs: Sequence[Tensor], outputs: Sequence[np.ndarray]) -> Any:
+        """Commit what the run changed besides memory (versions, gradients) and build the result."""
+        self.hits += 1
+        for number in self._written:
+            inputs[number]._storage.version += 1
+        for leaf, piece in self._gradients:
+            leaf._grad = self._build(piece, inputs, outputs)
+        if self._only_output is not None:
+            return wrap(outputs[self._only_output])
+        return unflatten(self.recording.structure, [self._build(piece, inputs, outputs) for piece in self._pieces])
+
+    def _build(self, piece: Piece, inputs: Sequence[Tensor], outputs: Sequence[Any]) -> Any:
+        if isinstance(piece, Static):
+            return piece.value
+        if isinstance(piece, FromRoot):
+            base = inputs[piece.root]
+            return base if piece.chain is None else view_through(base, piece.chain)
+        made = outputs[piece.output]
+        if not isinstance(made, Tensor):
+            made = wrap(made)
+            if len(self._pieces) > 1:  # results that share memory must go on sharing it
+                outputs[piece.output] = made  # type: ignore[index]
+        return view_through(made, piece.chain) if piece.chain else made
+
+    def _single_output(self) -> int | None:
+        """The output number where the result is one new tensor and nothing else needs doing: the common case."""
+        if self.recording.structure is LEAF and len(self._pieces) == 1:
+            piece = self._pieces[0]
+            if isinstance(piece, FromOutput) and not piece.chain:
+                return piece.output
+        return None
+
+
+def view_through(tensor: Tensor, chain: Chain) -> Tensor:
+    """The view of `tensor` that the steps of `chain` lead to."""
+    for spec, attributes in chain:
+        tensor = apply(spec, (tensor,), dict(attributes))
+    return tensor
+
+
+def _finder(root: Any) -> Callable[[Sequence[Any]], Tensor]:
+    """How a call finds the tensor of one graph input."""
+    source = root.source
+    if isinstance(source, Argument):
+        index = source.index
+        return lambda leaves: leaves[index]
+    if isinstance(source, GradientOf):
+        owner = source.leaf
+        return lambda leaves: owner._grad
+    if isinstance(source, Entry):
+        table, key = source.table, source.key
+        return lambda leaves: wrap(np.array(table[key], np.float64))
+    tensor, shape, dtype = root.tensor, root.tensor._array.shape, root.tensor._array.dtype
+
+    def captured(leaves: Sequence[Any]) -> Tensor:
+        array = tensor._array
+        if array.shape != shape or array.dtype != dtype:
+            raise LookupError(f"a captured tensor was {dtype}{list(shape)} and is now {array.dtype}{list(array.shape)}")
+        return tensor
+
+    return captured
