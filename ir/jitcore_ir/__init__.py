@@ -1,4 +1,7 @@
-"""The intermediate representation: dtypes, shapes, op specs and graphs in SSA form. Passes live in `jitcore_ir.passes`."""
+"""The intermediate representation: dtypes, shapes, op specs, graphs in SSA form and their text.
+
+Passes live in `jitcore_ir.passes`, which is imported only by who runs them.
+"""
 
 from . import dtypes, ops, shapes
 from .dtypes import DType
@@ -11,8 +14,32 @@ from .spec import OPS, Kind, OpSpec, Trait, spec_named
 from .types import BufferType, TensorType
 
 __all__ = [
-    "OPS", "UNKNOWN", "AttributeValueError", "Block", "BufferType", "DType", "DTypeError", "Graph", "IRError", "Kind",
-    "Location", "OpSpec", "Operation", "ParseError", "Region", "ShapeError", "TensorType", "Trait", "Value",
-    "VerificationError", "create_operation", "dtypes", "ops", "parse_graph", "print_graph", "print_operation", "shapes",
+    "OPS",
+    "UNKNOWN",
+    "AttributeValueError",
+    "Block",
+    "BufferType",
+    "DType",
+    "DTypeError",
+    "Graph",
+    "IRError",
+    "Kind",
+    "Location",
+    "OpSpec",
+    "Operation",
+    "ParseError",
+    "Region",
+    "ShapeError",
+    "TensorType",
+    "Trait",
+    "Value",
+    "VerificationError",
+    "create_operation",
+    "dtypes",
+    "ops",
+    "parse_graph",
+    "print_graph",
+    "print_operation",
+    "shapes",
     "spec_named",
 ]

@@ -22,8 +22,8 @@ from .dtypes import DType, from_numpy, uint8
 from .types import TensorType
 
 READABLE_ELEMENTS = 64
-_WORDS = {1: np.dtype("<u1"), 2: np.dtype("<u2"), 4: np.dtype("<u4"), 8: np.dtype("<u8")}
-_FLOAT_OF_COMPLEX = {64: np.dtype(np.float32), 128: np.dtype(np.float64)}
+_WORDS: dict[int, np.dtype] = {1: np.dtype("<u1"), 2: np.dtype("<u2"), 4: np.dtype("<u4"), 8: np.dtype("<u8")}
+_FLOAT_OF_COMPLEX: dict[int, np.dtype] = {64: np.dtype(np.float32), 128: np.dtype(np.float64)}
 
 
 def format_dense(array: np.ndarray, elide: int | None = None) -> str:

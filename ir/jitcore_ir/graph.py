@@ -6,7 +6,7 @@ whose operands are the outputs. An operation may own regions (for control flow a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,8 +37,20 @@ class Value:
 
     def replace_all_uses_with(self, other: Value) -> None:
         """Make every user of this value use `other` instead."""
-        for user, position in list(self.uses):
-            user.set_operand(position, other)
+        if other is self:
+            return
+        for user, position in self.uses:
+            user.operands[position] = other
+        other.uses += self.uses
+        self.uses = []
+
+    def drop_use(self, user: Operation, position: int) -> None:
+        """Forget one use. Found from the end, since operations are erased last first."""
+        for i in range(len(self.uses) - 1, -1, -1):
+            if self.uses[i][0] is user and self.uses[i][1] == position:
+                del self.uses[i]
+                return
+        raise VerificationError(f"{self} does not know of its use as operand {position} of {user.spec.name}")
 
     def __repr__(self) -> str:
         return f"%{self.name or self.index}: {self.type}"
@@ -64,34 +76,40 @@ class Operation:
         return self.results[0]
 
     def set_operand(self, position: int, value: Value) -> None:
-        self.operands[position].uses.remove((self, position))
+        self.operands[position].drop_use(self, position)
         self.operands[position] = value
         value.uses.append((self, position))
 
     def drop_operands(self) -> None:
         """Give up every operand (before the operation is erased)."""
         for position, value in enumerate(self.operands):
-            value.uses.remove((self, position))
+            value.drop_use(self, position)
         self.operands = []
 
     def erase(self) -> None:
-        """Remove the operation from its block. Raises VerificationError while a result is still used."""
+        """Remove the operation from its block. Raises VerificationError while a result is still used.
+
+        Takes time in proportion to the block; to erase many, use `Block.erase`.
+        """
+        self.check_unused()
+        block = self.block
+        self.erase_unchecked()
+        if block is not None:
+            block.operations.remove(self)
+
+    def erase_unchecked(self) -> None:
+        """Let go of operands, regions and block; who calls this takes the operation out of its block's list."""
+        for region in self.regions:
+            for inner in reversed(region.block.operations):
+                inner.erase_unchecked()
+            region.block.operations = []
+        self.drop_operands()
+        self.block = None
+
+    def check_unused(self) -> None:
         for value in self.results:
             if value.uses:
                 raise VerificationError(f"{self.spec.name} is erased while its result {value} is used")
-        for region in self.regions:
-            for inner in reversed(list(region.block.operations)):
-                inner.erase_unchecked()
-        self.erase_unchecked()
-
-    def erase_unchecked(self) -> None:
-        for region in self.regions:
-            for inner in reversed(list(region.block.operations)):
-                inner.erase_unchecked()
-        self.drop_operands()
-        if self.block is not None:
-            self.block.operations.remove(self)
-            self.block = None
 
     def __repr__(self) -> str:
         return f"Operation({self.spec.name}, {self.operands}, {self.attributes})"
@@ -104,8 +122,19 @@ def create_operation(
     location: Location = UNKNOWN,
     regions: Sequence[Region] = (),
 ) -> Operation:
-    """A free-standing operation whose result types come from the spec's rule."""
+    """A free-standing operation whose result types come from the spec's rule.
+
+    Raises VerificationError for a wrong number of operands or wrong attribute names, and what the rule raises.
+    """
     attributes = dict(attributes or {})
+    if not spec.takes(len(operands)):
+        raise VerificationError(
+            f"{spec.name} takes ({', '.join(spec.operands)}), but {len(operands)} operands are given"
+        )
+    if attributes.keys() != spec.attributes.keys():
+        raise VerificationError(
+            f"{spec.name} has the attributes ({', '.join(spec.attributes)}), but ({', '.join(attributes)}) are given"
+        )
     operation = Operation(spec, list(operands), attributes, [], list(regions), location)
     types = spec.infer(tuple(v.type for v in operands), attributes)
     for position, value in enumerate(operation.operands):
@@ -147,6 +176,15 @@ class Block:
         operation.block = self
         self.operations.insert(self.operations.index(anchor), operation)
         return operation
+
+    def erase(self, operations: Collection[Operation]) -> None:
+        """Remove many operations in one sweep. Raises VerificationError while one that stays uses a result."""
+        doomed = set(operations)
+        for operation in reversed(self.operations):
+            if operation in doomed:
+                operation.check_unused()
+                operation.erase_unchecked()
+        self.operations = [o for o in self.operations if o not in doomed]
 
     @property
     def terminator(self) -> Operation:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, NoReturn, TypeVar
 
 from . import shapes
@@ -137,7 +138,9 @@ class _Parser:
 
     def define(self, token: Token, value: Value) -> None:
         if token.text in self.defined:
-            self.fail(f"{token.text} is defined twice; a second value of the name is {token.text.split('#')[0]}#1", token)
+            self.fail(
+                f"{token.text} is defined twice; a second value of the name is {token.text.split('#')[0]}#1", token
+            )
         self.defined.add(token.text)
         self.values[token.text] = value
 
@@ -176,7 +179,7 @@ class _Parser:
                     type = types[0]
                 if type is None:
                     self.fail("an array needs its type before it, as in f32[2] [1.0, 2.0]", where)
-                value = self.checked(where, lambda text=value, type=type: build_dense(text, type))
+                value = self.checked(where, partial(build_dense, value, type))
             attributes[name] = value
         return attributes
 

@@ -102,12 +102,19 @@ class _Printer:
 
     def attributes(self, operation: Operation) -> Iterable[str]:
         kinds = operation.spec.attributes
-        for name in sorted(operation.attributes, key=list(kinds).index):
-            value = operation.attributes[name]
-            text = format_attribute(kinds[name], value, self.elide)
-            if kinds[name] is Kind.DENSE and not _is_result_type(operation, dense := dense_type(value)):
+        for name in [n for n in kinds if n in operation.attributes]:
+            yield f"{name} = {self.attribute(operation, kinds[name], operation.attributes[name])}"
+        for name in [n for n in operation.attributes if n not in kinds]:
+            yield f"{name} = <not an attribute: {operation.attributes[name]!r}>"
+
+    def attribute(self, operation: Operation, kind: Kind, value: Any) -> str:
+        try:
+            text = format_attribute(kind, value, self.elide)
+            if kind is Kind.DENSE and not _is_result_type(operation, dense := dense_type(value)):
                 text = f"{dense} {text}"
-            yield f"{name} = {text}"
+        except (AttributeError, TypeError, ValueError):  # an invalid graph must still print, for its error message
+            text = f"<not {kind.value}: {value!r}>"
+        return text
 
 
 def dense_type(array: Any) -> TensorType:

@@ -7,14 +7,14 @@ normal form (a sum of integer multiples of products of atoms), so equal expressi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from .errors import ShapeError
 
-Dim = "int | Expr"
-Shape = tuple  # of Dim
-_Term = tuple  # sorted tuple of atoms, a product
+_NAME = re.compile(r"[^\W\d]\w*")
+_WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,12 @@ class Quotient:
     denominator: int | Expr
 
     def __str__(self) -> str:
-        return f"(({self.numerator}) {self.operator} ({self.denominator}))"
+        numerator, denominator = str(self.numerator), str(self.denominator)
+        if isinstance(self.numerator, Expr) and len(self.numerator.terms) > 1:
+            numerator = f"({numerator})"
+        if not _WORD.fullmatch(denominator):
+            denominator = f"({denominator})"
+        return f"({numerator} {self.operator} {denominator})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,28 +56,49 @@ class Extreme:
         return f"{self.operator}({self.left}, {self.right})"
 
 
-@dataclass(frozen=True, slots=True)
-class Expr:
-    """A polynomial: terms `(coefficient, atoms)` sorted by their text; never a plain integer."""
+Atom = Symbol | Quotient | Extreme
+_Product = tuple[Atom, ...]  # sorted by text; () is 1
 
-    terms: tuple[tuple[int, _Term], ...]
+
+class Expr:
+    """A polynomial: terms `(coefficient, atoms)` sorted by their text; never a plain integer.
+
+    Immutable. Text and hash are kept, since shapes are compared and looked up all the time.
+    """
+
+    __slots__ = ("_hash", "_text", "terms")
+
+    def __init__(self, terms: tuple[tuple[int, _Product], ...]) -> None:
+        self.terms = terms
+        self._hash = hash(terms)
+        self._text = ""
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        return isinstance(other, Expr) and self._hash == other._hash and self.terms == other.terms
+
+    def __hash__(self) -> int:
+        return self._hash
 
     def __str__(self) -> str:
-        text = ""
-        for coefficient, atoms in self.terms:
-            factors = [str(a) for a in atoms]
-            if abs(coefficient) != 1 or not factors:
-                factors.insert(0, str(abs(coefficient)))
-            sign = " - " if coefficient < 0 else " + "
-            text += (sign if text else sign.strip(" +")) + "*".join(factors)
-        return text
+        if not self._text:
+            self._text = _text(self.terms)
+        return self._text
 
     __repr__ = __str__
+
+    def __reduce__(self) -> tuple:
+        return (Expr, (self.terms,))
+
+
+Dim = int | Expr
+Shape = tuple[Dim, ...]
 
 
 def symbol(name: str) -> Expr:
     """The dim that is the symbol `name`."""
-    if not name.isidentifier() or name in ("max", "min"):
+    if not _NAME.fullmatch(name) or name in ("max", "min"):
         raise ValueError(f"symbol name {name!r} is not a plain identifier")
     return Expr(((1, (Symbol(name),)),))
 
@@ -94,30 +120,30 @@ def mul(a: int | Expr, b: int | Expr) -> int | Expr:
 
 
 def floordiv(a: int | Expr, b: int | Expr) -> int | Expr:
-    """`a // b`; exact where every coefficient divides."""
+    """`a // b`. Whole multiples of an integer b leave the quotient: (4*N + 5) // 4 is N + 1."""
     if isinstance(b, int):
         if b == 0:
             raise ShapeError("a dimension is divided by zero")
-        if isinstance(a, int):
-            return a // b
-        if all(c % b == 0 for c, _ in a.terms):
-            return _normal([(c // b, p) for c, p in a.terms])
-    elif a == b:
+        whole, rest = _split(a, b)
+        if isinstance(rest, int):
+            return add(whole, rest // b)
+        return add(whole, _nested_quotient(rest, b))
+    if a == b:
         return 1
-    elif isinstance(exact := _divide_by_monomial(a, b), int | Expr):
-        return exact
-    return Expr(((1, (Quotient("//", a, b),)),))
+    exact = _divide_by_monomial(a, b)
+    return exact if exact is not None else Expr(((1, (Quotient("//", a, b),)),))
 
 
 def mod(a: int | Expr, b: int | Expr) -> int | Expr:
+    """`a % b`. Whole multiples of an integer b vanish: (4*N + 5) % 4 is 1."""
     if isinstance(b, int):
         if b == 0:
             raise ShapeError("a dimension is taken modulo zero")
-        if isinstance(a, int):
-            return a % b
-        if all(c % b == 0 for c, _ in a.terms):
-            return 0
-    elif a == b or isinstance(_divide_by_monomial(a, b), int | Expr):
+        _, rest = _split(a, b)
+        if isinstance(rest, int):
+            return rest % b
+        return Expr(((1, (Quotient("%", rest, b),)),))
+    if a == b or _divide_by_monomial(a, b) is not None:
         return 0
     return Expr(((1, (Quotient("%", a, b),)),))
 
@@ -187,21 +213,68 @@ def is_static(shape: Iterable[int | Expr]) -> bool:
     return all(isinstance(d, int) for d in shape)
 
 
-def _terms(dim: int | Expr) -> list[tuple[int, _Term]]:
+def is_nonnegative(dim: int | Expr) -> bool:
+    """True only where `dim >= 0` is known for all values of the symbols."""
+    if isinstance(dim, int):
+        return dim >= 0
+    return all(c >= 0 and all(map(_atom_is_nonnegative, atoms)) for c, atoms in dim.terms)
+
+
+def _atom_is_nonnegative(atom: Atom) -> bool:
+    if isinstance(atom, Symbol):
+        return True
+    if isinstance(atom, Extreme):
+        either = any if atom.operator == "max" else all
+        return either(map(is_nonnegative, (atom.left, atom.right)))
+    if atom.operator == "%":
+        return is_nonnegative(atom.denominator)
+    return is_nonnegative(atom.numerator) and is_nonnegative(atom.denominator)
+
+
+def _terms(dim: int | Expr) -> list[tuple[int, _Product]]:
     return [(dim, ())] if isinstance(dim, int) else list(dim.terms)
 
 
-def _normal(terms: list[tuple[int, _Term]]) -> int | Expr:
-    merged: dict[_Term, int] = {}
+def _text(terms: tuple[tuple[int, _Product], ...]) -> str:
+    text = ""
     for coefficient, atoms in terms:
-        key = tuple(sorted(atoms, key=str))
+        factors = [str(a) for a in atoms]
+        if abs(coefficient) != 1 or not factors:
+            factors.insert(0, str(abs(coefficient)))
+        sign = " - " if coefficient < 0 else " + "
+        text += (sign if text else sign.strip(" +")) + "*".join(factors)
+    return text
+
+
+def _normal(terms: list[tuple[int, _Product]]) -> int | Expr:
+    merged: dict[_Product, int] = {}
+    for coefficient, atoms in terms:
+        key = atoms if len(atoms) < 2 else tuple(sorted(atoms, key=str))
         merged[key] = merged.get(key, 0) + coefficient
-    kept = sorted(((c, p) for p, c in merged.items() if c), key=lambda t: (not t[1], [str(a) for a in t[1]]))
+    kept = [(c, p) for p, c in merged.items() if c]
     if not kept:
         return 0
-    if len(kept) == 1 and not kept[0][1]:
-        return kept[0][0]
-    return Expr(tuple(kept))
+    if len(kept) == 1:
+        return Expr((kept[0],)) if kept[0][1] else kept[0][0]
+    return Expr(tuple(sorted(kept, key=lambda t: (not t[1], [str(a) for a in t[1]]))))
+
+
+def _split(a: int | Expr, b: int) -> tuple[int | Expr, int | Expr]:
+    """`(whole, rest)` with a == whole * b + rest, every term that b divides in `whole`, and the constant reduced."""
+    whole = _normal([(c // b, p) for c, p in _terms(a) if c % b == 0 or not p])
+    return whole, sub(a, mul(whole, b))
+
+
+def _nested_quotient(a: Expr, b: int) -> Expr:
+    """`a // b`; (x // c) // b is x // (c*b)."""
+    if b > 0 and len(a.terms) == 1:
+        coefficient, atoms = a.terms[0]
+        inner = atoms[0]
+        if coefficient == 1 and len(atoms) == 1 and isinstance(inner, Quotient) and inner.operator == "//":
+            divisor = inner.denominator
+            if isinstance(divisor, int) and divisor > 0:
+                return Expr(((1, (Quotient("//", inner.numerator, divisor * b),)),))
+    return Expr(((1, (Quotient("//", a, b),)),))
 
 
 def _divide_by_monomial(a: int | Expr, b: Expr) -> int | Expr | None:
@@ -225,14 +298,14 @@ def _divide_by_monomial(a: int | Expr, b: Expr) -> int | Expr | None:
 def _extreme(operator: str, a: int | Expr, b: int | Expr) -> int | Expr:
     if a == b:
         return a
-    difference = sub(a, b)
-    if isinstance(difference, int):
-        return a if (difference > 0) == (operator == "max") else b
+    for larger, smaller in ((a, b), (b, a)):
+        if is_nonnegative(sub(larger, smaller)):
+            return larger if operator == "max" else smaller
     left, right = sorted((a, b), key=str)
     return Expr(((1, (Extreme(operator, left, right),)),))
 
 
-def _evaluate_atom(atom: Symbol | Quotient | Extreme, values: Mapping[str, int]) -> int:
+def _evaluate_atom(atom: Atom, values: Mapping[str, int]) -> int:
     if isinstance(atom, Symbol):
         if atom.name not in values:
             raise ShapeError(f"symbol {atom.name} has no value; known are {sorted(values) or 'none'}")
@@ -246,7 +319,7 @@ def _evaluate_atom(atom: Symbol | Quotient | Extreme, values: Mapping[str, int])
     return numerator // denominator if atom.operator == "//" else numerator % denominator
 
 
-def _substitute_atom(atom: Symbol | Quotient | Extreme, values: Mapping[str, int | Expr]) -> int | Expr:
+def _substitute_atom(atom: Atom, values: Mapping[str, int | Expr]) -> int | Expr:
     if isinstance(atom, Symbol):
         return values.get(atom.name, Expr(((1, (atom,)),)))
     if isinstance(atom, Extreme):

@@ -9,11 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, Flag, auto
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .types import Type
 
-InferRule = Callable[[tuple[Type, ...], Mapping[str, Any]], tuple[Type, ...]]
+if TYPE_CHECKING:
+    from .graph import Operation
+
+# The types are Any so that a rule may name the ones it expects; the verifier sees to it that they are tensors.
+InferRule = Callable[[tuple[Any, ...], Mapping[str, Any]], tuple[Type, ...]]
 
 
 class Trait(Flag):
@@ -47,7 +51,11 @@ class Kind(Enum):
 @dataclass(frozen=True, eq=False, slots=True)
 class OpSpec:
     """An operation: its name, operand names (a last one starting with `*` takes any number), attribute kinds,
-    the rule that gives result types (raising ShapeError, DTypeError or AttributeValueError), traits and version."""
+    the rule that gives result types (raising ShapeError, DTypeError or AttributeValueError), traits and version.
+
+    `regions` is how many regions it owns; `check`, where given, raises VerificationError for an operation whose regions
+    do not suit it (the rule sees operand types and attributes only).
+    """
 
     name: str
     operands: tuple[str, ...]
@@ -57,10 +65,15 @@ class OpSpec:
     traits: Trait = Trait.NONE
     regions: int = 0
     version: int = 1
+    check: Callable[[Operation], None] | None = None
 
     @property
     def is_variadic(self) -> bool:
         return bool(self.operands) and self.operands[-1].startswith("*")
+
+    def takes(self, count: int) -> bool:
+        """Whether the operation may have so many operands."""
+        return count >= len(self.operands) - 1 if self.is_variadic else count == len(self.operands)
 
     def has(self, trait: Trait) -> bool:
         return bool(self.traits & trait)

@@ -10,6 +10,8 @@ from ..types import TensorType
 from .movement import window_counts
 from .rules import check_dtype, op, show
 
+__all__ = ["DOT", "CONV", "CONV_TRANSPOSE", "CONV_WEIGHT_GRADIENT"]
+
 Dims = tuple[int | Expr, ...]
 Pairs = tuple[tuple[int, int], ...]
 _CONV = {"stride": Kind.INTS, "padding": Kind.PAIRS, "dilation": Kind.INTS, "groups": Kind.INT}
@@ -25,9 +27,14 @@ def DOT(x: TensorType, y: TensorType) -> TensorType:
     return TensorType(x.dtype, (*x.shape[:-1], y.shape[-1]))
 
 
-@op("conv", ("x", "weight"), _CONV, "Cross-correlation of x [N, C, S...] with weight [O, C / groups, K...] -> [N, O, ...].")
+@op(
+    "conv",
+    ("x", "weight"),
+    _CONV,
+    "Cross-correlation of x [N, C, S...] with weight [O, C / groups, K...] -> [N, O, ...].",
+)
 def CONV(x: TensorType, weight: TensorType, stride: tuple, padding: Pairs, dilation: tuple, groups: int) -> TensorType:
-    _check_conv("conv", x, weight, stride, padding, dilation)
+    _check_conv("conv", x, weight, stride, padding, dilation, groups)
     if x.shape[1] != mul(weight.shape[1], groups):
         raise ShapeError(
             f"conv: input has {x.shape[1]} channels but weight expects {mul(weight.shape[1], groups)} "
@@ -49,12 +56,14 @@ def CONV(x: TensorType, weight: TensorType, stride: tuple, padding: Pairs, dilat
 def CONV_TRANSPOSE(
     x: TensorType, weight: TensorType, stride: tuple, padding: Pairs, dilation: tuple, groups: int, spatial: Dims
 ) -> TensorType:
-    _check_conv("conv_transpose", x, weight, stride, padding, dilation)
+    _check_conv("conv_transpose", x, weight, stride, padding, dilation, groups)
     if x.shape[1] != weight.shape[0]:
         raise ShapeError(f"conv_transpose: input has {x.shape[1]} channels but weight expects {weight.shape[0]}")
     counts = _counts("conv_transpose", spatial, weight.shape[2:], stride, padding, dilation)
     if counts != x.shape[2:]:
-        raise ShapeError(f"conv_transpose: spatial {show(spatial)} would give {show(counts)}, not x's {show(x.shape[2:])}")
+        raise ShapeError(
+            f"conv_transpose: spatial {show(spatial)} would give {show(counts)}, not x's {show(x.shape[2:])}"
+        )
     return TensorType(x.dtype, (x.shape[0], mul(weight.shape[1], groups), *spatial))
 
 
@@ -67,7 +76,7 @@ def CONV_TRANSPOSE(
 def CONV_WEIGHT_GRADIENT(
     x: TensorType, y: TensorType, stride: tuple, padding: Pairs, dilation: tuple, groups: int, kernel: tuple[int, ...]
 ) -> TensorType:
-    _check_conv("conv_weight_gradient", x, y, stride, padding, dilation)
+    _check_conv("conv_weight_gradient", x, y, stride, padding, dilation, groups)
     channels = x.shape[1]
     if not isinstance(channels, int) or channels % groups:
         raise ShapeError(f"conv_weight_gradient: {channels} channels do not divide into {groups} groups")
@@ -77,7 +86,9 @@ def CONV_WEIGHT_GRADIENT(
     return TensorType(x.dtype, (y.shape[1], channels // groups, *kernel))
 
 
-def _check_conv(name: str, x: TensorType, y: TensorType, stride: tuple, padding: Pairs, dilation: tuple) -> None:
+def _check_conv(
+    name: str, x: TensorType, y: TensorType, stride: tuple, padding: Pairs, dilation: tuple, groups: int
+) -> None:
     check_dtype(name, "x", x.dtype, NUMERIC)
     if x.dtype is not y.dtype:
         raise DTypeError(f"{name}: operands are {x.dtype.name} and {y.dtype.name}")
@@ -87,6 +98,8 @@ def _check_conv(name: str, x: TensorType, y: TensorType, stride: tuple, padding:
         raise AttributeValueError(f"{name}: stride, padding and dilation need {x.rank - 2} entries each")
     if any(low < 0 or high < 0 for low, high in padding):
         raise AttributeValueError(f"{name}: padding {padding} is negative")
+    if groups < 1:
+        raise AttributeValueError(f"{name}: groups is {groups}; it must be 1 or more")
 
 
 def _counts(name: str, spatial: Dims, kernel: Dims, stride: tuple, padding: Pairs, dilation: tuple) -> Dims:

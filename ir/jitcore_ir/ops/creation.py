@@ -9,7 +9,9 @@ from ..errors import DTypeError, ShapeError
 from ..shapes import Expr
 from ..spec import Kind
 from ..types import TensorType
-from .rules import check_axis, check_dtype, op
+from .rules import check_axis, check_dtype, check_sizes, op
+
+__all__ = ["CONSTANT", "IOTA", "SIZE", "RANDOM_BITS"]
 
 
 @op("constant", (), {"value": Kind.DENSE}, "An array known when the graph is built.")
@@ -21,6 +23,7 @@ def CONSTANT(value: np.ndarray) -> TensorType:
 def IOTA(shape: tuple[int | Expr, ...], axis: int, dtype: DType) -> TensorType:
     check_axis("iota", axis, len(shape))
     check_dtype("iota", "result", dtype, REAL)
+    check_sizes("iota", shape)
     return TensorType(dtype, tuple(shape))
 
 
@@ -43,4 +46,5 @@ def RANDOM_BITS(seed: TensorType, offset: TensorType, shape: tuple[int | Expr, .
             raise DTypeError(f"random_bits: {name} is {operand.dtype.name}, not int64")
         if operand.shape:
             raise ShapeError(f"random_bits: {name} has {operand.rank} dimensions, not 0")
+    check_sizes("random_bits", shape)
     return TensorType(int32, tuple(shape))

@@ -8,6 +8,14 @@ from ..spec import Kind, Trait
 from ..types import TensorType
 from .rules import broadcast_shapes, check_dtype, elementwise, op
 
+__all__ = [
+    "NEG", "ABS", "SIGN", "FLOOR", "CEIL", "ROUND", "TRUNC", "EXP", "EXPM1", "LOG", "LOG1P", "LOG2", "SQRT", "RSQRT",
+    "SIN", "COS", "TAN", "ASIN", "ACOS", "ATAN", "SINH", "COSH", "TANH", "SIGMOID", "ERF", "LOGICAL_NOT",
+    "BITWISE_NOT", "ISNAN", "ISINF", "ADD", "SUB", "MUL", "DIV", "FLOOR_DIVIDE", "REMAINDER", "FMOD", "POW",
+    "MAXIMUM", "MINIMUM", "ATAN2", "BITWISE_AND", "BITWISE_OR", "BITWISE_XOR", "SHIFT_LEFT", "SHIFT_RIGHT", "EQ",
+    "NE", "LT", "LE", "GT", "GE", "WHERE", "CAST", "COPY", "ACCUMULATOR",
+]  # fmt: skip
+
 _SIGNED = tuple(d for d in NUMERIC if d.kind != "uint")
 _REAL_AND_BOOL = BOOL + REAL
 _BITS = BOOL + INTEGER
@@ -63,14 +71,15 @@ FLOOR_DIVIDE = _binary("floor_divide", REAL, "floor(x / y); an integer divisor o
 REMAINDER = _binary("remainder", REAL, "x - floor_divide(x, y) * y: the sign of y.")
 FMOD = _binary("fmod", REAL, "x - trunc(x / y) * y: the sign of x.")
 POW = _binary("pow", REAL, "x**y; an integer power with negative y truncates to 0, 1 or -1.")
-MAXIMUM = _binary("maximum", _REAL_AND_BOOL, "The larger; NaN where either is NaN.", commutative=True)
-MINIMUM = _binary("minimum", _REAL_AND_BOOL, "The smaller; NaN where either is NaN.", commutative=True)
+# Not commutative: of 0.0 and -0.0, which are equal, the place decides.
+MAXIMUM = _binary("maximum", _REAL_AND_BOOL, "The larger; NaN where either is NaN.")
+MINIMUM = _binary("minimum", _REAL_AND_BOOL, "The smaller; NaN where either is NaN.")
 ATAN2 = _binary("atan2", FLOATING, "Angle of the point (y=x operand, x=y operand), in radians.")
 BITWISE_AND = _binary("bitwise_and", _BITS, "Bits set in both.", commutative=True)
 BITWISE_OR = _binary("bitwise_or", _BITS, "Bits set in either.", commutative=True)
 BITWISE_XOR = _binary("bitwise_xor", _BITS, "Bits set in one only.", commutative=True)
 SHIFT_LEFT = _binary("shift_left", INTEGER, "x * 2**y; y outside the width gives 0.")
-SHIFT_RIGHT = _binary("shift_right", INTEGER, "x / 2**y, arithmetic (keeps the sign); y outside the width gives 0 or -1.")
+SHIFT_RIGHT = _binary("shift_right", INTEGER, "x / 2**y, keeping the sign; y outside the width gives 0 or -1.")
 
 EQ = _compare("eq", ALL, "x == y.", commutative=True)
 NE = _compare("ne", ALL, "x != y.", commutative=True)
@@ -100,4 +109,3 @@ def COPY(x: TensorType) -> TensorType:
 
 ACCUMULATOR = {d: float32 if d.bits == 16 and d.kind == "float" else d for d in ALL}
 """The dtype sums, products and contractions are carried in before one final rounding."""
-

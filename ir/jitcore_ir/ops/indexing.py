@@ -1,4 +1,4 @@
-"""Reading and writing at positions held in an int64 tensor. Positions must lie in 0 <= i < size (IndexError otherwise)."""
+"""Reading and writing at positions held in an int64 tensor: 0 <= position < size, or an IndexError when run."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from ..errors import AttributeValueError, DTypeError, ShapeError
 from ..spec import Kind
 from ..types import TensorType
 from .rules import check_axis, known_ge, op, show
+
+__all__ = ["TAKE", "PUT", "GATHER", "SCATTER"]
 
 MODES = ("set", "add")
 
@@ -51,7 +53,9 @@ def _check_along(name: str, x: TensorType, indices: TensorType, axis: int) -> No
         a == axis or known_ge(d, i) for a, (d, i) in enumerate(zip(x.shape, indices.shape, strict=True))
     )
     if not fits:
-        raise ShapeError(f"{name}: indices of shape {show(indices.shape)} do not fit x of shape {show(x.shape)} off axis {axis}")
+        raise ShapeError(
+            f"{name}: indices of shape {show(indices.shape)} do not fit x of shape {show(x.shape)} off axis {axis}"
+        )
 
 
 @op("gather", ("x", "indices"), {"axis": Kind.INT}, "result[.., p, ..] = x[.., indices[.., p, ..], ..] along axis.")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from ..errors import AttributeValueError, ShapeError
+from ..errors import AttributeValueError, DTypeError, ShapeError
 from ..shapes import Expr, add, floordiv, mul, product, sub
 from ..spec import Kind, Trait
 from ..types import TensorType
-from .rules import broadcast_shapes, check_axes, check_axis, known_ge, op, show
+from .rules import broadcast_shapes, check_axes, check_axis, check_sizes, known_ge, op, show
+
+__all__ = [
+    "RESHAPE", "PERMUTE", "BROADCAST_TO", "SLICE", "SLICE_UPDATE", "FLIP", "PAD", "CONCAT", "WINDOWS", "FOLD_WINDOWS",
+]  # fmt: skip
 
 Dim = int | Expr
 Dims = tuple[Dim, ...]
@@ -20,7 +24,10 @@ def _check_rank(name: str, what: str, given: tuple, rank: int) -> None:
 @op("reshape", ("x",), {"shape": Kind.DIMS}, "The same elements, row-major, in another shape.", Trait.VIEW)
 def RESHAPE(x: TensorType, shape: Dims) -> TensorType:
     if product(shape) != product(x.shape):
-        raise ShapeError(f"reshape: shape {show(x.shape)} holds {product(x.shape)} elements, {show(shape)} {product(shape)}")
+        raise ShapeError(
+            f"reshape: shape {show(x.shape)} holds {product(x.shape)} elements, {show(shape)} {product(shape)}"
+        )
+    check_sizes("reshape", shape)
     return TensorType(x.dtype, tuple(shape))
 
 
@@ -59,7 +66,7 @@ def SLICE(x: TensorType, starts: Dims, sizes: Dims, steps: tuple[int, ...]) -> T
 def SLICE_UPDATE(x: TensorType, update: TensorType, starts: Dims, steps: tuple[int, ...]) -> TensorType:
     _check_slice("slice_update", x.shape, starts, update.shape, steps)
     if x.dtype is not update.dtype:
-        raise AttributeValueError(f"slice_update: x is {x.dtype.name} but update is {update.dtype.name}")
+        raise DTypeError(f"slice_update: x is {x.dtype.name} but update is {update.dtype.name}")
     return x
 
 
@@ -80,16 +87,25 @@ def FLIP(x: TensorType, axes: tuple[int, ...]) -> TensorType:
     return x
 
 
-@op("pad", ("x", "value"), {"low": Kind.DIMS, "high": Kind.DIMS}, "low[a] copies of the 0-d value before axis a, high[a] after.")
+@op(
+    "pad",
+    ("x", "value"),
+    {"low": Kind.DIMS, "high": Kind.DIMS},
+    "low[a] copies of the 0-d value before axis a, high[a] after.",
+)
 def PAD(x: TensorType, value: TensorType, low: Dims, high: Dims) -> TensorType:
     _check_rank("pad", "low", low, x.rank)
     _check_rank("pad", "high", high, x.rank)
-    if value.shape or value.dtype is not x.dtype:
-        raise ShapeError(f"pad: value is {value}, not {x.dtype.short}[]")
+    if value.dtype is not x.dtype:
+        raise DTypeError(f"pad: x is {x.dtype.name} but value is {value.dtype.name}")
+    if value.shape:
+        raise ShapeError(f"pad: value has {value.rank} dimensions, not 0")
     for amount in (*low, *high):
         if not known_ge(amount, 0):
             raise AttributeValueError(f"pad: amount {amount} is negative")
-    return TensorType(x.dtype, tuple(add(add(l, d), h) for l, d, h in zip(low, x.shape, high, strict=True)))
+    return TensorType(
+        x.dtype, tuple(add(add(d, before), after) for d, before, after in zip(x.shape, low, high, strict=True))
+    )
 
 
 @op("concat", ("*xs",), {"axis": Kind.INT}, "Tensors joined along axis.")
@@ -100,8 +116,10 @@ def CONCAT(*xs: TensorType, axis: int) -> TensorType:
     check_axis("concat", axis, first.rank)
     total: Dim = 0
     for x in xs:
+        if x.dtype is not first.dtype:
+            raise DTypeError(f"concat: the first tensor is {first.dtype.name} but another is {x.dtype.name}")
         same = x.shape[:axis] + x.shape[axis + 1 :] == first.shape[:axis] + first.shape[axis + 1 :]
-        if x.rank != first.rank or not same or x.dtype is not first.dtype:
+        if x.rank != first.rank or not same:
             raise ShapeError(f"concat: {x} does not join {first} along axis {axis}")
         total = add(total, x.shape[axis])
     return TensorType(first.dtype, (*first.shape[:axis], total, *first.shape[axis + 1 :]))

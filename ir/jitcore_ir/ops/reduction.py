@@ -8,6 +8,8 @@ from ..spec import Kind, OpSpec, Trait
 from ..types import TensorType
 from .rules import check_axes, check_axis, check_dtype, op
 
+__all__ = ["SUM", "PROD", "AMAX", "AMIN", "ARGMAX", "ARGMIN", "CUMSUM", "CUMPROD"]
+
 _AXES = {"axes": Kind.INTS, "keepdims": Kind.BOOL}
 
 

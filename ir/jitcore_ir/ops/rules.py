@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..dtypes import DType, bool_
+from ..dtypes import DType
 from ..errors import AttributeValueError, DTypeError, ShapeError
-from ..shapes import Expr
-from ..spec import InferRule, Kind, OpSpec, Trait, register
-from ..types import TensorType
+from ..shapes import Dim, Shape, is_nonnegative, sub
+from ..spec import Kind, OpSpec, Trait, register
+from ..types import TensorType, Type
 
-Dim = int | Expr
-Shape = tuple[Dim, ...]
+if TYPE_CHECKING:
+    from ..graph import Operation
 
 
 def broadcast_shapes(name: str, shapes: Iterable[Shape]) -> Shape:
@@ -60,12 +60,16 @@ def check_axes(name: str, axes: Sequence[int], rank: int) -> None:
         raise AttributeValueError(f"{name}: axes {tuple(axes)} repeat one")
 
 
+def check_sizes(name: str, shape: Sequence[Dim]) -> None:
+    """Raise where a dimension is known to be negative."""
+    for dim in shape:
+        if not known_ge(dim, 0):
+            raise AttributeValueError(f"{name}: shape {show(shape)} has the negative dimension {dim}")
+
+
 def known_ge(left: Dim, right: Dim) -> bool:
     """False only where `left >= right` is known not to hold (dims with symbols are checked when they have values)."""
-    from ..shapes import sub
-
-    difference = sub(left, right)
-    return not isinstance(difference, int) or difference >= 0
+    return not is_nonnegative(sub(sub(right, left), 1))
 
 
 def elementwise(
@@ -78,7 +82,7 @@ def elementwise(
 ) -> OpSpec:
     """Register an op whose operands share one dtype out of `dtypes` and broadcast together."""
 
-    def infer(types: tuple[TensorType, ...], attributes: Mapping[str, Any]) -> tuple[TensorType, ...]:
+    def infer(types: tuple[TensorType, ...], attributes: Mapping[str, Any]) -> tuple[Type, ...]:
         dtype = types[0].dtype
         check_dtype(name, operands[0], dtype, dtypes)
         for operand, other in zip(operands[1:], types[1:], strict=True):
@@ -96,18 +100,16 @@ def op(
     doc: str,
     traits: Trait = Trait.NONE,
     regions: int = 0,
-) -> Callable[[Callable[..., TensorType | tuple[TensorType, ...]]], OpSpec]:
-    """Decorator: register an op from its rule `rule(*operand_types, **attributes) -> TensorType` (or a tuple)."""
+    check: Callable[[Operation], None] | None = None,
+) -> Callable[[Callable[..., Any]], OpSpec]:
+    """Decorator: register an op from its rule `rule(*operand_types, **attributes)`, which gives a type or a tuple of
+    types. `check` is what the verifier asks of its regions."""
 
-    def decorate(rule: Callable[..., TensorType | tuple[TensorType, ...]]) -> OpSpec:
-        def infer(types: tuple[TensorType, ...], given: Mapping[str, Any]) -> tuple[TensorType, ...]:
+    def decorate(rule: Callable[..., Any]) -> OpSpec:
+        def infer(types: tuple[Type, ...], given: Mapping[str, Any]) -> tuple[Type, ...]:
             found = rule(*types, **given)
             return found if isinstance(found, tuple) else (found,)
 
-        checked: InferRule = infer
-        return register(OpSpec(name, operands, checked, dict(attributes), doc, traits, regions))
+        return register(OpSpec(name, operands, infer, dict(attributes), doc, traits, regions, check=check))
 
     return decorate
-
-
-BOOLEAN = (bool_,)
