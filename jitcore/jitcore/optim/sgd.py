@@ -40,8 +40,10 @@ class SGD(Optimizer):
     def initial_state(self, parameter: Tensor, group: Mapping[str, Any]) -> dict[str, Any]:
         if not group["momentum"]:
             return {}
-        # `started` makes the first buffer the whole gradient without a branch that a recording would bake in.
-        return {"momentum_buffer": ops.zeros_like(parameter), "started": ops.zeros((), dtype=parameter.dtype)}
+        entries = {"momentum_buffer": ops.zeros_like(parameter)}
+        if group["dampening"]:  # makes the first buffer the whole gradient, without a branch a recording would bake in
+            entries["started"] = ops.zeros((), dtype=parameter.dtype)
+        return entries
 
     def update(self, parameter: Tensor, gradient: Tensor, entries: dict[str, Any], group: dict[str, Any]) -> None:
         if group["maximize"]:
