@@ -30,7 +30,10 @@ class Builder:
         regions: Sequence[Region] = (),
     ) -> Operation:
         """A new operation here. Raises as `create_operation` does."""
-        operation = create_operation(spec, operands, attributes, self.location, regions)
+        return self.place(create_operation(spec, operands, attributes, self.location, regions))
+
+    def place(self, operation: Operation) -> Operation:
+        """Put a free-standing operation here."""
         if self.before is not None:
             return self.block.insert_before(self.before, operation)
         operation.block = self.block

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,9 +58,10 @@ class DenseText:
 
 def build_dense(text: DenseText, type: TensorType) -> np.ndarray:
     """The array of that type. Raises ValueError where the text does not fit it; the array is not writable."""
-    if any(not isinstance(d, int) for d in type.shape):
-        raise ValueError(f"an array cannot have the symbolic shape of {type}")
-    array = np.array(_content(text, type), dtype=type.dtype.numpy, order="C").reshape(type.shape)
+    shape = tuple(d for d in type.shape if isinstance(d, int))
+    if len(shape) != type.rank or min(shape, default=0) < 0:
+        raise ValueError(f"an array cannot have the shape of {type}")
+    array = np.array(_content(text, type.dtype, shape), order="C").reshape(shape)
     array.flags.writeable = False
     return array
 
@@ -69,9 +71,8 @@ def parse_float(text: str) -> float:
     return float(_parse_real(text, np.dtype(np.float64)))
 
 
-def _content(text: DenseText, type: TensorType) -> np.ndarray:
-    dtype = type.dtype
-    size = int(np.prod(type.shape, dtype=np.int64))
+def _content(text: DenseText, dtype: DType, shape: tuple[int, ...]) -> np.ndarray:
+    size = math.prod(shape)
     if text.form == "elided":
         raise ValueError(f"the {text.content} bytes of this array were left out when it was printed; print it whole")
     if text.form == "base64":
@@ -80,12 +81,14 @@ def _content(text: DenseText, type: TensorType) -> np.ndarray:
         except binascii.Error as error:
             raise ValueError(f"not base64: {error}") from None
         if len(data) != size * dtype.itemsize:
-            raise ValueError(f"{len(data)} bytes given, {type} holds {size * dtype.itemsize}")
+            raise ValueError(
+                f"{len(data)} bytes given, but {size} elements of {dtype.name} take {size * dtype.itemsize}"
+            )
         return np.frombuffer(data, _stored(dtype.numpy)).astype(dtype.numpy)
     if text.form == "splat":
-        return np.full(type.shape, _parse_element(text.content, dtype), dtype.numpy)
+        return np.full(shape, _parse_element(text.content, dtype), dtype.numpy)
     leaves: list[object] = []
-    _flatten(text.content, type.shape, leaves)
+    _flatten(text.content, shape, leaves)
     array = np.empty(size, dtype.numpy)
     for position, leaf in enumerate(leaves):
         array[position] = _parse_element(leaf, dtype)

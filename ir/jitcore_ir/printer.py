@@ -27,9 +27,34 @@ from .types import TensorType
 PLAIN_NAME = re.compile(r"[^\W\d][\w.]*")
 
 
-def print_graph(graph: Graph, *, locations: bool = True, elide: int | None = None) -> str:
+class Names:
+    """The names that values are printed under: handed out as values appear, then kept.
+
+    One object used for several printings names a value the same in each, so that their differences are real ones.
+    """
+
+    def __init__(self) -> None:
+        self.given: dict[Value, str] = {}
+        self.seen: dict[str, int] = {}
+        self.unnamed = 0
+
+    def __getitem__(self, value: Value) -> str:
+        found = self.given.get(value)
+        if found is None:
+            found = self.given[value] = self.new(value.name)
+        return found
+
+    def new(self, name: str) -> str:
+        if not name:
+            self.unnamed += 1
+            return f"%{self.unnamed - 1}"
+        count = self.seen[name] = self.seen.get(name, -1) + 1
+        return f"%{quote_name(name)}" + (f"#{count}" if count else "")
+
+
+def print_graph(graph: Graph, *, locations: bool = True, elide: int | None = None, names: Names | None = None) -> str:
     """The text of `graph`. `elide` leaves out arrays of more than so many bytes; such text is for reading only."""
-    printer = _Printer(locations, elide)
+    printer = _Printer(names or Names(), locations, elide)
     lines = [f"graph @{quote_name(graph.name)}({printer.arguments(graph.block)}) {{"]
     printer.block(graph.block, "  ", lines)
     return "\n".join([*lines, "}", ""])
@@ -37,9 +62,9 @@ def print_graph(graph: Graph, *, locations: bool = True, elide: int | None = Non
 
 def print_operation(operation: Operation, *, elide: int | None = 256) -> str:
     """One operation on one line, its regions left out: for error messages and dumps."""
-    printer = _Printer(True, elide)
+    printer = _Printer(Names(), True, elide)
     for value in operation.operands:
-        printer.name(value)
+        printer.names[value]
     return printer.head(operation) + (" { ... }" if operation.regions else "")
 
 
@@ -54,30 +79,13 @@ def format_attribute(kind: Kind, value: Any, elide: int | None = None) -> str:
 
 
 class _Printer:
-    """Hands out names as values appear."""
-
-    def __init__(self, locations: bool, elide: int | None) -> None:
+    def __init__(self, names: Names, locations: bool, elide: int | None) -> None:
+        self.names = names
         self.locations = locations
         self.elide = elide
-        self.names: dict[int, str] = {}
-        self.seen: dict[str, int] = {}
-        self.unnamed = 0
-
-    def name(self, value: Value) -> str:
-        found = self.names.get(id(value))
-        if found is None:
-            found = self.names[id(value)] = self._new_name(value)
-        return found
-
-    def _new_name(self, value: Value) -> str:
-        if not value.name:
-            self.unnamed += 1
-            return f"%{self.unnamed - 1}"
-        count = self.seen[value.name] = self.seen.get(value.name, -1) + 1
-        return f"%{quote_name(value.name)}" + (f"#{count}" if count else "")
 
     def arguments(self, block: Block) -> str:
-        return ", ".join(f"{self.name(a)}: {a.type}" for a in block.arguments)
+        return ", ".join(f"{self.names[a]}: {a.type}" for a in block.arguments)
 
     def block(self, block: Block, indent: str, lines: list[str]) -> None:
         for operation in block.operations:
@@ -89,12 +97,12 @@ class _Printer:
             lines.append(text)
 
     def head(self, operation: Operation) -> str:
-        operands = ", ".join(self.name(v) for v in operation.operands)
+        operands = ", ".join(self.names[v] for v in operation.operands)
         text = f"{operation.spec.name}({operands})"
         if operation.attributes:
             text += f" {{{', '.join(self.attributes(operation))}}}"
         if operation.results:
-            names = ", ".join(self.name(v) for v in operation.results)
+            names = ", ".join(self.names[v] for v in operation.results)
             text = f"{names} = {text} : {', '.join(str(v.type) for v in operation.results)}"
         if self.locations and operation.location.line:
             text += f" @ {_location(operation.location)}"

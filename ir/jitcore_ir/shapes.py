@@ -172,9 +172,11 @@ def symbols_of(dim: int | Expr) -> list[str]:
         if isinstance(part, Symbol):
             found[part.name] = None
         elif isinstance(part, Quotient):
-            walk(part.numerator), walk(part.denominator)
+            walk(part.numerator)
+            walk(part.denominator)
         elif isinstance(part, Extreme):
-            walk(part.left), walk(part.right)
+            walk(part.left)
+            walk(part.right)
         elif isinstance(part, Expr):
             for _, atoms in part.terms:
                 for atom in atoms:
