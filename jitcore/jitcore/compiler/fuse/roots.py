@@ -1,0 +1,198 @@
+"""Which values get a loop nest of their own (`roots`); everything else is computed where it is used.
+
+A value is a root when it leaves the program, when it cannot be written as "the element at an index" without loops
+(contractions, long reductions, running sums, writes at positions), when a contraction reads it from memory, or when
+computing it again at each use costs more than keeping it. Whether a root ends up in memory is decided later: roots
+that share a nest hand values over in registers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from jitcore_ir import Graph, Operation, Trait, Value, ops
+from jitcore_ir.shapes import product
+
+from ..lower.index import Dim
+from ..lower.movement import MOVEMENT, dense_view
+from ..lower.reduction import REDUCTIONS, reduced_extents
+
+CONTRACTIONS = (ops.DOT, ops.CONV, ops.CONV_TRANSPOSE, ops.CONV_WEIGHT_GRADIENT)
+SCANS = (ops.CUMSUM, ops.CUMPROD)
+WRITES = (ops.PUT, ops.SCATTER, ops.SLICE_UPDATE)
+ALONE = (*CONTRACTIONS, *SCANS, *WRITES, ops.CONCAT, ops.RANDOM_BITS)
+"""Operations whose results are always roots."""
+
+MULTIPLE_USE_COST = 10
+"""A value used several times is kept when an element costs this many additions."""
+
+REPEATED_USE_COST = 3
+"""The same for one whose every element is used at many indices (broadcast over rows, overlapping windows)."""
+
+MOST_TAPS = 64
+"""A reduction over at most this many known elements may be computed where it is used, if they do not lie side by side."""
+
+FEW_TAPS = 4
+"""The same where they do lie side by side, for a single use."""
+
+_WEIGHTS = {
+    ops.DIV: 4, ops.SQRT: 4, ops.RSQRT: 5, ops.FLOOR_DIVIDE: 6, ops.REMAINDER: 6, ops.FMOD: 6, ops.POW: 30,
+    ops.TAKE: 4, ops.GATHER: 4, ops.PAD: 2, ops.FOLD_WINDOWS: 8,
+}  # fmt: skip
+_DEAR = (
+    ops.EXP, ops.EXPM1, ops.LOG, ops.LOG1P, ops.LOG2, ops.SIN, ops.COS, ops.TAN, ops.ASIN, ops.ACOS, ops.ATAN, ops.SINH,
+    ops.COSH, ops.TANH, ops.SIGMOID, ops.ERF, ops.ATAN2,
+)  # fmt: skip
+_FREE = (*MOVEMENT, ops.CONSTANT, ops.IOTA, ops.SIZE, ops.CAST, ops.COPY)
+
+
+def base(value: Value) -> Value:
+    """The value whose memory holds `value` as it is: reshapes and copies do not count."""
+    while value.operation is not None and value.operation.spec in (ops.RESHAPE, ops.COPY):
+        value = value.operation.operands[0]
+    return value
+
+
+def is_leaf(value: Value) -> bool:
+    """True for what is in memory before the program starts: graph inputs and constants that are not one number."""
+    if value.operation is None:
+        return True
+    if value.operation.spec is not ops.CONSTANT:
+        return False
+    array = value.operation.attributes["value"]
+    return array.size > 1 and not (array.tobytes() == array.ravel()[:1].tobytes() * array.size)
+
+
+def is_loop_reduction(operation: Operation) -> bool:
+    """True where a reduction needs loops of its own rather than a few operations in a row."""
+    if operation.spec not in REDUCTIONS:
+        return False
+    taps = product(reduced_extents(operation))
+    if not isinstance(taps, int) or taps > MOST_TAPS:
+        return True
+    x = operation.operands[0]
+    last = max((a for a, d in enumerate(x.type.shape) if d != 1), default=0)
+    if last not in operation.attributes["axes"] or taps <= 1 or _reads_windows(x):
+        return False
+    return taps > FEW_TAPS or len(operation.result.uses) > 1
+
+
+def _reads_windows(value: Value) -> bool:
+    """True where the elements of `value` are elements of overlapping windows, so that they are not contiguous."""
+    while value.operation is not None:
+        if value.operation.spec is ops.WINDOWS:
+            return True
+        if not value.operation.spec.has(Trait.ELEMENTWISE) and value.operation.spec is not ops.RESHAPE:
+            return False
+        value = value.operation.operands[0]
+    return False
+
+
+@dataclass(slots=True)
+class Roots:
+    """The roots of a graph in order (the dict is an ordered set), and what an element of each value costs, counted
+    from the nearest roots and leaves."""
+
+    values: dict[Value, None] = field(default_factory=dict)
+    costs: dict[Value, int] = field(default_factory=dict)
+
+    def in_memory(self, value: Value) -> bool:
+        """True for what is read rather than computed where it is used."""
+        return value in self.values or is_leaf(value)
+
+
+def choose_roots(graph: Graph) -> Roots:
+    """Decide for each value of an expanded graph."""
+    roots = Roots()
+    required = {base(v) for v in graph.outputs}
+    for operation in graph.operations:
+        if operation.spec in CONTRACTIONS:
+            required.update(_operand_memory(operation))
+    heavy: dict[Value, bool] = {}
+    for operation in graph.operations:
+        for value in operation.results:
+            cost, reads_contraction = _cost(value, roots, heavy)
+            if (
+                not is_leaf(value)
+                and base(value) is value
+                and (
+                    value in required
+                    or (operation.spec in ALONE and not (operation.spec is ops.RANDOM_BITS and value.type.shape == ()))
+                    or is_loop_reduction(operation)
+                    or _worth_keeping(value, cost, reads_contraction)
+                )
+            ):
+                roots.values[value] = None
+            roots.costs[value], heavy[value] = cost, reads_contraction
+    return roots
+
+
+def _operand_memory(operation: Operation) -> list[Value]:
+    """The values whose memory a contraction reads: its operands, or what they are dense views of."""
+    found = []
+    for operand in operation.operands:
+        view = dense_view(operand, ordered=operation.spec is not ops.DOT)
+        found.append(base(operand) if view is None else base(view.source))
+    return found
+
+
+def _cost(value: Value, roots: Roots, heavy: dict[Value, bool]) -> tuple[int, bool]:
+    """Additions that one element costs, loads included, and whether a contraction's result is among the operands."""
+    operation = value.operation
+    if operation is None or is_leaf(value):
+        return 1, False
+    spec = operation.spec
+    total = 15 if spec in _DEAR else 0 if spec in _FREE else _WEIGHTS.get(spec, 1)
+    if spec is ops.RANDOM_BITS:
+        total = 80
+    taps = product(reduced_extents(operation)) if spec in REDUCTIONS else 1
+    taps = taps if isinstance(taps, int) else MOST_TAPS
+    reads_contraction = False
+    for operand in operation.operands:
+        if operand in roots.values:
+            part = 1
+            reads_contraction |= operand.operation is not None and operand.operation.spec in CONTRACTIONS
+        else:
+            part = roots.costs.get(operand, 1)
+            reads_contraction |= heavy.get(operand, False)
+        if spec not in REDUCTIONS and spec not in MOVEMENT and operand.type.shape != value.type.shape:
+            part = 0  # computed once for many elements, as far out as it depends on
+        total += part
+    return total * max(taps, 1), reads_contraction
+
+
+def _worth_keeping(value: Value, cost: int, reads_contraction: bool) -> bool:
+    elements = product(value.type.shape)
+    if elements == 1 or elements == 0:
+        return False
+    users: dict[Operation, bool] = {}
+    _collect_users(value, elements, False, users)
+    if any(users.values()) and cost > REPEATED_USE_COST + 1:
+        return True
+    if any(u.spec is ops.WINDOWS for u, _ in value.uses) and cost > 1 and value.operation.spec is not ops.RESHAPE:  # type: ignore[union-attr]
+        return True
+    return len(users) > 1 and (cost >= MULTIPLE_USE_COST or reads_contraction)
+
+
+def _collect_users(value: Value, elements: Dim, repeated: bool, users: dict[Operation, bool]) -> None:
+    """The operations that compute with `value`, through movement, and whether each reads an element at many rows."""
+    for user, _ in value.uses:
+        again = repeated
+        if user.results:
+            again |= _repeats(value, user)
+        if user.spec in (*MOVEMENT, ops.COPY):
+            _collect_users(user.result, elements, again, users)
+        else:
+            users[user] = users.get(user, False) or again
+
+
+def _repeats(value: Value, user: Operation) -> bool:
+    """True where `user` reads each element of `value` again for every index of an axis outside value's innermost."""
+    if user.spec in (ops.TAKE, ops.GATHER):
+        return value is user.operands[0]
+    if user.spec is not ops.BROADCAST_TO and not user.spec.has(Trait.ELEMENTWISE):
+        return False
+    shape, result = value.type.shape, user.result.type.shape
+    aligned = (1,) * (len(result) - len(shape)) + shape
+    innermost = max((a for a, d in enumerate(aligned) if d != 1), default=0)
+    return any(aligned[a] == 1 and result[a] != 1 for a in range(innermost))

@@ -1,0 +1,106 @@
+"""The graph that lowering works on: a copy without dead operations, with a few operations written in simpler ones.
+
+    %p = argmax(%x) {axis = 1, keepdims = false} : i64[N]
+
+becomes the smallest position whose element equals the largest (or is NaN): two loops that vectorize, where one that
+carries value and position together does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from jitcore_ir import Graph, Location, Operation, OpSpec, Value, ops
+from jitcore_ir.dtypes import bool_, int32, int64
+from jitcore_ir.shapes import Expr
+
+Numbers = dict[Operation, int]
+Make = Callable[..., Value]
+Rewrite = Callable[[Make, Operation, list[Value]], Value]
+
+
+def expand(graph: Graph) -> tuple[Graph, Numbers]:
+    """A new graph that computes the same, and the number in `graph` of the operation each of its operations is from."""
+    copy, numbers = Graph(graph.name), Numbers()
+    values = {v: copy.block.add_argument(v.type, v.name) for v in graph.inputs}
+    live = _live(graph)
+    for number, operation in enumerate(graph.operations):
+        if operation not in live:
+            continue
+
+        def make(spec: OpSpec, *operands: Value, **attributes: Any) -> Value:
+            made = copy.block.append(spec, operands, attributes, location)  # noqa: B023 - called at once
+            numbers[made] = number  # noqa: B023
+            return made.result
+
+        location: Location = operation.location
+        operands = [values[v] for v in operation.operands]
+        rewrite = REWRITES.get(operation.spec)
+        if rewrite is not None and (found := rewrite(make, operation, operands)) is not None:
+            values[operation.result] = found
+            continue
+        made = copy.block.append(operation.spec, operands, operation.attributes, location)
+        numbers[made] = number
+        values.update(zip(operation.results, made.results, strict=True))
+    return copy, numbers
+
+
+def _live(graph: Graph) -> set[Operation]:
+    live = {graph.block.terminator}
+    for operation in reversed(graph.operations):
+        if operation in live:
+            live.update(v.operation for v in operation.operands if v.operation is not None)
+    return live
+
+
+def _extreme_position(largest: OpSpec) -> Rewrite:
+    def rewrite(make: Make, operation: Operation, operands: list[Value]) -> Value:
+        (x,), axis = operands, operation.attributes["axis"]
+        size = x.type.shape[axis]
+        dtype = int32 if isinstance(size, int) and size < 2**31 else int64
+        best = make(largest, x, axes=(axis,), keepdims=True)
+        hit = make(ops.EQ, x, best)
+        if x.type.dtype.is_floating_point:
+            hit = make(ops.BITWISE_OR, hit, make(ops.ISNAN, x))
+        position = make(ops.IOTA, shape=x.type.shape, axis=axis, dtype=dtype)
+        beyond = make(ops.CONSTANT, value=np.array(np.iinfo(dtype.numpy).max, dtype.numpy))
+        places = make(ops.WHERE, hit, position, beyond)
+        first = make(ops.AMIN, places, axes=(axis,), keepdims=operation.attributes["keepdims"])
+        return first if dtype is int64 else make(ops.CAST, first, dtype=int64)
+
+    return rewrite
+
+
+def _plain_dot(make: Make, operation: Operation, operands: list[Value]) -> Value | None:
+    """Integer and bool products as a multiply and a sum; floats have a generator of their own."""
+    x, y = operands
+    dtype = x.type.dtype
+    if dtype.is_floating_point:
+        return None
+    *batch, rows, inner = x.type.shape
+    columns = y.type.shape[-1]
+    rank = len(batch)
+    swapped = make(ops.PERMUTE, y, permutation=(*range(rank), rank + 1, rank))
+    left = make(ops.RESHAPE, x, shape=(*batch, rows, 1, inner))
+    right = make(ops.RESHAPE, swapped, shape=(*batch, 1, columns, inner))
+    total = ops.AMAX if dtype is bool_ else ops.SUM
+    if dtype is bool_ and inner == 0:
+        return make(ops.BROADCAST_TO, make(ops.CONSTANT, value=np.array(False)), shape=(*batch, rows, columns))
+    return make(total, make(ops.MUL, left, right), axes=(rank + 2,), keepdims=False)
+
+
+REWRITES: dict[OpSpec, Rewrite | Callable[..., Value | None]] = {
+    ops.ARGMAX: _extreme_position(ops.AMAX),
+    ops.ARGMIN: _extreme_position(ops.AMIN),
+    ops.DOT: _plain_dot,
+}
+
+
+def numel(value: Value) -> int | Expr:
+    """How many elements a value has."""
+    from jitcore_ir.shapes import product
+
+    return product(value.type.shape)

@@ -1,0 +1,110 @@
+"""`KernelBuilder`: one kernel while it is emitted, and the buffers it touches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from jitcore_ir import BufferType, Location, Operation, Value
+from jitcore_ir.shapes import product
+from jitcore_runtime.plan import BufferKind
+
+from ..loops.module import KernelCall, LoopBuffer, LoopModule
+from .emitter import Emitter
+from .facts import in_place_pairs, parallel_extent, work_of
+from .index import Dim, Indices, flatten
+from .pointwise import POINTWISE
+
+
+class Memory:
+    """The buffers of a module, and which of them holds each value of the graph."""
+
+    def __init__(self, module: LoopModule, numbers: Mapping[Operation, int]) -> None:
+        self.module = module
+        self.numbers = numbers
+        self.of: dict[Value, int] = {}
+
+    def add(self, buffer: LoopBuffer) -> int:
+        self.module.buffers.append(buffer)
+        return len(self.module.buffers) - 1
+
+    def temporary(self, value: Value) -> int:
+        """The buffer of a value, a new temporary where it has none."""
+        if value not in self.of:
+            self.of[value] = self.add(LoopBuffer(BufferKind.TEMPORARY, value.type.dtype, value.type.shape))
+        return self.of[value]
+
+
+@dataclass(slots=True)
+class Scratch:
+    """Row scratch that holds a value: the memory, and how to find an element of the value in it."""
+
+    buffer: Value
+    place: Callable[[Indices], Indices]
+
+
+class KernelBuilder:
+    """Emits a kernel. `members` are the values it computes itself: they are not read from memory unless `written`.
+    `shared` buffers are both written and read, so they are always addressed in one way."""
+
+    def __init__(self, memory: Memory, label: str, location: Location) -> None:
+        self.memory = memory
+        self.e = Emitter("kernel", self._read, POINTWISE, memory.numbers)
+        self.e.location = location
+        self.members: set[Value] = set()
+        self.written: set[Value] = set()
+        self.scratch: dict[Value, Scratch] = {}
+        self.shared: set[int] = set()
+        self._label = label
+        self._location = location
+        self._arguments: dict[tuple[int, tuple[Dim, ...], Dim], Value] = {}
+        self._reads: set[int] = set()
+        self._writes: set[int] = set()
+
+    def argument(self, buffer: int, shape: Sequence[Dim], offset: Dim = 0, reads: bool = True) -> Value:
+        """The kernel's input for a buffer seen in `shape` from element `offset` on."""
+        key = (buffer, tuple(shape), offset)
+        if key not in self._arguments:
+            dtype = self.memory.module.buffers[buffer].dtype
+            self._arguments[key] = self.e.argument(BufferType(dtype, key[1]))
+        (self._reads if reads else self._writes).add(list(self._arguments).index(key))
+        return self._arguments[key]
+
+    def load(self, buffer: int, indices: Indices, shape: Sequence[Dim], moving: bool = True) -> Value:
+        indices, shape = self._address(buffer, indices, shape)
+        return self.e.load(self.argument(buffer, shape), indices, moving)
+
+    def store(self, value: Value, buffer: int, indices: Indices, shape: Sequence[Dim], offset: Dim = 0) -> None:
+        indices, shape = self._address(buffer, indices, shape)
+        self.e.store(value, self.argument(buffer, shape, offset, reads=False), indices)
+
+    def store_value(self, value: Value, indices: Indices) -> None:
+        """Compute an element of a graph value and write it to the value's memory."""
+        scalar = self.e.at(value, indices)
+        self.store(scalar, self.memory.of[value], indices, value.type.shape)
+
+    def finish(self) -> None:
+        """Append the call of this kernel to the module."""
+        graph = self.e.finish()
+        keys = list(self._arguments)
+        reads, writes = tuple(sorted(self._reads)), tuple(sorted(self._writes))
+        call = KernelCall(
+            graph, tuple(k[0] for k in keys), tuple(k[2] for k in keys), reads, writes,
+            in_place_pairs(graph, reads, writes), work_of(graph), parallel_extent(graph), self._label, self._location,
+        )  # fmt: skip
+        self.memory.module.kernels.append(call)
+
+    def _address(self, buffer: int, indices: Indices, shape: Sequence[Dim]) -> tuple[Indices, tuple[Dim, ...]]:
+        if buffer in self.shared:
+            return (flatten(indices, shape),), (product(shape),)
+        return self.e.space.merge(indices, tuple(shape))
+
+    def _read(self, e: Emitter, value: Value, indices: Indices) -> Value | None:
+        if value in self.scratch:
+            scratch = self.scratch[value]
+            return e.load(scratch.buffer, scratch.place(indices), moving=False)
+        if value in self.members and value not in self.written:
+            return None
+        if value not in self.memory.of:
+            return None
+        return self.load(self.memory.of[value], indices, value.type.shape, moving=value not in self.members)

@@ -1,0 +1,179 @@
+"""`lower_graph`: a graph of tensor operations becomes a `LoopModule`.
+
+expand          dead operations dropped, a few operations written in simpler ones     lower.expand
+choose_roots    which values get a nest of their own                                  fuse.roots
+make_nodes      the axes and the reads of each                                        fuse.node
+form_clusters   which of them share a kernel                                          fuse.cluster
+emit            one kernel (sometimes two) per cluster                                lower.rows, columns, ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+
+from jitcore_ir import Graph, Operation, OpSpec, Value, ops, shapes
+from jitcore_ir.printer import print_graph
+from jitcore_runtime.plan import BufferKind
+
+from ..fuse.cluster import Cluster, form_clusters
+from ..fuse.node import Node, make_nodes
+from ..fuse.roots import CONTRACTIONS, base, choose_roots, is_leaf
+from ..loops.module import LoopBuffer, LoopModule
+from .columns import emit_reduction
+from .contraction import emit_contraction
+from .expand import expand
+from .index import Indices, variable_name
+from .kernel import KernelBuilder, Memory
+from .rows import RowNest
+from .writes import NESTS, copy_into
+
+
+def lower_graph(graph: Graph, constant_inputs: Collection[int] = ()) -> LoopModule:
+    """Lower `graph`, which is left as it is.
+
+    `constant_inputs` are numbers of inputs that hold the same values in every call (weights of an exported model): what
+    a contraction reads of them is prepared once. Symbols in the inputs' shapes stay symbols. Control flow must have
+    been removed. Raises NotImplementedError for an operation that has no lowering.
+    """
+    return _Lowering(graph, constant_inputs).run()
+
+
+class _Lowering:
+    def __init__(self, graph: Graph, constant_inputs: Collection[int]) -> None:
+        self._check(graph)
+        self.graph, self.numbers = expand(graph)
+        names = tuple(o.spec.name for o in graph.operations)
+        self.module = LoopModule(graph.name, symbols=_symbols(graph), operations=names)
+        self.memory = Memory(self.module, self.numbers)
+        self.constants = set(constant_inputs)
+        self.roots = choose_roots(self.graph)
+
+    @staticmethod
+    def _check(graph: Graph) -> None:
+        from .table import LOWERINGS
+
+        for operation in graph.operations:
+            if operation.spec not in LOWERINGS and operation.spec is not ops.RETURN:
+                raise NotImplementedError(f"{operation.spec.name} at {operation.location} has no lowering to loops")
+
+    def run(self) -> LoopModule:
+        clusters = form_clusters(make_nodes(self.roots, self.numbers), self.roots, self.numbers)
+        self._place_inputs_and_outputs()
+        order = clusters.order()
+        for cluster in order:
+            for node in cluster.nodes:
+                if self._leaves(node, cluster, clusters.owner):
+                    self.memory.temporary(node.value)
+        for cluster in order:
+            self._emit(cluster)
+        self._copy_outputs()
+        _share_equal_kernels(self.module)
+        return self.module
+
+    # --- memory ---
+
+    def _place_inputs_and_outputs(self) -> None:
+        memory = self.memory
+        for number, value in enumerate(self.graph.inputs):
+            buffer = LoopBuffer(BufferKind.INPUT, value.type.dtype, value.type.shape, number, name=value.name)
+            memory.of[value] = memory.add(buffer)
+        self._copies: list[tuple[Value, int]] = []
+        for number, output in enumerate(self.graph.outputs):
+            kind = BufferKind.OUTPUT
+            buffer_number = memory.add(LoopBuffer(kind, output.type.dtype, output.type.shape, number))
+            held = base(output)
+            if held in memory.of or is_leaf(held):
+                self._copies.append((output, buffer_number))
+            else:
+                memory.of[held] = buffer_number
+        for operation in self.graph.operations:
+            for value in operation.results:
+                if is_leaf(value):
+                    data = operation.attributes["value"]
+                    number = memory.add(LoopBuffer(BufferKind.CONSTANT, value.type.dtype, data.shape, data=data))
+                    memory.of[value] = number
+                    self.constants.add(number)
+
+    def _leaves(self, node: Node, cluster: Cluster, owner: dict[Value, Cluster]) -> bool:
+        """True where a value must be in memory: another kernel reads it."""
+        if node.value in self.memory.of or node.operation.spec in NESTS:
+            return True
+        for other in set(owner.values()):
+            for reader in other.nodes:
+                if (other is not cluster or reader.kind == "alone") and any(v is node.value for v, _ in reader.reads):
+                    return True
+        return False
+
+    def _copy_outputs(self) -> None:
+        for value, buffer in self._copies:
+            source = base(value)
+            copy_into(self._kernel_maker(value.operation), self.memory, source, buffer, self.roots)
+
+    # --- kernels ---
+
+    def _kernel_maker(self, operation: Operation | None, also: Sequence[OpSpec] = ()) -> Callable[[str], KernelBuilder]:
+        from jitcore_ir import UNKNOWN
+
+        location = operation.location if operation is not None else UNKNOWN
+
+        def make(label: str) -> KernelBuilder:
+            return KernelBuilder(self.memory, "+".join([label, *(s.name for s in also)]), location)
+
+        return make
+
+    def _emit(self, cluster: Cluster) -> None:
+        kept = {n.value for n in cluster.nodes if n.value in self.memory.of}
+        nodes = [n for n in cluster.nodes if n.elements != 0]
+        last = cluster.nodes[-1].operation
+        first = cluster.nodes[0].operation
+        if not nodes or not kept:
+            return
+        if cluster.kind == "alone":
+            NESTS[first.spec](self._kernel_maker(first), self.memory, cluster.nodes[0], self.roots)
+        elif cluster.kind == "anchored":
+            maker = self._kernel_maker(first, [n.operation.spec for n in cluster.nodes[1:]])
+            self._emit_anchored(cluster, maker, kept)
+        else:
+            cluster.nodes = nodes
+            maker = self._kernel_maker(last)
+            kernel = maker("+".join(n.operation.spec.name for n in nodes))
+            RowNest(kernel, cluster, kept, self.roots.costs).emit()
+            kernel.finish()
+
+    def _emit_anchored(self, cluster: Cluster, maker: Callable[[str], KernelBuilder], kept: set[Value]) -> None:
+        anchor = cluster.anchor
+
+        def finish(kernel: KernelBuilder, place: Indices) -> None:
+            kernel.members = {n.value for n in cluster.nodes}
+            given = {variable_name(v): i for v, i in zip(anchor.place, place, strict=True) if v != 0}
+            for node in cluster.nodes:
+                if node.value in kept:
+                    where = tuple(shapes.substitute(i, given) for i in cluster.places[node])
+                    kernel.store_value(node.value, where)
+
+        if anchor.operation.spec in CONTRACTIONS:
+            label = anchor.operation.spec.name
+            emit_contraction(maker(label), self.memory, cluster, self.constants, finish)
+        else:
+            emit_reduction(maker, self.memory, cluster, finish)
+
+
+def _symbols(graph: Graph) -> tuple[str, ...]:
+    found: dict[str, None] = {}
+    for value in graph.inputs:
+        for dim in value.type.shape:
+            found.update(dict.fromkeys(shapes.symbols_of(dim)))
+    return tuple(found)
+
+
+def _share_equal_kernels(module: LoopModule) -> None:
+    """Give kernels of equal text one graph, and number the distinct ones."""
+    distinct: dict[str, Graph] = {}
+    for number, call in enumerate(module.kernels):
+        text = print_graph(call.kernel, locations=False)
+        if text not in distinct:
+            distinct[text] = call.kernel
+        module.kernels[number] = replace(call, kernel=distinct[text])
+    for number, kernel in enumerate(distinct.values()):
+        kernel.name = f"kernel{number}"

@@ -1,0 +1,25 @@
+"""`LOWERINGS`: how each primitive becomes loops. A test fails where one is missing.
+
+"pointwise": computed where it is used, by its rule; "reduction": the same when small, else loops of its own; "nest":
+kernels of its own; "contraction": one generated operation with an epilogue; "expand": written in simpler operations.
+"""
+
+from __future__ import annotations
+
+from jitcore_ir import OpSpec
+
+from ..fuse.roots import CONTRACTIONS
+from . import philox, reduction
+from .expand import REWRITES
+from .pointwise import POINTWISE
+from .writes import NESTS
+
+LOWERINGS: dict[OpSpec, str] = {
+    **dict.fromkeys(POINTWISE, "pointwise"),
+    **dict.fromkeys(reduction.REDUCTIONS, "reduction"),
+    **dict.fromkeys(NESTS, "nest"),
+    **dict.fromkeys(REWRITES, "expand"),
+    **dict.fromkeys(CONTRACTIONS, "contraction"),
+}
+
+__all__ = ["LOWERINGS", "philox"]
