@@ -1,0 +1,34 @@
+"""Automatic differentiation: a tape recorded by `jitcore.dispatch`, played backwards by `engine`.
+
+Names are loaded on first use, as `dispatch` itself imports `autograd.tape`.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .engine import backward, grad
+    from .function import Function, once_differentiable
+    from .gradcheck import gradcheck, gradgradcheck
+    from .modes import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
+
+_HOMES = {
+    "backward": "engine", "grad": "engine", "Function": "function", "once_differentiable": "function",
+    "gradcheck": "gradcheck", "gradgradcheck": "gradcheck", "no_grad": "modes", "enable_grad": "modes",
+    "set_grad_enabled": "modes", "inference_mode": "modes", "is_grad_enabled": "modes",
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'jitcore.autograd' has no attribute {name!r}")
+    from importlib import import_module
+
+    found = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    globals()[name] = found
+    return found
+
+
+__all__ = [
+    "Function", "backward", "enable_grad", "grad", "gradcheck", "gradgradcheck", "inference_mode", "is_grad_enabled",
+    "no_grad", "once_differentiable", "set_grad_enabled",
+]  # fmt: skip

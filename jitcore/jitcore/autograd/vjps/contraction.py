@@ -1,0 +1,64 @@
+"""Derivatives of matrix products and convolutions. The three convolutions are each other's adjoints."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jitcore_ir import ops
+
+from ...dispatch import apply
+from ...tensor import Tensor
+from ..rules import vjp
+
+
+def _transposed(x: Tensor) -> Tensor:
+    rank = x._array.ndim
+    return apply(ops.PERMUTE, (x,), {"permutation": (*range(rank - 2), rank - 1, rank - 2)})
+
+
+vjp(
+    ops.DOT,
+    x=lambda g, y: apply(ops.DOT, (g, _transposed(y))),
+    y=lambda g, x: apply(ops.DOT, (_transposed(x), g)),
+)
+
+
+def _options(stride: Any, padding: Any, dilation: Any, groups: int) -> dict[str, Any]:
+    return {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+
+
+def _kernel(weight_shape: tuple) -> tuple[int, ...]:
+    return tuple(int(n) for n in weight_shape[2:])
+
+
+vjp(
+    ops.CONV,
+    x=lambda g, weight, x_shape, stride, padding, dilation, groups: apply(
+        ops.CONV_TRANSPOSE, (g, weight), {**_options(stride, padding, dilation, groups), "spatial": tuple(x_shape[2:])}
+    ),
+    weight=lambda g, x, weight_shape, stride, padding, dilation, groups: apply(
+        ops.CONV_WEIGHT_GRADIENT,
+        (x, g),
+        {**_options(stride, padding, dilation, groups), "kernel": _kernel(weight_shape)},
+    ),
+)
+vjp(
+    ops.CONV_TRANSPOSE,
+    x=lambda g, weight, stride, padding, dilation, groups: apply(
+        ops.CONV, (g, weight), _options(stride, padding, dilation, groups)
+    ),
+    weight=lambda g, x, weight_shape, stride, padding, dilation, groups: apply(
+        ops.CONV_WEIGHT_GRADIENT,
+        (g, x),
+        {**_options(stride, padding, dilation, groups), "kernel": _kernel(weight_shape)},
+    ),
+)
+vjp(
+    ops.CONV_WEIGHT_GRADIENT,
+    x=lambda g, y, x_shape, stride, padding, dilation, groups: apply(
+        ops.CONV_TRANSPOSE, (y, g), {**_options(stride, padding, dilation, groups), "spatial": tuple(x_shape[2:])}
+    ),
+    y=lambda g, x, stride, padding, dilation, groups: apply(
+        ops.CONV, (x, g), _options(stride, padding, dilation, groups)
+    ),
+)

@@ -1,0 +1,330 @@
+"""`x[...]` and `x[...] = value`, every form of it.
+
+An index is read in two steps. Integers, slices, None and Ellipsis give a *view* (slice and reshape). What is left, if
+anything, is one index tensor per remaining dimension or none (a bool mask stands for its nonzero positions): those
+are taken as one `take` along the indexed dimensions joined into one. A write is the reverse: `put` into the view.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from jitcore_ir import dtypes as D
+from jitcore_ir import ops
+
+from .dispatch import apply, write
+from .promotion import NUMBERS, as_operand
+from .symbolic import SymInt
+from .tensor import Tensor, shape_of
+
+
+def getitem(self: Tensor, index: Any) -> Tensor:
+    """Elements that `index` names: a view for integers, slices, None and Ellipsis, else a copy."""
+    if type(index) is int:
+        return self.select(0, index) if self._array.ndim else _too_many(1, 0)
+    view, tensors = _basic(self, index)
+    return view if tensors is None else _advanced(view, tensors)
+
+
+def setitem(self: Tensor, index: Any, value: Any) -> None:
+    """Write `value`, broadcast and cast, to the elements that `index` names."""
+    view, tensors = _basic(self, index)
+    if not isinstance(value, Tensor):
+        if not isinstance(value, NUMBERS):
+            from .ops.creation import tensor
+
+            value = tensor(value)
+        value = as_operand(value, self.dtype)
+    if value._array.dtype != self._array.dtype:
+        value = apply(ops.CAST, (value,), {"dtype": self.dtype})
+    if tensors is None:
+        write(view, _without_leading_ones(value, view._array.ndim))
+        return
+    mask = _only_mask(tensors)
+    if mask is not None and value._array.size == 1:  # no positions needed: shapes do not depend on the mask's values
+        value = value.reshape(())
+        lead = mask.reshape((*shape_of(mask), *(1,) * (view._array.ndim - mask._array.ndim)))
+        write(view, apply(ops.WHERE, (lead, value, view)))
+        return
+    write(view, _put(view, tensors, value))
+
+
+# Integers, slices, None, Ellipsis
+
+
+def _basic(x: Tensor, index: Any) -> tuple[Tensor, list[Tensor | None] | None]:
+    """The view that the simple parts of an index give, and an index tensor or None for each of its dimensions
+    (None altogether where there is no index tensor)."""
+    items = _expanded(x, index if isinstance(index, tuple) else _as_tuple(index))
+    shape = shape_of(x)
+    starts: list[Any] = []
+    sizes: list[Any] = []
+    steps: list[int] = []
+    result: list[Any] = []  # shape of the view
+    tensors: list[Tensor | None] = []
+    sliced = False
+    for item in items:
+        if item is None:
+            result.append(1)
+            tensors.append(None)
+            continue
+        axis = len(starts)
+        if isinstance(item, Tensor):
+            if item._array.dtype.kind == "b":
+                for n in range(item._array.ndim):
+                    if item._array.shape[n] != x._array.shape[axis + n]:
+                        raise IndexError(
+                            f"The shape of the mask {list(item._array.shape)} at index {n} does not match the shape of the "
+                            f"indexed tensor {list(x._array.shape)} at index {axis + n}"
+                        )
+                dims = shape[axis : axis + item._array.ndim]
+                tensors.append(item)
+                tensors.extend([_COVERED] * (item._array.ndim - 1))
+            else:
+                dims = shape[axis : axis + 1]
+                tensors.append(item)
+            starts += [0] * len(dims)
+            sizes += dims
+            steps += [1] * len(dims)
+            result += dims
+            continue
+        start, size, step, kept = _range(item, shape[axis], axis)
+        sliced = sliced or not kept or size is not shape[axis]
+        starts.append(start)
+        sizes.append(size)
+        steps.append(step)
+        if kept:
+            result.append(size)
+            tensors.append(None)
+    view = x
+    if sliced or not any(isinstance(t, Tensor) for t in tensors):
+        view = apply(ops.SLICE, (x,), {"starts": tuple(starts), "sizes": tuple(sizes), "steps": tuple(steps)})
+    if len(result) != len(sizes) or any(a is not b for a, b in zip(result, sizes)):
+        view = apply(ops.RESHAPE, (view,), {"shape": tuple(result)})
+    return view, tensors if any(isinstance(t, Tensor) for t in tensors) else None
+
+
+def _as_tuple(index: Any) -> tuple:
+    return (_index_tensor(index),) if isinstance(index, list) else (index,)
+
+
+def _expanded(x: Tensor, index: Sequence[Any]) -> list[Any]:
+    """The index with one item per dimension of x (None items come on top), index tensors made of lists and arrays."""
+    items: list[Any] = []
+    used = 0
+    for item in index:
+        if isinstance(item, list | tuple | np.ndarray | range):
+            item = _index_tensor(item)
+        if isinstance(item, bool | np.bool_):
+            from .ops.creation import tensor
+
+            item = tensor(bool(item))
+        if isinstance(item, Tensor) and item._array.dtype.kind in "iu" and not item._array.ndim:
+            item = int(item)  # a view, as in PyTorch
+        if isinstance(item, Tensor):
+            if item._array.dtype.kind not in "biu":
+                raise IndexError(
+                    f"tensors used as indices must be long, int, byte or bool tensors, not {item.dtype.name}"
+                )
+            if item._array.dtype.kind == "b" and not item._array.ndim:
+                raise NotImplementedError("a 0-d bool index is not offered; index with a mask of the tensor's shape")
+            used += item._array.ndim if item._array.dtype.kind == "b" else 1
+        elif item is not None and item is not Ellipsis:
+            used += 1
+        items.append(item)
+    rank = x._array.ndim
+    if used > rank:
+        return _too_many(used, rank)
+    places = [i for i, item in enumerate(items) if item is Ellipsis]
+    if len(places) > 1:
+        raise IndexError("an index can only have a single ellipsis ('...')")
+    missing = [slice(None)] * (rank - used)
+    return [*items[: places[0]], *missing, *items[places[0] + 1 :]] if places else [*items, *missing]
+
+
+def _too_many(used: int, rank: int) -> Any:
+    if not rank:
+        raise IndexError("invalid index of a 0-dim tensor. Use `tensor.item()` to convert it to a Python number")
+    raise IndexError(f"too many indices for tensor of dimension {rank} ({used} given)")
+
+
+def _index_tensor(data: Any) -> Tensor:
+    from .ops.creation import tensor
+
+    if not isinstance(data, np.ndarray) and not len(data):
+        return tensor([], dtype=D.int64)
+    return tensor(data)
+
+
+def _range(item: Any, size: Any, axis: int) -> tuple[Any, Any, int, bool]:
+    """Start, count and step of an integer or slice, and whether its dimension stays."""
+    if isinstance(item, slice):
+        step = 1 if item.step is None else item.step.__index__()
+        if step < 1:
+            raise ValueError("step must be greater than zero")
+        if item.start is None and item.stop is None and step == 1:
+            return 0, size, 1, True
+        start = _bound(item.start, 0, size)
+        stop = _bound(item.stop, size, size)
+        if item.start is None and step == 1:
+            return 0, stop, 1, True
+        count = stop - start
+        if isinstance(count, int):
+            return start, max((count + step - 1) // step, 0), step, True
+        return start, count if step == 1 else (count + step - 1) // step, step, True
+    try:
+        position = item if isinstance(item, SymInt) else item.__index__()
+    except (AttributeError, TypeError):
+        raise TypeError(
+            f"only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices "
+            f"(got {type(item).__name__})"
+        ) from None
+    if isinstance(position, int):
+        limit = size.value if isinstance(size, SymInt) else size
+        if not -limit <= position < limit:
+            raise IndexError(f"index {position} is out of bounds for dimension {axis} with size {limit}")
+        if position < 0:
+            position = position + size
+    return position, 1, 1, False
+
+
+def _bound(given: Any, default: Any, size: Any) -> Any:
+    """A slice's end, counted from the front and clamped to the axis."""
+    if given is None:
+        return default
+    if isinstance(given, SymInt):
+        return given
+    position = int(given) if isinstance(given, Tensor) else given.__index__()
+    if isinstance(size, SymInt):  # a negative end counts from a symbolic size; a positive one is taken to lie inside
+        return position + size if position < 0 else position
+    if position < 0:
+        position += size
+    return min(max(position, 0), size)
+
+
+# Index tensors
+
+
+_COVERED: Any = object()
+"""Stands for a dimension that the bool mask to its left covers."""
+
+
+def _only_mask(tensors: Sequence[Any]) -> Tensor | None:
+    """The mask, where a mask on the leading dimensions is all there is."""
+    if not isinstance(tensors[0], Tensor) or tensors[0]._array.dtype.kind != "b":
+        return None
+    rest = tensors[tensors[0]._array.ndim :]
+    return tensors[0] if all(t is None for t in rest) else None
+
+
+def _joined(view: Tensor, tensors: Sequence[Any]) -> tuple[Tensor, Tensor, int, tuple[int, ...] | None]:
+    """One index for all indexed dimensions.
+
+    Gives the view with its indexed dimensions side by side and joined into one, the positions along that one, its
+    axis, and the permutation that brought the indexed dimensions to the front (None where they were adjacent).
+    """
+    from .ops.movement import broadcast_tensors
+    from .ops.order import nonzero
+
+    indexed: list[int] = []
+    indices: list[Tensor] = []
+    for axis, t in enumerate(tensors):
+        if not isinstance(t, Tensor):
+            continue
+        found = nonzero(t, as_tuple=True) if t._array.dtype.kind == "b" else (t,)
+        for offset, one in enumerate(found):
+            indexed.append(axis + offset)
+            indices.append(one if one.dtype is D.int64 else apply(ops.CAST, (one,), {"dtype": D.int64}))
+    try:
+        indices = list(broadcast_tensors(*indices))
+    except RuntimeError:
+        shapes = ", ".join(str(list(i._array.shape)) for i in indices)
+        raise IndexError(f"shape mismatch: indexing tensors could not be broadcast together with shapes {shapes}") from None
+    permutation = None
+    axis = indexed[0]
+    if indexed != list(range(axis, axis + len(indexed))):
+        permutation = tuple(indexed + [a for a in range(view._array.ndim) if a not in indexed])
+        view = apply(ops.PERMUTE, (view,), {"permutation": permutation})
+        axis = 0
+    shape = shape_of(view)
+    dims = shape[axis : axis + len(indices)]
+    _check_range(indices, view._array.shape[axis : axis + len(indices)], indexed)
+    flat = _non_negative(indices[0], dims[0])
+    for one, size in zip(indices[1:], dims[1:]):
+        flat = flat * size + _non_negative(one, size)
+    if len(indices) > 1:
+        total = dims[0]
+        for n in dims[1:]:
+            total = total * n
+        view = apply(ops.RESHAPE, (view,), {"shape": (*shape[:axis], total, *shape[axis + len(indices) :])})
+    return view, flat, axis, permutation
+
+
+def _non_negative(index: Tensor, size: Any) -> Tensor:
+    from .ops.select import from_the_end
+
+    return from_the_end(index, size)
+
+
+def _check_range(indices: Sequence[Tensor], sizes: Sequence[int], axes: Sequence[int]) -> None:
+    """Raise IndexError for positions outside their own dimension; joined positions would hide that.
+
+    While a program is recorded this checks the recorded run; a replay checks the joined position.
+    """
+    for index, size, axis in zip(indices, sizes, axes):
+        array = index._array
+        if array.size:
+            low, high = array.min(), array.max()
+            if low < -size or high >= size:
+                raise IndexError(f"index {low if low < -size else high} is out of bounds for dimension {axis} with size {size}")
+
+
+def _advanced(view: Tensor, tensors: Sequence[Any]) -> Tensor:
+    flat_view, index, axis, _ = _joined(view, tensors)
+    return apply(ops.TAKE, (flat_view, index), {"axis": axis})
+
+
+def _put(view: Tensor, tensors: Sequence[Any], value: Tensor, mode: str = "set") -> Tensor:
+    """`view` with `value` at the indexed elements: a new tensor."""
+    flat_view, index, axis, permutation = _joined(view, tensors)
+    shape = shape_of(flat_view)
+    wanted = (*shape[:axis], *shape_of(index), *shape[axis + 1 :])
+    value = _without_leading_ones(value, len(wanted))
+    if value._array.shape != wanted:
+        try:
+            value = apply(ops.BROADCAST_TO, (value,), {"shape": wanted})
+        except RuntimeError:
+            raise RuntimeError(
+                f"shape mismatch: value tensor of shape {list(value._array.shape)} cannot be broadcast to indexing result "
+                f"of shape {[int(n) for n in wanted]}"
+            ) from None
+    result = apply(ops.PUT, (flat_view, index, value), {"axis": axis, "mode": mode})
+    if permutation is not None:
+        before = shape_of(view)
+        result = apply(ops.RESHAPE, (result,), {"shape": tuple(before[a] for a in permutation)})
+        inverse = np.argsort(permutation).tolist()
+        return apply(ops.PERMUTE, (result,), {"permutation": tuple(inverse)})
+    if result._array.ndim != view._array.ndim:
+        result = apply(ops.RESHAPE, (result,), {"shape": shape_of(view)})
+    return result
+
+
+def _without_leading_ones(value: Tensor, rank: int) -> Tensor:
+    """value without leading dimensions of size 1 beyond `rank`, which a write ignores."""
+    extra = value._array.ndim - rank
+    if extra > 0 and value._array.shape[:extra] == (1,) * extra:
+        return value.reshape(shape_of(value)[extra:])
+    return value
+
+
+def index_put(
+    input: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False
+) -> Tensor:
+    """input with values at input[indices] set, or added to where `accumulate`."""
+    view, tensors = _basic(input, tuple(slice(None) if i is None else i for i in indices))
+    if tensors is None:
+        raise IndexError("index_put: at least one index tensor is needed")
+    return _put(view, tensors, as_operand(values, input.dtype), "add" if accumulate else "set")

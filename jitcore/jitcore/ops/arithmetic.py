@@ -1,0 +1,206 @@
+"""Arithmetic on two operands: sums, products, quotients, powers, remainders, bits. Operands broadcast and promote."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jitcore_ir import ops
+
+from ..dispatch import NONE, apply
+from ..promotion import NUMBERS, binary, promoted
+from ..tensor import Tensor, dtype_of, method
+from .inplace import with_inplace
+
+
+@with_inplace
+@method
+def add(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
+    """input + alpha * other."""
+    return binary(ops.ADD, input, other if alpha == 1 else mul(other, alpha))
+
+
+@with_inplace
+@method
+def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
+    """input - alpha * other. Raises RuntimeError for two bool operands."""
+    if _is_bool(input) and _is_bool(other):
+        raise RuntimeError(
+            "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or `logical_xor()` instead."
+        )
+    return binary(ops.SUB, input, other if alpha == 1 else mul(other, alpha))
+
+
+@with_inplace
+@method
+def mul(input: Any, other: Any) -> Tensor:
+    """input * other."""
+    if not isinstance(input, Tensor) and not isinstance(other, Tensor):
+        return input * other
+    return binary(ops.MUL, input, other)
+
+
+@with_inplace
+@method
+def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
+    """input / other as a float; rounding_mode "floor" or "trunc" rounds and keeps integers integers."""
+    if rounding_mode is None:
+        return binary(ops.DIV, input, other, to_float=True)
+    if rounding_mode == "floor":
+        return floor_divide(input, other)
+    if rounding_mode != "trunc":
+        raise RuntimeError(f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found {rounding_mode!r}")
+    x, y = promoted((input, other))
+    if x.dtype.is_floating_point:
+        return apply(ops.TRUNC, (apply(ops.DIV, (x, y)),))
+    quotient = apply(ops.FLOOR_DIVIDE, (x, y))
+    remainder_ = apply(ops.SUB, (x, apply(ops.MUL, (quotient, y))))
+    return quotient + ((remainder_ != 0) & (quotient < 0))
+
+
+@with_inplace
+@method
+def floor_divide(input: Any, other: Any) -> Tensor:
+    """Largest integer not above input / other. Raises ZeroDivisionError for an integer divisor of 0."""
+    return binary(ops.FLOOR_DIVIDE, input, other)
+
+
+@with_inplace
+@method
+def remainder(input: Any, other: Any) -> Tensor:
+    """input - floor(input / other) * other: the sign of other, as Python's `%`."""
+    return binary(ops.REMAINDER, input, other)
+
+
+@with_inplace
+@method
+def fmod(input: Any, other: Any) -> Tensor:
+    """input - trunc(input / other) * other: the sign of input, as C's fmod."""
+    return binary(ops.FMOD, input, other)
+
+
+@with_inplace
+@method
+def pow(input: Any, exponent: Any) -> Tensor:
+    """input ** exponent. Raises RuntimeError for an integer tensor to a negative Python integer."""
+    if isinstance(exponent, NUMBERS) and isinstance(input, Tensor):
+        kind = input._array.dtype.kind
+        if kind == "f":
+            if exponent == 2:
+                return apply(ops.MUL, (input, input), NONE)
+            if exponent == 0.5:
+                return apply(ops.SQRT, (input,), NONE)
+        elif kind in "iu" and isinstance(exponent, int) and exponent < 0:
+            raise RuntimeError("Integers to negative integer powers are not allowed.")
+    x, y = promoted((input, exponent))
+    if x._array.dtype.kind == "b":
+        raise RuntimeError("pow is not offered for bool operands; convert one with .to(jitcore.int64)")
+    return apply(ops.POW, (x, y))
+
+
+@with_inplace
+@method
+def atan2(input: Any, other: Any) -> Tensor:
+    """Angle of the point (other, input), in radians."""
+    return binary(ops.ATAN2, input, other, to_float=True)
+
+
+@method
+def maximum(input: Tensor, other: Tensor) -> Tensor:
+    """The larger, elementwise; NaN where either is NaN."""
+    return binary(ops.MAXIMUM, input, other)
+
+
+@method
+def minimum(input: Tensor, other: Tensor) -> Tensor:
+    """The smaller, elementwise; NaN where either is NaN."""
+    return binary(ops.MINIMUM, input, other)
+
+
+@method
+def fmax(input: Tensor, other: Tensor) -> Tensor:
+    """The larger, elementwise; the number where one is NaN."""
+    x, y = promoted((input, other))
+    return where_nan(x, y, maximum(x, y))
+
+
+@method
+def fmin(input: Tensor, other: Tensor) -> Tensor:
+    """The smaller, elementwise; the number where one is NaN."""
+    x, y = promoted((input, other))
+    return where_nan(x, y, minimum(x, y))
+
+
+def where_nan(x: Tensor, y: Tensor, otherwise: Tensor) -> Tensor:
+    """y where x is NaN, x where y is NaN, else `otherwise`."""
+    if not x.dtype.is_floating_point:
+        return otherwise
+    first = apply(ops.WHERE, (apply(ops.ISNAN, (y,)), x, otherwise))
+    return apply(ops.WHERE, (apply(ops.ISNAN, (x,)), y, first))
+
+
+def _bits(spec: Any, name: str) -> Any:
+    symbol = {"bitwise_and": "input & other", "bitwise_or": "input | other", "bitwise_xor": "input ^ other"}.get(name)
+    symbol = symbol or ("input << other" if "left" in name else "input >> other")
+
+    def operation(input: Any, other: Any) -> Tensor:
+        x, y = promoted((input, other))
+        kinds = "biu" if "shift" not in name else "iu"
+        if x._array.dtype.kind not in kinds:
+            raise RuntimeError(f"{name} is not offered for {dtype_of(x._array.dtype).name}; operands must be integers")
+        return apply(spec, (x, y))
+
+    operation.__name__ = operation.__qualname__ = name
+    operation.__doc__ = f"{symbol}, bit by bit; integers (and bool, but for shifts)."
+    return with_inplace(method(operation))
+
+
+bitwise_and = _bits(ops.BITWISE_AND, "bitwise_and")
+bitwise_or = _bits(ops.BITWISE_OR, "bitwise_or")
+bitwise_xor = _bits(ops.BITWISE_XOR, "bitwise_xor")
+bitwise_left_shift = _bits(ops.SHIFT_LEFT, "bitwise_left_shift")
+bitwise_right_shift = _bits(ops.SHIFT_RIGHT, "bitwise_right_shift")
+
+
+@with_inplace
+@method
+def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
+    """input + weight * (end - input)."""
+    return add(input, mul(weight, sub(end, input)))
+
+
+@with_inplace
+@method
+def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
+    """input + value * tensor1 * tensor2."""
+    return add(input, mul(tensor1, tensor2), alpha=value)
+
+
+@with_inplace
+@method
+def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
+    """input + value * tensor1 / tensor2."""
+    return add(input, div(tensor1, tensor2), alpha=value)
+
+
+@method
+def logaddexp(input: Tensor, other: Tensor) -> Tensor:
+    """log(exp(input) + exp(other)), without overflow."""
+    x, y = promoted((input, other), to_float=True)
+    top = maximum(x, y).detach()
+    top = top.masked_fill(top.abs() == float("inf"), 0.0)
+    return top + ((x - top).exp() + (y - top).exp()).log()
+
+
+def rsub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
+    """other - alpha * input."""
+    return sub(other, input, alpha=alpha)
+
+
+subtract, multiply, divide, true_divide = sub, mul, div, div
+for _name, _function in (("subtract", sub), ("multiply", mul), ("divide", div), ("true_divide", div)):
+    method(_function, name=_name)
+    method(getattr(Tensor, f"{_function.__name__}_"), name=f"{_name}_")
+
+
+def _is_bool(x: Any) -> bool:
+    return isinstance(x, bool) or (isinstance(x, Tensor) and x._array.dtype.kind == "b")

@@ -1,0 +1,493 @@
+"""Shapes: reshape, permute, broadcast, slice, flip, windows, repetition. Results are views where PyTorch's are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from jitcore_ir import ops
+
+from ..dispatch import NONE, apply, constant
+from ..symbolic import SymInt
+from ..tensor import Size, Tensor, method, shape_of
+from .creation import size_arguments
+
+
+def axis_of(dim: Any, rank: int) -> int:
+    """A dimension counted from either end as one counted from the front. Raises IndexError outside the tensor."""
+    if type(dim) is not int:
+        dim = dim.__index__()
+    limit = rank or 1
+    if not -limit <= dim < limit:
+        raise IndexError(f"Dimension out of range (expected to be in range of [{-limit}, {limit - 1}], but got {dim})")
+    return dim + limit if dim < 0 else dim
+
+
+def axes_of(dims: Any, rank: int) -> tuple[int, ...]:
+    """One dimension or several, all different."""
+    if isinstance(dims, int):
+        return (axis_of(dims, rank),)
+    axes = tuple([axis_of(d, rank) for d in dims])
+    if len(set(axes)) != len(axes):
+        raise RuntimeError(f"dim {next(a for a in axes if axes.count(a) > 1)} appears multiple times in the list of dims")
+    return axes
+
+
+def product(sizes: Sequence[Any]) -> Any:
+    """Product of sizes, symbolic ones included."""
+    total: Any = 1
+    for n in sizes:
+        total = total * n
+    return total
+
+
+@method
+def reshape(input: Tensor, *shape: Any) -> Tensor:
+    """The same elements in another shape; one size may be -1. A view wherever strides allow."""
+    return apply(ops.RESHAPE, (input,), {"shape": resolve_shape(input, size_arguments(shape))})
+
+
+def resolve_shape(input: Tensor, shape: tuple) -> tuple:
+    """`shape` with its -1 replaced. Raises RuntimeError where the number of elements differs."""
+    unknown = [a for a, n in enumerate(shape) if type(n) is int and n == -1]
+    if len(unknown) > 1:
+        raise RuntimeError("only one dimension can be inferred")
+    if not unknown:
+        return shape
+    known = product([n for n in shape if not (type(n) is int and n == -1)])
+    total = product(shape_of(input))
+    if isinstance(known, int) and isinstance(total, int) and (known == 0 or total % known):
+        if known == 0:
+            raise RuntimeError(
+                f"cannot reshape tensor of {total} elements into shape {list(shape)} because the unspecified dimension "
+                f"size -1 can be any value and is ambiguous"
+            )
+        raise RuntimeError(f"shape '{list(shape)}' is invalid for input of size {total}")
+    return (*shape[: unknown[0]], total // known, *shape[unknown[0] + 1 :])
+
+
+@method
+def view(input: Tensor, *shape: Any) -> Tensor:
+    """reshape that never copies: RuntimeError where the strides would make it. A dtype of equal size reinterprets."""
+    from jitcore_ir.dtypes import DType
+
+    if len(shape) == 1 and isinstance(shape[0], DType):
+        return _view_dtype(input, shape[0])
+    result = reshape(input, *shape)
+    if result._storage is not input._storage and input._array.size:
+        raise RuntimeError(
+            "view size is not compatible with input tensor's size and stride (at least one dimension spans across two "
+            "contiguous subspaces). Use .reshape(...) instead."
+        )
+    return result
+
+
+def _view_dtype(input: Tensor, dtype: Any) -> Tensor:
+    if dtype is input.dtype:
+        return input
+    raise NotImplementedError("view(dtype) is not offered; .to(dtype) converts values, .numpy().view(...) reinterprets")
+
+
+@method
+def view_as(input: Tensor, other: Tensor) -> Tensor:
+    """view with other's shape."""
+    return view(input, shape_of(other))
+
+
+@method
+def reshape_as(input: Tensor, other: Tensor) -> Tensor:
+    """reshape to other's shape."""
+    return reshape(input, shape_of(other))
+
+
+@method
+def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    """Dimensions start_dim to end_dim joined into one."""
+    shape = shape_of(input)
+    if not shape:
+        return reshape(input, (1,))
+    first, last = axis_of(start_dim, len(shape)), axis_of(end_dim, len(shape))
+    if first > last:
+        raise RuntimeError("flatten() has invalid args: start_dim cannot come after end_dim")
+    if first == last:
+        return input
+    return reshape(input, (*shape[:first], product(shape[first : last + 1]), *shape[last + 1 :]))
+
+
+@method
+def ravel(input: Tensor) -> Tensor:
+    """One dimension."""
+    return reshape(input, (-1,)) if input._array.ndim != 1 else input
+
+
+@method
+def unflatten(input: Tensor, dim: int, sizes: Sequence[Any]) -> Tensor:
+    """Dimension `dim` split into `sizes`, one of which may be -1."""
+    shape = shape_of(input)
+    axis = axis_of(dim, len(shape))
+    sizes = tuple(sizes)
+    if -1 in sizes:
+        known = product([n for n in sizes if n != -1])
+        sizes = tuple(shape[axis] // known if type(n) is int and n == -1 else n for n in sizes)
+    return reshape(input, (*shape[:axis], *sizes, *shape[axis + 1 :]))
+
+
+@method
+def permute(input: Tensor, *dims: Any) -> Tensor:
+    """Dimensions in another order; a view."""
+    order = tuple(dims[0]) if len(dims) == 1 and isinstance(dims[0], list | tuple) else dims
+    rank = input._array.ndim
+    if len(order) != rank:
+        raise RuntimeError(
+            f"permute(sparse_coo): number of dimensions in the tensor input does not match the length of the desired "
+            f"ordering of dimensions i.e. input.dim() = {rank} is not equal to len(dims) = {len(order)}".replace(
+                "(sparse_coo)", ""
+            )
+        )
+    axes = tuple([axis_of(d, rank) for d in order])
+    if len(set(axes)) != rank:
+        raise RuntimeError("permute(): duplicate dims are not allowed.")
+    return apply(ops.PERMUTE, (input,), {"permutation": axes})
+
+
+@method
+def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
+    """Two dimensions swapped; a view."""
+    rank = input._array.ndim
+    a, b = axis_of(dim0, rank), axis_of(dim1, rank)
+    order = list(range(rank))
+    if rank:
+        order[a], order[b] = b, a
+    return apply(ops.PERMUTE, (input,), {"permutation": tuple(order)})
+
+
+swapaxes = swapdims = transpose
+method(transpose, name="swapaxes")
+method(transpose, name="swapdims")
+
+
+@method
+def t(input: Tensor) -> Tensor:
+    """Transpose of a matrix; vectors and scalars as they are."""
+    if input._array.ndim > 2:
+        raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {input._array.ndim}D")
+    return transpose(input, 0, 1) if input._array.ndim == 2 else input
+
+
+def _reversed(input: Tensor) -> Tensor:
+    """All dimensions in reverse order."""
+    return permute(input, tuple(range(input._array.ndim))[::-1])
+
+
+def _matrix_transpose(input: Tensor) -> Tensor:
+    """The last two dimensions swapped."""
+    if input._array.ndim < 2:
+        raise RuntimeError(f"tensor.mT is only supported on matrices or batches of matrices. Got {input._array.ndim}-D tensor.")
+    return transpose(input, -2, -1)
+
+
+Tensor.T = property(_reversed)  # type: ignore[attr-defined]
+Tensor.mT = property(_matrix_transpose)  # type: ignore[attr-defined]
+
+
+@method
+def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
+    """Dimensions moved to other places, the rest staying in order; a view."""
+    rank = input._array.ndim
+    old, new = axes_of(source, rank), axes_of(destination, rank)
+    if len(old) != len(new):
+        raise RuntimeError(f"movedim: {len(old)} source dims and {len(new)} destination dims")
+    order = [a for a in range(rank) if a not in old]
+    for to, from_ in sorted(zip(new, old)):
+        order.insert(to, from_)
+    return apply(ops.PERMUTE, (input,), {"permutation": tuple(order)})
+
+
+moveaxis = movedim
+method(movedim, name="moveaxis")
+
+
+@method
+def unsqueeze(input: Tensor, dim: int) -> Tensor:
+    """A dimension of size 1 inserted at `dim`; a view."""
+    shape = shape_of(input)
+    axis = axis_of(dim, len(shape) + 1)
+    return apply(ops.RESHAPE, (input,), {"shape": (*shape[:axis], 1, *shape[axis:])})
+
+
+@method
+def squeeze(input: Tensor, dim: Any = None) -> Tensor:
+    """Dimensions of size 1 removed: all of them, or those among `dim`; a view."""
+    shape = shape_of(input)
+    axes = range(len(shape)) if dim is None else axes_of(dim, len(shape)) if shape else ()
+    kept = tuple(n for a, n in enumerate(shape) if a not in axes or isinstance(n, SymInt) or n != 1)
+    return apply(ops.RESHAPE, (input,), {"shape": kept})
+
+
+@method
+def expand(input: Tensor, *sizes: Any) -> Tensor:
+    """input stretched without copying; -1 keeps a size."""
+    wanted = size_arguments(sizes)
+    shape = shape_of(input)
+    extra = len(wanted) - len(shape)
+    if extra < 0:
+        raise RuntimeError(
+            f"expand: the number of sizes provided ({len(wanted)}) must be greater or equal to the number of dimensions "
+            f"in the tensor ({len(shape)})"
+        )
+    full = []
+    for axis, n in enumerate(wanted):
+        if type(n) is int and n == -1:
+            if axis < extra:
+                raise RuntimeError(
+                    f"The expanded size of the tensor (-1) isn't allowed in a leading, non-existing dimension {axis}"
+                )
+            n = shape[axis - extra]
+        full.append(n)
+    return apply(ops.BROADCAST_TO, (input,), {"shape": tuple(full)})
+
+
+@method
+def expand_as(input: Tensor, other: Tensor) -> Tensor:
+    """expand to other's shape."""
+    return expand(input, shape_of(other))
+
+
+@method
+def broadcast_to(input: Tensor, size: Any) -> Tensor:
+    """expand."""
+    return expand(input, size)
+
+
+def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """All tensors stretched to the shape they broadcast to."""
+    shape = broadcast_shapes(*[shape_of(t) for t in tensors])
+    return tuple(expand(t, shape) for t in tensors)
+
+
+def broadcast_shapes(*shapes: Any) -> Size:
+    """The shape that several shapes broadcast to. Raises RuntimeError where they do not."""
+    sizes = [tuple(s) if isinstance(s, list | tuple) else (s,) for s in shapes]
+    rank = max((len(s) for s in sizes), default=0)
+    result: list[Any] = []
+    for axis in range(-rank, 0):
+        dim: Any = 1
+        for shape in sizes:
+            n = shape[axis] if len(shape) >= -axis else 1
+            if (type(n) is int and n == 1) or n is dim:
+                continue
+            if type(dim) is int and dim == 1:
+                dim = n
+            elif n != dim:
+                raise RuntimeError(f"Shape mismatch: objects cannot be broadcast to a single shape: {[list(s) for s in sizes]}")
+        result.append(dim)
+    return Size(result)
+
+
+@method
+def narrow(input: Tensor, dim: int, start: Any, length: Any) -> Tensor:
+    """`length` elements from `start` along dim; a view."""
+    shape = shape_of(input)
+    axis = axis_of(dim, len(shape))
+    if isinstance(start, Tensor):
+        start = int(start)
+    if type(start) is int and start < 0:
+        start = start + shape[axis]
+    size = input._array.shape[axis]
+    if type(start) is int and type(length) is int and not (0 <= start <= size and 0 <= length <= size - start):
+        raise RuntimeError(f"start ({start}) + length ({length}) exceeds dimension size ({size}).")
+    return slice_axis(input, axis, start, length)
+
+
+def slice_axis(input: Tensor, axis: int, start: Any, size: Any, step: int = 1) -> Tensor:
+    """A view of `size` elements along one axis, from `start` on, `step` apart."""
+    shape = shape_of(input)
+    rank = len(shape)
+    return apply(
+        ops.SLICE,
+        (input,),
+        {
+            "starts": (0,) * axis + (start,) + (0,) * (rank - axis - 1),
+            "sizes": (*shape[:axis], size, *shape[axis + 1 :]),
+            "steps": (1,) * axis + (step,) + (1,) * (rank - axis - 1),
+        },
+    )
+
+
+@method
+def select(input: Tensor, dim: int, index: Any) -> Tensor:
+    """The slice at `index` of dimension `dim`, which disappears; a view."""
+    shape = shape_of(input)
+    axis = axis_of(dim, len(shape))
+    if not shape:
+        raise IndexError("select() cannot be applied to a 0-dim tensor.")
+    index = index.__index__() if not isinstance(index, SymInt) else index
+    size = input._array.shape[axis]
+    if type(index) is int:
+        if not -size <= index < size:
+            raise IndexError(f"index {index} is out of bounds for dimension {axis} with size {size}")
+        if index < 0:
+            index = index + shape[axis]
+    cut = slice_axis(input, axis, index, 1)
+    return apply(ops.RESHAPE, (cut,), {"shape": (*shape[:axis], *shape[axis + 1 :])})
+
+
+@method
+def flip(input: Tensor, *dims: Any) -> Tensor:
+    """The order of elements reversed along dims; a copy."""
+    given = dims[0] if len(dims) == 1 and isinstance(dims[0], list | tuple) else dims
+    return apply(ops.FLIP, (input,), {"axes": axes_of(given, input._array.ndim)})
+
+
+def fliplr(input: Tensor) -> Tensor:
+    """flip along dimension 1."""
+    return flip(input, 1)
+
+
+def flipud(input: Tensor) -> Tensor:
+    """flip along dimension 0."""
+    return flip(input, 0)
+
+
+@method
+def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
+    """Elements moved along dims, those leaving one end entering at the other."""
+    if dims is None:
+        return roll(reshape(input, (-1,)), shifts, 0).reshape(shape_of(input))
+    from .join import cat
+
+    moves = (shifts,) if isinstance(shifts, int) else tuple(shifts)
+    axes = (dims,) if isinstance(dims, int) else tuple(dims)
+    if len(moves) != len(axes):
+        raise RuntimeError(f"shifts and dimensions must align. shifts: {len(moves)}, dims:{len(axes)}")
+    result = input
+    for shift, dim in zip(moves, axes):
+        axis = axis_of(dim, input._array.ndim)
+        size = shape_of(result)[axis]
+        if result._array.shape[axis] == 0:
+            continue
+        kept = (size - shift) % size
+        result = cat([slice_axis(result, axis, kept, size - kept), slice_axis(result, axis, 0, kept)], axis)
+    return result if result is not input else apply(ops.COPY, (input,), NONE)
+
+
+@method
+def repeat(input: Tensor, *repeats: Any) -> Tensor:
+    """Copies of input side by side: repeats[a] of them along dimension a (new dimensions first)."""
+    counts = size_arguments(repeats)
+    shape = shape_of(input)
+    extra = len(counts) - len(shape)
+    if extra < 0:
+        raise RuntimeError(
+            "Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor"
+        )
+    shape = (*(1,) * extra, *shape)
+    paired = tuple(n for size in shape for n in (1, size))
+    wide = tuple(n for count, size in zip(counts, shape) for n in (count, size))
+    stretched = apply(ops.BROADCAST_TO, (reshape(input, paired),), {"shape": wide})
+    result = reshape(stretched, tuple(count * size for count, size in zip(counts, shape)))
+    return apply(ops.COPY, (result,), NONE) if result._storage is input._storage else result
+
+
+@method
+def tile(input: Tensor, *dims: Any) -> Tensor:
+    """repeat, with missing counts taken as 1 in front."""
+    counts = size_arguments(dims)
+    return repeat(input, *((1,) * (input._array.ndim - len(counts)) + counts))
+
+
+@method
+def repeat_interleave(input: Tensor, repeats: Any, dim: int | None = None, *, output_size: int | None = None) -> Tensor:
+    """Each element repeated `repeats` times in place along dim (flattened first where dim is None)."""
+    if dim is None:
+        input, dim = reshape(input, (-1,)), 0
+    shape = shape_of(input)
+    axis = axis_of(dim, len(shape))
+    if isinstance(repeats, Tensor):
+        if repeats._array.size != 1:
+            from ..tensor import peek
+            from .select import index_select
+
+            positions = np.repeat(np.arange(input._array.shape[axis]), peek(repeats))
+            return index_select(input, axis, constant(positions))
+        repeats = int(repeats)
+    apart = reshape(input, (*shape[: axis + 1], 1, *shape[axis + 1 :]))
+    wide = expand(apart, (*shape[: axis + 1], repeats, *shape[axis + 1 :]))
+    return reshape(wide, (*shape[:axis], shape[axis] * repeats, *shape[axis + 1 :]))
+
+
+@method
+def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
+    """Windows of `size` elements, `step` apart, along a dimension; the window becomes the last dimension."""
+    axis = axis_of(dimension, input._array.ndim)
+    moved = movedim(input, axis, -1)
+    if size > moved._array.shape[-1]:
+        raise RuntimeError(
+            f"maximum size for tensor at dimension {axis} is {moved._array.shape[-1]} but size is {size}"
+        )
+    cut = apply(ops.WINDOWS, (moved,), {"window": (size,), "stride": (step,), "dilation": (1,)})
+    return movedim(cut, -2, axis)
+
+
+@method
+def contiguous(input: Tensor, *, memory_format: Any = None) -> Tensor:
+    """input itself where its memory is row-major, else a row-major copy."""
+    return input if input._array.flags.c_contiguous else apply(ops.COPY, (input,), NONE)
+
+
+@method
+def is_contiguous(input: Tensor, *, memory_format: Any = None) -> bool:
+    """Whether memory is row-major without gaps."""
+    return input._array.flags.c_contiguous
+
+
+@method
+def stride(input: Tensor, dim: int | None = None) -> Any:
+    """Steps in memory, in elements, per dimension."""
+    steps = tuple(s // input._array.itemsize for s in input._array.strides)
+    return steps if dim is None else steps[axis_of(dim, len(steps))]
+
+
+@method
+def size(input: Tensor, dim: int | None = None) -> Any:
+    """The shape, or the size of one dimension."""
+    shape = shape_of(input)
+    return Size(shape) if dim is None else shape[axis_of(dim, len(shape))]
+
+
+@method
+def numel(input: Tensor) -> Any:
+    """Number of elements."""
+    return product(shape_of(input))
+
+
+method(numel, name="nelement")
+
+
+@method
+def dim(input: Tensor) -> int:
+    """Number of dimensions."""
+    return input._array.ndim
+
+
+method(dim, name="ndimension")
+
+
+@method
+def element_size(input: Tensor) -> int:
+    """Bytes in one element."""
+    return input._array.itemsize
+
+
+def atleast_1d(*tensors: Tensor) -> Any:
+    """At least one dimension each."""
+    made = tuple(t if t._array.ndim else reshape(t, (1,)) for t in tensors)
+    return made[0] if len(made) == 1 else made
+
+
+def atleast_2d(*tensors: Tensor) -> Any:
+    """At least two dimensions each."""
+    made = tuple(t if t._array.ndim >= 2 else unsqueeze(atleast_1d(t), 0) for t in tensors)
+    return made[0] if len(made) == 1 else made

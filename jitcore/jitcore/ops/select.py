@@ -1,0 +1,227 @@
+"""Reading and writing at positions given by tensors: gather, scatter, index_select and their kin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jitcore_ir import OpSpec, ops
+from jitcore_ir.dtypes import int64
+
+from ..dispatch import NONE, apply
+from ..promotion import as_operand
+from ..state import state
+from ..tensor import Tensor, method, shape_of
+from .inplace import with_inplace
+from .movement import axis_of, slice_axis
+
+
+def positions(index: Tensor, what: str) -> Tensor:
+    """An integer tensor as int64. Raises RuntimeError for other dtypes."""
+    if index._array.dtype.kind not in "iu":
+        raise RuntimeError(f"{what}: Expected dtype int32/int64 for index, but got {index.dtype.name}")
+    return index if index.dtype is int64 else apply(ops.CAST, (index,), {"dtype": int64})
+
+
+def from_the_end(index: Tensor, size: Any) -> Tensor:
+    """Negative positions counted from the end, as `x[index]` allows. Eagerly skipped where there are none."""
+    if state.recorder is None and not (index._array < 0).any():
+        return index
+    return apply(ops.WHERE, (index < 0, index + size, index), NONE)
+
+
+@method
+def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
+    """result[.., p, ..] = input[.., index[.., p, ..], ..] along dim. index may be smaller off dim."""
+    axis = axis_of(dim, input._array.ndim)
+    index = positions(index, "gather()")
+    if not input._array.ndim:
+        return gather(input.reshape(1), 0, index.reshape(-1)).reshape(shape_of(index))
+    _check_along("gather", input, axis, index)
+    return apply(ops.GATHER, (input, index), {"axis": axis})
+
+
+def _check_along(name: str, input: Tensor, axis: int, index: Tensor) -> None:
+    x, i = input._array.shape, index._array.shape
+    if len(x) != len(i):
+        raise RuntimeError(f"{name}(): Index tensor must have the same number of dimensions as input tensor")
+    if any(a != axis and i[a] > x[a] for a in range(len(x))):
+        raise RuntimeError(f"{name}: Expected index {list(i)} to be no larger than self {list(x)} apart from dimension {axis}")
+
+
+def _scatter(name: str, input: Tensor, dim: int, index: Tensor, src: Any, mode: str) -> Tensor:
+    axis = axis_of(dim, input._array.ndim)
+    index = positions(index, f"{name}()")
+    if not input._array.ndim:
+        flat = _scatter(name, input.reshape(1), 0, index.reshape(-1), _flat(src), mode)
+        return flat.reshape(())
+    _check_along(name, input, axis, index)
+    if isinstance(src, Tensor):
+        if src._array.dtype != input._array.dtype:
+            raise RuntimeError(f"{name}(): Expected self.dtype to be equal to src.dtype, but got {input.dtype.name} and {src.dtype.name}")
+        shape = index._array.shape
+        if src._array.ndim != len(shape) or any(n > m for n, m in zip(shape, src._array.shape)):
+            raise RuntimeError(f"Expected index {list(shape)} to be no larger than src {list(src._array.shape)}")
+        if src._array.shape != shape:
+            src = apply(ops.SLICE, (src,), {"starts": (0,) * len(shape), "sizes": shape_of(index), "steps": (1,) * len(shape)})
+    else:
+        src = apply(ops.BROADCAST_TO, (as_operand(src, input.dtype),), {"shape": shape_of(index)})
+    return apply(ops.SCATTER, (input, index, src), {"axis": axis, "mode": mode})
+
+
+def _flat(src: Any) -> Any:
+    return src.reshape(-1) if isinstance(src, Tensor) else src
+
+
+@with_inplace
+@method
+def scatter(input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None, reduce: str | None = None) -> Tensor:
+    """input with input[.., index[.., p, ..], ..] = src[.., p, ..] along dim; src may be a number."""
+    if reduce is None:
+        return _scatter("scatter", input, dim, index, value if src is None else src, "set")
+    if reduce == "add":
+        return _scatter("scatter", input, dim, index, value if src is None else src, "add")
+    raise NotImplementedError(f"scatter(reduce={reduce!r}) is not offered; reduce may be None or 'add'")
+
+
+@with_inplace
+@method
+def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
+    """input with src's elements added at the positions in index along dim."""
+    return _scatter("scatter_add", input, dim, index, src, "add")
+
+
+@method
+def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
+    """The slices of input at `index` (a vector) along dim."""
+    axis = axis_of(dim, input._array.ndim)
+    if index._array.ndim > 1:
+        raise IndexError("index_select(): Index is supposed to be a vector")
+    index = positions(index, "index_select()")
+    if not input._array.ndim:
+        return apply(ops.TAKE, (input.reshape(1), index.reshape(-1)), {"axis": 0}).reshape(())
+    return apply(ops.TAKE, (input, index.reshape(-1)), {"axis": axis})
+
+
+def _put(input: Tensor, dim: int, index: Tensor, source: Tensor, mode: str) -> Tensor:
+    axis = axis_of(dim, input._array.ndim)
+    index = positions(index, "index_add()" if mode == "add" else "index_copy()").reshape(-1)
+    shape = shape_of(input)
+    wanted = (*shape[:axis], *shape_of(index), *shape[axis + 1 :])
+    if source._array.dtype != input._array.dtype:
+        raise RuntimeError(f"self ({input.dtype.name}) and source ({source.dtype.name}) must have the same scalar type")
+    if source._array.ndim != len(wanted) or any(int(a) != b for a, b in zip(wanted, source._array.shape)):
+        raise RuntimeError(f"source of shape {list(source._array.shape)} does not fit the slices, of shape {list(wanted)}")
+    return apply(ops.PUT, (input, index, source), {"axis": axis, "mode": mode})
+
+
+@with_inplace
+@method
+def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
+    """input with alpha * source's slices added to its slices at `index` along dim."""
+    return _put(input, dim, index, source if alpha == 1 else source * alpha, "add")
+
+
+@with_inplace
+@method
+def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
+    """input with its slices at `index` along dim replaced by source's."""
+    return _put(input, dim, index, source, "set")
+
+
+@with_inplace
+@method
+def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
+    """input with its slices at `index` along dim filled with a number."""
+    axis = axis_of(dim, input._array.ndim)
+    shape = shape_of(input)
+    flat = index.reshape(-1)
+    new = apply(ops.BROADCAST_TO, (as_operand(value, input.dtype),), {"shape": (*shape[:axis], *shape_of(flat), *shape[axis + 1 :])})
+    return _put(input, dim, flat, new, "set")
+
+
+@method
+def take(input: Tensor, index: Tensor) -> Tensor:
+    """Elements of the flattened input at `index`."""
+    flat = input.reshape(-1)
+    return apply(ops.TAKE, (flat, from_the_end(positions(index, "take()"), shape_of(flat)[0])), {"axis": 0})
+
+
+@method
+def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
+    """gather with indices and input broadcast off dim."""
+    if dim is None:
+        return gather(input.reshape(-1), 0, indices.reshape(-1))
+    axis = axis_of(dim, input._array.ndim)
+    from .movement import broadcast_shapes
+
+    a, b = list(shape_of(input)), list(shape_of(indices))
+    lead = list(broadcast_shapes([*a[:axis], *a[axis + 1 :]], [*b[:axis], *b[axis + 1 :]]))
+    wide = [*lead[:axis], a[axis], *lead[axis:]]
+    return gather(input.expand(wide), axis, indices.expand([*lead[:axis], b[axis], *lead[axis:]]))
+
+
+def _triangle(spec: OpSpec, name: str, keeps: str) -> Any:
+    def operation(input: Tensor, diagonal: int = 0) -> Tensor:
+        if input._array.ndim < 2:
+            raise RuntimeError(f"{name}: input tensor must have at least 2 dimensions")
+        rows, columns = shape_of(input)[-2:]
+        row = apply(ops.IOTA, (), {"shape": (rows, 1), "axis": 0, "dtype": int64})
+        column = apply(ops.IOTA, (), {"shape": (1, columns), "axis": 1, "dtype": int64})
+        keep = apply(spec, (column, row + diagonal if diagonal else row), NONE)
+        return apply(ops.WHERE, (keep, input, as_operand(0, input.dtype)), NONE)
+
+    operation.__name__ = operation.__qualname__ = name
+    operation.__doc__ = f"The {keeps} triangle of the last two dimensions, zero elsewhere; `diagonal` moves its edge."
+    return with_inplace(method(operation))
+
+
+tril = _triangle(ops.LE, "tril", "lower")
+triu = _triangle(ops.GE, "triu", "upper")
+
+
+@method
+def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+    """The diagonal over two dimensions, which disappear; it becomes the last dimension. A copy, not a view."""
+    rank = input._array.ndim
+    a, b = axis_of(dim1, rank), axis_of(dim2, rank)
+    if a == b:
+        raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
+    order = [d for d in range(rank) if d not in (a, b)]
+    x = input.permute([*order, a, b])
+    *lead, rows, columns = shape_of(x)
+    count = max(min(rows + min(offset, 0), columns - max(offset, 0)), 0)
+    start = offset if offset >= 0 else -offset * columns
+    flat = x.reshape((*lead, rows * columns))
+    if count == 0:
+        return slice_axis(flat, len(lead), 0, 0)
+    return slice_axis(flat, len(lead), start, count, int(columns) + 1)
+
+
+@method
+def diag(input: Tensor, diagonal: int = 0) -> Tensor:
+    """A matrix's diagonal, or the matrix with a vector on its diagonal."""
+    if input._array.ndim == 2:
+        return globals()["diagonal"](input, diagonal)
+    if input._array.ndim != 1:
+        raise RuntimeError("diag(): Supports 1D or 2D tensors. Got " + f"{input._array.ndim}D")
+    return diag_embed(input, diagonal)
+
+
+@method
+def diag_embed(input: Tensor, offset: int = 0) -> Tensor:
+    """Matrices with the last dimension on their diagonals."""
+    size = shape_of(input)[-1] + (offset if offset >= 0 else -offset)
+    low, high = (0, offset) if offset >= 0 else (-offset, 0)
+    wide = input.unsqueeze(-1)  # [*, n, 1]: row i holds element i
+    zero = as_operand(0, input.dtype)
+    rows = apply(ops.PAD, (wide, zero), _padding(wide, -2, low, high))
+    row = apply(ops.IOTA, (), {"shape": (size, 1), "axis": 0, "dtype": int64})
+    column = apply(ops.IOTA, (), {"shape": (1, size), "axis": 1, "dtype": int64})
+    return apply(ops.WHERE, (column == row + offset, rows, zero), NONE)
+
+
+def _padding(x: Tensor, axis: int, low: int, high: int) -> dict[str, Any]:
+    rank = x._array.ndim
+    lows, highs = [0] * rank, [0] * rank
+    lows[axis], highs[axis] = low, high
+    return {"low": tuple(lows), "high": tuple(highs)}

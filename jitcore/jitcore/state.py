@@ -1,0 +1,51 @@
+"""The few context variables of eager execution, one set per thread: grad mode, the trace recorder, inference mode."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from jitcore_ir import OpSpec
+
+    from .tensor import Tensor
+
+
+class Recorder(Protocol):
+    """What a tracer implements to see everything eager execution does. Called only while it is `state.recorder`."""
+
+    def operation(
+        self, spec: OpSpec, operands: Sequence[Tensor], attributes: Mapping[str, Any], result: Tensor
+    ) -> None:
+        """An operation ran; its kernel is done. Attributes may hold symbolic sizes."""
+
+    def write(self, target: Tensor, value: Tensor) -> None:
+        """`target`'s memory is about to become `value`, which has its shape and dtype."""
+
+    def create(self, tensor: Tensor) -> None:
+        """A tensor was made from Python or NumPy data: a constant of the trace."""
+
+    def read(self, tensor: Tensor, kind: str, outcome: Any) -> None:
+        """Python is about to see a value. `kind` is "bool", "int", "float", "item", "tolist" or "numpy"."""
+
+    def get_grad(self, tensor: Tensor) -> None:
+        """`.grad` of a leaf is about to be read."""
+
+    def set_grad(self, tensor: Tensor, grad: Tensor | None) -> None:
+        """`.grad` of a leaf is about to be replaced."""
+
+    def shape(self, tensor: Tensor) -> tuple | None:
+        """The tensor's sizes where some are symbolic, else None."""
+
+
+class State(threading.local):
+    """Class attributes are each new thread's defaults."""
+
+    grad_enabled: bool = True
+    inference: bool = False
+    recorder: Recorder | None = None
+
+
+state = State()

@@ -1,0 +1,392 @@
+"""`Tensor`: an n-dimensional array that remembers how it was made.
+
+This file holds what a tensor *is*: memory, view chain, gradient history, conversions to Python. What it can *do*
+lives in `jitcore.ops`, one family per file, and is attached by the `method` decorator; the operators are in
+`jitcore.operators`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import numpy as np
+
+from jitcore_ir import OpSpec
+from jitcore_ir import dtypes as _dtypes
+from jitcore_ir.dtypes import DType
+
+from .device import CPU, Device
+from .state import state
+from .storage import Storage
+
+if TYPE_CHECKING:
+    from .autograd.tape import Node
+
+_new = object.__new__
+_DTYPES: dict[np.dtype, DType] = {}
+
+
+def dtype_of(dtype: np.dtype) -> DType:
+    """The jitcore dtype of a NumPy dtype. Cached, as asking NumPy for its name costs a microsecond."""
+    found = _DTYPES.get(dtype)
+    if found is None:
+        found = _DTYPES[dtype] = _dtypes.from_numpy(dtype)
+    return found
+
+
+class Size(tuple):
+    """A shape: a tuple that prints as PyTorch's does and knows its number of elements."""
+
+    __slots__ = ()
+
+    def numel(self) -> int:
+        """Number of elements of a tensor of this shape."""
+        total = 1
+        for n in self:
+            total = total * n
+        return total
+
+    def __repr__(self) -> str:
+        return f"jitcore.Size([{', '.join(str(n) for n in self)}])"
+
+    def __add__(self, other: Any) -> Size:  # type: ignore[override]
+        return Size(tuple(self) + tuple(other))
+
+    def __getitem__(self, index: Any) -> Any:
+        found = tuple.__getitem__(self, index)
+        return Size(found) if isinstance(index, slice) else found
+
+
+class Tensor:
+    """Elements of one dtype in an array of any rank, in memory that views share.
+
+    Fields (internal; use the methods and properties):
+        _array          the NumPy array, a view of `_storage.array`
+        _storage        the memory with its version counter
+        _view           the view operations, ((OpSpec, attributes), ...), that lead from `_storage.array` to `_array`
+        _base           the tensor this is a differentiable view of, never itself a view; None for no view
+        _seen           the storage's `rebased` count that `_node` belongs to; `tape.NO_GRAD_VIEW` for a view made
+                        with grad mode off
+        _node           the tape node that made it; None for a leaf
+        _requires_grad  whether gradients flow to or through it
+        _grad, _hooks   a leaf's accumulated gradient and hooks
+    """
+
+    __slots__ = (
+        "__dict__", "__weakref__", "_array", "_base", "_grad", "_hooks", "_node", "_requires_grad", "_seen", "_storage",
+        "_view",
+    )  # fmt: skip
+
+    _array: np.ndarray
+    _storage: Storage
+    _view: tuple[tuple[OpSpec, Any], ...]
+    _base: Tensor | None
+    _seen: int
+    _node: Node | None
+    _requires_grad: bool
+    _grad: Tensor | None
+    _hooks: Any
+
+    __array_priority__ = 1000  # so that ndarray + tensor asks the tensor
+    __hash__ = object.__hash__
+
+    if TYPE_CHECKING:  # methods attached by `jitcore.ops`
+
+        def __getattr__(self, name: str) -> Any: ...
+
+    def __new__(cls, data: Any = (), dtype: DType | None = None) -> Tensor:
+        """`Tensor(2, 3)` is not offered: say `empty(2, 3)`; `Tensor([1, 2])` makes a tensor of the default dtype."""
+        from .device import get_default_dtype
+        from .ops.creation import tensor
+
+        if isinstance(data, int):
+            raise TypeError("Tensor(sizes) makes uninitialized memory in PyTorch; write jitcore.empty(sizes) instead")
+        made = tensor(data, dtype=dtype or get_default_dtype())
+        return made if cls is Tensor else alias(made, cls)
+
+    # Shape and type
+
+    @property
+    def shape(self) -> Size:
+        """The sizes; symbolic ones while a program with dynamic dimensions is recorded."""
+        return Size(shape_of(self))
+
+    @property
+    def dtype(self) -> DType:
+        return dtype_of(self._array.dtype)
+
+    @property
+    def device(self) -> Device:
+        return CPU
+
+    @property
+    def ndim(self) -> int:
+        return self._array.ndim
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes in one element."""
+        return self._array.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        return self._array.nbytes
+
+    @property
+    def is_cuda(self) -> bool:
+        return False
+
+    @property
+    def layout(self) -> str:
+        return "strided"
+
+    def __len__(self) -> int:
+        if not self._array.ndim:
+            raise TypeError("len() of a 0-d tensor")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if not self._array.ndim:
+            raise TypeError("iteration over a 0-d tensor")
+        return iter(self.unbind(0))
+
+    # Gradient history
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether operations on this tensor are recorded for backward."""
+        sync(self)
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self.requires_grad_(value)
+
+    @property
+    def is_leaf(self) -> bool:
+        """True for a tensor no recorded operation made: one that users made, or one that requires no grad."""
+        sync(self)
+        return self._node is None
+
+    @property
+    def grad_fn(self) -> Node | None:
+        """The tape node that made this tensor; None for a leaf."""
+        sync(self)
+        return self._node
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient that backward has accumulated (on leaves, and where retain_grad was called)."""
+        if state.recorder is not None:
+            state.recorder.get_grad(self)
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if value is not None:
+            if not isinstance(value, Tensor):
+                raise TypeError(f"assigned grad expected to be a Tensor or None but got {type(value).__name__}")
+            if value is self:
+                raise RuntimeError("can't assign a tensor as its own grad")
+            if value._array.shape != self._array.shape or value._array.dtype != self._array.dtype:
+                raise RuntimeError(
+                    f"assigned grad has shape {list(value._array.shape)} and dtype {value.dtype.name}, but the tensor "
+                    f"has shape {list(self._array.shape)} and dtype {self.dtype.name}"
+                )
+        if state.recorder is not None:
+            state.recorder.set_grad(self, value)
+        self._grad = value
+
+    @grad.deleter
+    def grad(self) -> None:
+        self.grad = None
+
+    @property
+    def data(self) -> Tensor:
+        """The same memory without gradient history. Writes through it are seen by autograd's version check."""
+        return alias(self)
+
+    @data.setter
+    def data(self, value: Tensor) -> None:
+        if not isinstance(value, Tensor):
+            raise TypeError(f".data takes a Tensor, not {type(value).__name__}")
+        if state.recorder is not None:
+            state.recorder.write(self, value)
+        self._array, self._storage, self._view = value._array, value._storage, value._view
+        self._seen = self._storage.rebased
+
+    @property
+    def _version(self) -> int:
+        return self._storage.version
+
+    @property
+    def _is_view(self) -> bool:
+        return self._base is not None
+
+    # Values seen by Python: each is reported to the recorder
+
+    def item(self) -> Any:
+        """The only element as a Python number. Raises RuntimeError where there is not exactly one."""
+        return _read(self, "item", self._array)
+
+    def __bool__(self) -> bool:
+        if self._array.size != 1:
+            problem = "no values" if self._array.size == 0 else "more than one value"
+            raise RuntimeError(f"Boolean value of Tensor with {problem} is ambiguous; use any() or all()")
+        return bool(_read(self, "bool", self._array, bool))
+
+    def __int__(self) -> int:
+        return int(_read(self, "int", self._array, int))
+
+    def __float__(self) -> float:
+        return float(_read(self, "float", self._array, float))
+
+    def __complex__(self) -> complex:
+        return complex(self.item())
+
+    def __index__(self) -> int:
+        if self._array.dtype.kind not in "iu" or self._array.ndim:
+            raise TypeError("only integer tensors of a single element can be converted to an index")
+        return int(self)
+
+    def tolist(self) -> Any:
+        """Nested lists of Python numbers; a number for a 0-d tensor."""
+        array = self._array
+        values = (array.astype(np.float32) if array.dtype.kind == "V" else array).tolist()
+        if state.recorder is not None:
+            state.recorder.read(self, "tolist", values)
+        return values
+
+    def numpy(self, *, force: bool = False) -> np.ndarray:
+        """The memory itself as a NumPy array: writes to either are seen by the other.
+
+        Raises RuntimeError for a tensor that requires grad, unless `force` (which detaches first).
+        """
+        if self.requires_grad and not force:
+            raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+        if state.recorder is not None:
+            state.recorder.read(self, "numpy", self._array)
+        self._storage.shared = True
+        return self._array
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if copy:
+            return np.array(self.numpy(), dtype=dtype)
+        return self.numpy() if dtype is None else self.numpy().astype(dtype, copy=False)
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self.numpy().__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self._array.__dlpack_device__()
+
+    def data_ptr(self) -> int:
+        """Address of the first element."""
+        return self._array.ctypes.data
+
+    # Copies
+
+    def __copy__(self) -> Tensor:
+        return alias(self, type(self), keep_grad=True)
+
+    def __deepcopy__(self, memo: dict) -> Tensor:
+        if self.grad_fn is not None:
+            raise RuntimeError("Only leaf tensors support deepcopy; call detach() or clone() first")
+        if id(self) in memo:
+            return memo[id(self)]
+        from copy import deepcopy
+
+        made = alias(self.detach().clone(), type(self))
+        made._requires_grad = self._requires_grad
+        memo[id(self)] = made
+        if self._grad is not None:
+            made._grad = deepcopy(self.grad, memo)
+        made.__dict__.update(deepcopy(self.__dict__, memo))
+        return made
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        raise TypeError("tensors are never pickled; use jitcore.save and jitcore.load (safetensors files)")
+
+    # Text
+
+    def __repr__(self) -> str:
+        from .printing import tensor_text
+
+        return tensor_text(self)
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if not self._array.ndim and spec else repr(self)
+
+
+Any_ = TypeVar("Any_", bound=Callable[..., Any])
+
+
+def method(function: Any_ | None = None, *, name: str | None = None) -> Any:
+    """Decorator: make a function that takes a tensor first a method of Tensor too, under its own or another name."""
+
+    def attach(f: Any_) -> Any_:
+        setattr(Tensor, name or f.__name__, f)
+        return f
+
+    return attach if function is None else attach(function)
+
+
+def wrap(array: np.ndarray) -> Tensor:
+    """A new leaf tensor owning `array`. Tells no recorder: for memory that `apply` or a creation function reports."""
+    result = _new(Tensor)
+    result._array = array
+    result._storage = Storage(array)
+    result._view = ()
+    result._base = result._node = result._grad = result._hooks = None
+    result._seen = 0
+    result._requires_grad = False
+    return result
+
+
+def alias(source: Tensor, cls: type = Tensor, keep_grad: bool = False) -> Tensor:
+    """Another tensor on the same memory and version counter, without history (with the leaf's flag if `keep_grad`)."""
+    result = _new(cls)
+    result._array, result._storage, result._view = source._array, source._storage, source._view
+    result._base = result._node = result._grad = result._hooks = None
+    result._seen = source._storage.rebased
+    result._requires_grad = keep_grad and source._requires_grad
+    if keep_grad:
+        result._base, result._node, result._seen = source._base, source._node, source._seen
+        result.__dict__.update(source.__dict__)
+    return result
+
+
+def shape_of(x: Tensor) -> tuple:
+    """x's sizes as a plain tuple, symbolic where the recorder says so."""
+    if state.recorder is not None:
+        found = state.recorder.shape(x)
+        if found is not None:
+            return found
+    return x._array.shape
+
+
+def sync(x: Tensor) -> None:
+    """Bring a view's history up to date after a write through its base or another view."""
+    if x._base is not None and x._seen != x._storage.rebased:
+        from .autograd.tape import refresh
+
+        refresh(x)
+
+
+def peek(x: Tensor) -> np.ndarray:
+    """x's memory for code of ours whose outcome depends on the values; reported as a read, never to be written."""
+    if state.recorder is not None:
+        state.recorder.read(x, "numpy", x._array)
+    return x._array
+
+
+def _read(x: Tensor, kind: str, array: np.ndarray, convert: Callable[[Any], Any] | None = None) -> Any:
+    if array.size != 1:
+        raise RuntimeError(f"a Tensor with {array.size} elements cannot be converted to Scalar")
+    value = array.item() if array.dtype.kind != "V" else float(array.reshape(-1)[0])
+    if convert is not None:
+        value = convert(value)
+    if state.recorder is not None:
+        state.recorder.read(x, kind, value)
+    return value
