@@ -45,11 +45,14 @@ class Value:
         self.uses = []
 
     def drop_use(self, user: Operation, position: int) -> None:
-        """Forget one use. Found from the end, since operations are erased last first."""
-        for i in range(len(self.uses) - 1, -1, -1):
-            if self.uses[i][0] is user and self.uses[i][1] == position:
-                del self.uses[i]
-                return
+        """Forget one use. Sought from both ends, since operations are erased first to last or last to first."""
+        uses = self.uses
+        last = len(uses) - 1
+        for i in range(len(uses)):
+            for found in (i, last - i):
+                if uses[found][0] is user and uses[found][1] == position:
+                    del uses[found]
+                    return
         raise VerificationError(f"{self} does not know of its use as operand {position} of {user.spec.name}")
 
     def __repr__(self) -> str:

@@ -14,7 +14,7 @@ _TOKEN = re.compile(
     |(?P<value>%(?:{_STRING}|[^\W\d][\w.]*|\d+)(?:\#\d+)?)
     |(?P<string>{_STRING})
     |(?P<number>0x[0-9a-fA-F]+|\d+(?:\.\d*)?(?:[eE][+-]?\d+)?)
-    |(?P<word>[^\W\d]\w*(?:\.\w+)*)
+    |(?P<word>[^\W\d][\w.]*)
     |(?P<mark>//|[()\[\]{{}}<>,:=@^+\-*%])
     """,
     re.VERBOSE,

@@ -215,7 +215,7 @@ class _Parser:
         try:
             return int(text)
         except ValueError:
-            self.fail(f"expected an integer, not {text}", token)
+            self.fail(f"{text} is not an integer", token)
 
     def float(self) -> float:
         token, text = self.peek(), self.number()
@@ -366,7 +366,7 @@ def _value_name(text: str) -> str:
     if text.startswith('"'):
         return json.loads(text)
     text = text.split("#")[0]
-    return "" if text.isdigit() else text
+    return "" if text.isdecimal() else text
 
 
 def _suggest(name: str, known: Iterable[str]) -> str:
