@@ -1,7 +1,7 @@
 """Tile sizes of matrix products, per target, as data.
 
 A register tile holds `rows` x `columns` sums. Each step of its k loop loads `columns / lanes` vectors of y and
-broadcasts `rows` elements of x: rows * vectors fused multiply-adds. rows and columns are as large as the registers allow
+broadcasts `rows` elements of x: rows * vectors fused multiply-adds. Both are as large as the registers allow
 (AVX2: 6 x 2 sums + 2 of y + 1 of x = 15 of 16) because that makes loads rarest per multiply-add.
 """
 
@@ -16,13 +16,15 @@ from jitcore_ir.dtypes import DType
 class Machine:
     """What the generators of matrix products need to know of a target.
 
-    `vector_bits` and `rows` shape the register tile, which is always two vectors wide. `wide` says how many such tiles
-    lie side by side where there are few rows: `wide[r]` for r rows, so that enough independent sums hide the latency of
-    a multiply-add. `masks`: vectors can be loaded and stored in part. `half`: float16 converts in hardware.
+    `vector_bits` and `rows` shape the register tile, which is always two vectors wide. `fewer` are the heights of tiles
+    for few rows where their number is known at run time only. `wide` says how many tiles lie side by side where they are
+    low: `wide[r]` for r rows, so that enough independent sums hide the latency of a multiply-add. `masks`: vectors can be
+    loaded and stored in part. `half`: float16 converts in hardware.
     """
 
     vector_bits: int
     rows: int
+    fewer: tuple[int, ...]
     wide: tuple[int, ...]
     fma: bool
     masks: bool
@@ -42,18 +44,29 @@ class Machine:
 
 
 MACHINES: dict[str, Machine] = {
-    "x86-64-v2": Machine(128, rows=6, wide=(0, 4, 2), fma=False, masks=False, half=False),
-    "x86-64-v3": Machine(256, rows=6, wide=(0, 4, 2), fma=True, masks=True, half=True),
-    "x86-64-v4": Machine(512, rows=14, wide=(0, 6, 4, 3, 2, 2), fma=True, masks=True, half=True),
-    "aarch64": Machine(128, rows=12, wide=(0, 8, 4, 3, 2, 2), fma=True, masks=False, half=True),
+    "x86-64-v2": Machine(128, rows=6, fewer=(1, 2, 4), wide=(0, 4, 2), fma=False, masks=False, half=False),
+    "x86-64-v3": Machine(256, rows=6, fewer=(1, 2, 4), wide=(0, 4, 2), fma=True, masks=True, half=True),
+    "x86-64-v4": Machine(512, rows=14, fewer=(1, 2, 4, 8), wide=(0, 6, 4, 3, 2, 2), fma=True, masks=True, half=True),
+    "aarch64": Machine(128, rows=12, fewer=(1, 2, 4, 8), wide=(0, 8, 4, 3, 2, 2), fma=True, masks=False, half=True),
 }
 
 BLOCK_K = 384
 """Sums run over this many products in registers before they are added to the tile in memory. Results depend on it."""
 
 BLOCK_ROWS = 96
-BLOCK_COLUMNS = 256
-"""A task's tile of the result is at most about this large: it and its part of packed x stay in the L2 cache."""
+BLOCK_BYTES = 96 << 10
+"""A task's tile of the result has at most so many rows, and its sums take at most so many bytes: with its part of packed
+x it stays in the L2 cache, and on the stack."""
+
+SMALL_BYTES = 32 << 10
+"""Operands of at most so many bytes stay in the L1 cache, and are read where they lie instead of being packed."""
+
+TASK_WORK = 1 << 18
+TASKS = 16
+"""A product is divided into tasks of about TASK_WORK multiply-adds, or into TASKS tasks where that gives more."""
+
+SERIAL_WORK = 1 << 16
+"""Products of fewer multiply-adds than this (about two microseconds) do not use the thread pool."""
 
 
 def machine(target: str) -> Machine:

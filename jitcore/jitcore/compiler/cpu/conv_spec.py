@@ -46,7 +46,8 @@ class ConvSpec:
     def __post_init__(self) -> None:
         check_dtype(self.dtype)
         if self.direction not in DIRECTIONS:
-            raise AttributeValueError(f"convolution: direction {self.direction!r} is not one of {', '.join(DIRECTIONS)}")
+            known = ", ".join(DIRECTIONS)
+            raise AttributeValueError(f"convolution: direction {self.direction!r} is not one of {known}")
         if self.prepacked and self.direction == "weight":
             raise AttributeValueError("convolution: a weight gradient has no weight to prepack")
 

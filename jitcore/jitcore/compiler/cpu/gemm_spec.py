@@ -1,4 +1,4 @@
-"""`GemmSpec`: everything that decides the code of a matrix product; `Epilogue`, `PlainStore`: what becomes of its sums."""
+"""`GemmSpec`: what decides the code of a matrix product; `Epilogue`, `PlainStore`: what becomes of its sums."""
 
 from __future__ import annotations
 
@@ -24,13 +24,15 @@ class Epilogue:
     """What becomes of a finished sum: any scalar code.
 
     `emit(builder, sum, indices, captured)` adds code that stores it. `indices` are the i64 position in the result, the
-    last of which is the index of the innermost loop; `captured` are the values of the fields of the struct at `context`,
-    whose types are `captures`. Pointers among them are taken not to alias the memory of the sums.
+    last of which usually is the index of the innermost loop; `captured` are the values of the fields of the struct at
+    `context`, whose types are `captures`. `distinct` are positions in `captures` of pointers to memory that the epilogue
+    reaches in no other way, which spares the vectorizer its checks.
     `emit` may add basic blocks; it must leave the builder where control continues.
     """
 
     emit: Callable[[ir.IRBuilder, ir.Value, list[ir.Value], list[ir.Value]], None]
     captures: tuple[ir.Type, ...]
+    distinct: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

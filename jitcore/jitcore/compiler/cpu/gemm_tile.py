@@ -1,0 +1,178 @@
+"""`TileTask`: one task of a matrix product, a block of the result from first product to epilogue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from llvmlite import ir
+
+from .blocking import BLOCK_BYTES
+from .gemm_builder import Code, Size, listed, offset, unflatten
+from .gemm_epilogue import emit_finish, read_context, storing
+from .gemm_plan import GemmPlan, heights
+from .gemm_spec import Dims, Epilogue, GemmSpec, PlainStore
+from .microkernel import Shape, element_type, kernel, kernels
+
+_NULL = ir.Constant(ir.PointerType(), None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Matrix:
+    """Where an operand's elements lie: element (i, k) of tile or strip t at `pointer + t*part + i*next + k*step`."""
+
+    pointer: ir.Value
+    part: Size
+    next: Size
+    step: Size
+
+
+class TileTask:
+    """Emits the body of the loop over tasks.
+
+    A task owns a block of register tiles. It goes through k in blocks, through the strips of y within, and through the
+    tiles of x innermost: a strip of y stays in the L1 cache while the block's part of x, in L2, passes over it.
+    """
+
+    def __init__(self, module: ir.Module, name: str, spec: GemmSpec, epilogue: Epilogue | PlainStore) -> None:
+        self.module, self.spec, self.machine = module, spec, spec.machine
+        self.element = element_type(spec.accumulator)
+        self.rank = len(spec.batch)
+        self.width = spec.machine.columns(spec.accumulator)
+        self.ragged = not (isinstance(spec.n, int) and spec.n % self.width == 0)
+        self.direct = self._stores_directly(epilogue)
+        self.c_strides: Dims = epilogue.strides if isinstance(epilogue, PlainStore) else ()
+        self.captures: tuple[ir.Type, ...] = ()
+        if not self.direct:
+            scalar = storing(epilogue) if isinstance(epilogue, PlainStore) else epilogue
+            self.captures = epilogue.captures if isinstance(epilogue, Epilogue) else (ir.PointerType(),)
+            self.finish = emit_finish(module, f"{name}.finish", self.element, scalar, self.rank, _position)
+
+    def emit(self, code: Code, v: dict[str, Size], index: ir.Value) -> None:
+        """Task number `index`."""
+        p = GemmPlan.of(v)
+        matrix, column_block, row_block = unflatten(code, index, p.tasks)
+        position = unflatten(code, matrix, listed(v, "batch", self.rank))
+        tiles = _range(code, row_block, p.block_tiles, p.tiles)
+        strips = _range(code, column_block, p.block_strips, p.strips)
+        x, y = self._x(code, v, p, matrix, position), self._y(code, v, p, matrix, position)
+        first_row, first_column = code.times(tiles[0], p.rows), code.times(strips[0], p.width)
+        if self.direct:
+            strides = listed(v, "c_stride", self.rank + 2)
+            result = read_context(code, v["context"], [ir.PointerType()])[0]
+            place = offset(code, [*position, first_row, first_column], strides)
+            c, ld = code.at(result, place, self.element), strides[-2]
+        else:
+            c, ld = code.stack(self.element, self._tile_elements(p)), code.times(p.block_strips, p.width)
+
+        def block(accumulate: Size, first_k: Size) -> None:
+            depth = code.least(p.block_k, code.minus(p.k, first_k))
+            self._columns(code, p, x, y, (c, ld), tiles, strips, first_k, depth, accumulate)
+
+        if p.k_blocks == 1:
+            block(0, 0)
+        else:
+            with code.loop(0, p.k_blocks, name="k_block") as k_block:
+                block(k_block.index, code.times(k_block.index, p.block_k))
+        if not self.direct:
+            rows = code.least(code.minus(p.m, first_row), code.times(code.minus(tiles[1], tiles[0]), p.rows))
+            columns = code.least(code.minus(p.n, first_column), code.times(code.minus(strips[1], strips[0]), p.width))
+            captured = read_context(code, v["context"], self.captures)
+            captured += [s for s in listed(v, "c_stride", len(self.c_strides)) if not isinstance(s, int)]
+            self.finish.call(code, c, ld, (first_row, rows), (first_column, columns), position, captured)
+
+    def _columns(
+        self, code: Code, p: GemmPlan, x: _Matrix, y: _Matrix, c: tuple[ir.Value, Size], tiles: tuple[Size, Size],
+        strips: tuple[Size, Size], first_k: Size, depth: Size, accumulate: Size,
+    ) -> None:  # fmt: skip
+        """All strips of a block for some k: as many at once as the tile's height asks for, then one by one."""
+
+        def strip(index: Size, call: Callable[..., None], columns: Size) -> None:
+            y_start = code.plus(code.times(index, y.part), code.times(first_k, y.step))
+            c_start = code.at(c[0], code.times(code.minus(index, strips[0]), p.width), self.element)
+            with code.loop(tiles[0], tiles[1], name="tile") as tile:
+                x_start = code.plus(code.times(tile.index, x.part), code.times(first_k, x.step))
+                row = code.times(code.minus(tile.index, tiles[0]), code.times(p.rows, c[1]))
+                rows = code.least(p.rows, code.minus(p.m, code.times(tile.index, p.rows)))
+                call([
+                    code.at(x.pointer, x_start, self.element), x.next, x.step,
+                    code.at(y.pointer, y_start, self.element), y.step, y.part,
+                    code.at(c_start, row, self.element), c[1], rows, columns, depth, accumulate, _NULL, _NULL,
+                ])  # fmt: skip
+
+        in_place = not self.spec.prepacked and p.pack_y is not True  # y may be read where it lies
+        masked = self.ragged and (self.direct or in_place)
+        whole = code.least(strips[1], code.divide(p.n, p.width)) if masked else strips[1]
+        begin = strips[0]
+        if p.wide != 1:
+            stop = code.plus(begin, code.times(code.divide(code.minus(whole, begin), p.wide), p.wide))
+            with code.loop(begin, stop, p.wide, name="wide") as loop:
+                strip(loop.index, self._call(code, p, wide=True), p.width)
+            begin = stop
+        with code.loop(begin, whole, name="strip") as loop:
+            strip(loop.index, self._call(code, p), p.width)
+        if masked:
+            with code.when(code.less(whole, strips[1])) as possible:
+                if possible:
+                    strip(whole, self._call(code, p, masked=True), code.remainder(p.n, p.width))
+
+    def _call(self, code: Code, p: GemmPlan, wide: bool = False, masked: bool = False) -> Callable[..., None]:
+        """What calls the kernel for tiles of the height in question."""
+        shapes = [
+            Shape(self.spec.accumulator, rows, self.machine.strips(rows) if wide else 1, masked, p.pack_x is True)
+            for rows in heights(self.spec)
+        ]
+        if len(shapes) == 1:
+            only = kernel(self.module, self.machine, shapes[0])
+            return lambda arguments: code.invoke(only, arguments)
+        function = kernels(self.module, self.machine, shapes)
+        return lambda arguments: code.invoke(function, [p.rows, *arguments])
+
+    def _x(self, code: Code, v: dict[str, Size], p: GemmPlan, matrix: Size, position: list[Size]) -> _Matrix:
+        strides = listed(v, "x_stride", self.rank + 2)
+        size = code.times(p.rows, p.k)
+        packed = _Matrix(v["packed_x"], size, 1, p.rows)
+        direct = _Matrix(v["x"], code.times(p.rows, strides[-2]), strides[-2], strides[-1])
+        start = offset(code, position, strides[:-2]), code.times(matrix, code.times(p.tiles, size))
+        return self._either(code, p.pack_x, packed, direct, start)
+
+    def _y(self, code: Code, v: dict[str, Size], p: GemmPlan, matrix: Size, position: list[Size]) -> _Matrix:
+        strides = listed(v, "y_stride", self.rank + 2)
+        size = code.times(p.width, p.k)
+        packed = _Matrix(v["packed_y"], size, 1, p.width)
+        direct = _Matrix(v["y"], p.width, 1, strides[-2])
+        start = offset(code, position, strides[:-2]), code.times(matrix, code.times(p.strips, size))
+        return self._either(code, True if self.spec.prepacked else p.pack_y, packed, direct, start)
+
+    def _either(
+        self, code: Code, packs: bool | ir.Value, packed: _Matrix, direct: _Matrix, starts: tuple[Size, Size]
+    ) -> _Matrix:
+        """The packed operand or the one in place, from where this task's matrix starts."""
+        if isinstance(packs, bool):
+            found, start = (packed, starts[1]) if packs else (direct, starts[0])
+            return _Matrix(code.at(found.pointer, start, self.element), found.part, found.next, found.step)
+        pointer = code.select(
+            packs, code.at(packed.pointer, starts[1], self.element), code.at(direct.pointer, starts[0], self.element)
+        )  # fmt: skip
+        parts = ((packed.part, direct.part), (packed.next, direct.next), (packed.step, direct.step))
+        return _Matrix(pointer, *(code.choose(packs, a, b) for a, b in parts))
+
+    def _stores_directly(self, epilogue: Epilogue | PlainStore) -> bool:
+        """Whether kernels can store to the result itself."""
+        unit = isinstance(epilogue, PlainStore) and epilogue.strides[-1] == 1
+        return unit and (self.machine.masks or not self.ragged)
+
+    def _tile_elements(self, p: GemmPlan) -> int:
+        """Elements of stack that hold the sums of any block. Tiles lower than the machine's are few."""
+        if isinstance(p.block_tiles, int) and isinstance(p.block_strips, int) and isinstance(p.rows, int):
+            return p.block_tiles * p.rows * p.block_strips * p.width
+        return BLOCK_BYTES // self.spec.accumulator.itemsize
+
+
+def _range(code: Code, block: Size, size: Size, count: Size) -> tuple[Size, Size]:
+    first = code.times(block, size)
+    return first, code.least(code.plus(first, size), count)
+
+
+def _position(code: Code, outer: list[ir.Value], row: ir.Value, column: ir.Value) -> list[ir.Value]:
+    return [*outer, row, column]
