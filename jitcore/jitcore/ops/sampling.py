@@ -17,7 +17,7 @@ from jitcore_ir.dtypes import DType
 
 from ..device import check_device, get_default_dtype
 from ..dispatch import apply, constant, write
-from ..generator import Generator, default_generator
+from ..random import Generator, default_generator
 from ..tensor import Tensor, method, peek, shape_of
 from .arithmetic import bitwise_and
 from .creation import size_arguments

@@ -1,0 +1,297 @@
+"""Losses. `reduction` is "mean", "sum" or "none"."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+from jitcore_ir import ops
+
+from ..dispatch import apply
+from ..promotion import as_operand
+from ..tensor import Tensor, method, shape_of
+from .activation import log_softmax, logsigmoid
+from .elementwise import where
+from .select import positions
+
+
+def _reduced(loss: Tensor, reduction: str) -> Tensor:
+    if reduction == "mean":
+        return loss.mean()
+    if reduction == "sum":
+        return loss.sum()
+    if reduction == "none":
+        return loss
+    raise ValueError(f"{reduction} is not a valid value for reduction; known are 'mean', 'sum', 'none'")
+
+
+def _pair(name: str, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    if not isinstance(target, Tensor) or not isinstance(input, Tensor):
+        raise TypeError(f"{name}: input and target must be Tensors")
+    if input._array.shape != target._array.shape:
+        warnings.warn(
+            f"Using a target size ({list(target._array.shape)}) that is different to the input size "
+            f"({list(input._array.shape)}). This will likely lead to incorrect results due to broadcasting. Please ensure "
+            f"they have the same size.",
+            stacklevel=4,
+        )
+    return input, target
+
+
+def mse_loss(input: Tensor, target: Tensor, *_: Any, reduction: str = "mean", weight: Tensor | None = None) -> Tensor:
+    """(input - target) ** 2."""
+    x, y = _pair("mse_loss", input, target)
+    d = x - y
+    return _reduced(d * d if weight is None else d * d * weight, reduction)
+
+
+def l1_loss(input: Tensor, target: Tensor, *_: Any, reduction: str = "mean") -> Tensor:
+    """|input - target|."""
+    x, y = _pair("l1_loss", input, target)
+    return _reduced((x - y).abs(), reduction)
+
+
+def smooth_l1_loss(input: Tensor, target: Tensor, *_: Any, reduction: str = "mean", beta: float = 1.0) -> Tensor:
+    """d ** 2 / (2 * beta) where d = |input - target| is below beta, else d - beta / 2."""
+    if beta < 0:
+        raise ValueError("smooth_l1_loss does not support negative values for beta")
+    x, y = _pair("smooth_l1_loss", input, target)
+    d = (x - y).abs()
+    return _reduced(d if beta == 0 else where(d < beta, d * d * (0.5 / beta), d - 0.5 * beta), reduction)
+
+
+def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0) -> Tensor:
+    """d ** 2 / 2 where d = |input - target| is at most delta, else delta * (d - delta / 2)."""
+    if delta <= 0:
+        raise ValueError("huber_loss does not support non-positive values for delta.")
+    x, y = _pair("huber_loss", input, target)
+    d = (x - y).abs()
+    return _reduced(where(d <= delta, d * d * 0.5, (d - 0.5 * delta) * delta), reduction)
+
+
+def binary_cross_entropy(
+    input: Tensor, target: Tensor, weight: Tensor | None = None, *_: Any, reduction: str = "mean"
+) -> Tensor:
+    """-(target * log(input) + (1 - target) * log(1 - input)), logarithms taken as at least -100."""
+    if input._array.shape != target._array.shape:
+        raise ValueError(
+            f"Using a target size ({list(target._array.shape)}) that is different to the input size "
+            f"({list(input._array.shape)}) is deprecated. Please ensure they have the same size."
+        )
+    loss = -(target * input.log().clamp(min=-100.0) + (1.0 - target) * (1.0 - input).log().clamp(min=-100.0))
+    return _reduced(loss if weight is None else loss * weight, reduction)
+
+
+def binary_cross_entropy_with_logits(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    *_: Any,
+    reduction: str = "mean",
+    pos_weight: Tensor | None = None,
+) -> Tensor:
+    """binary_cross_entropy of sigmoid(input), without overflow; pos_weight scales the positive term."""
+    if input._array.shape != target._array.shape:
+        raise ValueError(
+            f"Target size ({list(target._array.shape)}) must be the same as input size ({list(input._array.shape)})"
+        )
+    log_p = logsigmoid(input)
+    if pos_weight is None:
+        loss = (1.0 - target) * input - log_p
+    else:
+        loss = (1.0 - target) * input - (1.0 + (pos_weight - 1.0) * target) * log_p
+    return _reduced(loss if weight is None else loss * weight, reduction)
+
+
+def kl_div(
+    input: Tensor, target: Tensor, *_: Any, reduction: str = "mean", log_target: bool = False
+) -> Tensor:
+    """target * (log(target) - input), input being log-probabilities; 0 where target is 0."""
+    if log_target:
+        loss = target.exp() * (target - input)
+    else:
+        zero = target <= 0
+        logs = target.masked_fill(zero, 1.0).log()
+        loss = where(zero, as_operand(0, target.dtype), target * logs) - target * input
+    if reduction == "batchmean":
+        return loss.sum() / (shape_of(input)[0] if input._array.ndim else 1)
+    return _reduced(loss, reduction)
+
+
+def nll_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    *_: Any,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+) -> Tensor:
+    """-weight[target] * input[.., target, ..], input [N, C, ...] being log-probabilities.
+
+    "mean" divides by the weights that took part. Targets equal to ignore_index take no part. Raises IndexError for
+    other targets outside 0 .. C - 1.
+    """
+    loss, weights = _picked(input, target, weight, ignore_index)
+    if reduction == "mean":
+        return loss.sum() / weights.sum()
+    return _reduced(loss, reduction)
+
+
+def _class_axis(input: Tensor) -> int:
+    if not input._array.ndim:
+        raise ValueError("a class dimension is needed: input has no dimensions")
+    return 0 if input._array.ndim == 1 else 1
+
+
+def _picked(input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int) -> tuple[Tensor, Tensor]:
+    """Weighted negative inputs at the targets, and the weights, 0 where ignored."""
+    axis = _class_axis(input)
+    expected = input._array.shape[:axis] + input._array.shape[axis + 1 :]
+    if target._array.shape != expected:
+        if target._array.ndim == input._array.ndim - 1 and axis == 1 and target._array.shape[:1] != expected[:1]:
+            raise ValueError(
+                f"Expected input batch_size ({input._array.shape[0]}) to match target batch_size ({target._array.shape[0]})."
+            )
+        raise RuntimeError(f"Expected target size {list(expected)}, got {list(target._array.shape)}")
+    index = positions(target, "nll_loss")
+    ignored = index == ignore_index
+    safe = index.masked_fill(ignored, 0)
+    picked = apply(ops.GATHER, (input, safe.unsqueeze(axis)), {"axis": axis}).squeeze(axis)
+    if weight is None:
+        weights = apply(ops.CAST, (ignored.logical_not(),), {"dtype": input.dtype})
+    else:
+        if weight._array.shape != (input._array.shape[axis],):
+            raise RuntimeError(
+                f"weight tensor should be defined either for all {input._array.shape[axis]} classes or no classes but got "
+                f"weight tensor of shape: {list(weight._array.shape)}"
+            )
+        weights = apply(ops.TAKE, (weight, safe), {"axis": 0}).masked_fill(ignored, 0.0)
+    # A select rather than a product, so that an ignored infinity leaves no NaN.
+    loss = where(ignored, as_operand(0, input.dtype), -(picked if weight is None else picked * weights))
+    return loss, weights
+
+
+def cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    *_: Any,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """nll_loss of log_softmax(input) over the class dimension of input [N, C, ...] (or [C]).
+
+    target: class indices, or probabilities of input's shape in a floating dtype. label_smoothing mixes the target
+    with the uniform distribution.
+    """
+    if not 0.0 <= label_smoothing <= 1.0:
+        raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
+    axis = _class_axis(input)
+    logs = log_softmax(input, axis)
+    classes = shape_of(input)[axis]
+    if target.dtype.is_floating_point:
+        return _soft_cross_entropy(input, logs, target, weight, reduction, label_smoothing)
+    if not label_smoothing:
+        return nll_loss(logs, target, weight, ignore_index=ignore_index, reduction=reduction)
+    loss, weights = _picked(logs, target, weight, ignore_index)
+    spread = logs if weight is None else logs * _along(weight, input, axis)
+    smooth = (-spread.sum(axis)).masked_fill(target == ignore_index, 0.0)
+    share = label_smoothing / classes
+    if reduction == "mean":
+        total = loss.sum() * (1.0 - label_smoothing) + smooth.sum() * share
+        return total / weights.sum()
+    return _reduced(loss * (1.0 - label_smoothing) + smooth * share, reduction)
+
+
+def _soft_cross_entropy(
+    input: Tensor, logs: Tensor, target: Tensor, weight: Tensor | None, reduction: str, label_smoothing: float
+) -> Tensor:
+    if input._array.shape != target._array.shape:
+        raise RuntimeError(
+            f"cross_entropy with class probabilities: target of shape {list(target._array.shape)} must have input's shape "
+            f"{list(input._array.shape)}"
+        )
+    axis = _class_axis(input)
+    classes = shape_of(input)[axis]
+    if label_smoothing:
+        target = target * (1.0 - label_smoothing) + label_smoothing / classes
+    weighted = target if weight is None else target * _along(weight, input, axis)
+    loss = -(logs * weighted).sum(axis)
+    if reduction == "mean":
+        count: Any = 1
+        for a, n in enumerate(shape_of(input)):
+            count = count if a == axis else count * n
+        return loss.sum() / count
+    return _reduced(loss, reduction)
+
+
+def _along(weight: Tensor, input: Tensor, axis: int) -> Tensor:
+    return weight.reshape((-1,) + (1,) * (input._array.ndim - axis - 1))
+
+
+def poisson_nll_loss(
+    input: Tensor, target: Tensor, log_input: bool = True, full: bool = False, *_: Any, eps: float = 1e-8, reduction: str = "mean"
+) -> Tensor:
+    """Negative log likelihood of target under a Poisson distribution of rate exp(input) (or input)."""
+    loss = input.exp() - target * input if log_input else input - target * (input + eps).log()
+    if full:
+        stirling = target * target.log() - target + (target * (2 * math.pi)).log() * 0.5
+        loss = loss + where(target <= 1, as_operand(0, target.dtype), stirling)
+    return _reduced(loss, reduction)
+
+
+def gaussian_nll_loss(
+    input: Tensor, target: Tensor, var: Any, full: bool = False, eps: float = 1e-6, reduction: str = "mean"
+) -> Tensor:
+    """Negative log likelihood of target under a normal distribution of mean input and variance var."""
+    spread = var if isinstance(var, Tensor) else input.detach() * 0.0 + var
+    limited = spread + (spread.detach().clamp(min=eps) - spread.detach())
+    loss = (limited.log() + (input - target) ** 2 / limited) * 0.5
+    return _reduced(loss + 0.5 * math.log(2 * math.pi) if full else loss, reduction)
+
+
+def hinge_embedding_loss(input: Tensor, target: Tensor, margin: float = 1.0, reduction: str = "mean") -> Tensor:
+    """input where target is 1, max(0, margin - input) where it is -1."""
+    zero = as_operand(0, input.dtype)
+    loss = where(target == 1, input, zero) + where(target == -1, (margin - input).clamp(min=0.0), zero)
+    return _reduced(loss, reduction)
+
+
+def margin_ranking_loss(
+    input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, reduction: str = "mean"
+) -> Tensor:
+    """max(0, -target * (input1 - input2) + margin)."""
+    return _reduced((-target * (input1 - input2) + margin).clamp(min=0.0), reduction)
+
+
+def triplet_margin_loss(
+    anchor: Tensor, positive: Tensor, negative: Tensor, margin: float = 1.0, p: float = 2, eps: float = 1e-6,
+    reduction: str = "mean",
+) -> Tensor:  # fmt: skip
+    """max(0, |anchor - positive| - |anchor - negative| + margin) with p-norms over the last dimension."""
+    near = pairwise_distance(anchor, positive, p, eps)
+    far = pairwise_distance(anchor, negative, p, eps)
+    return _reduced((near - far + margin).clamp(min=0.0), reduction)
+
+
+def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
+    """p-norm of x1 - x2 + eps over the last dimension."""
+    return (x1 - x2 + eps).norm(p, -1, keepdim)
+
+
+def cosine_embedding_loss(
+    input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, reduction: str = "mean"
+) -> Tensor:
+    """1 - cos where target is 1, max(0, cos - margin) where it is -1."""
+    from .activation import cosine_similarity
+
+    cosine = cosine_similarity(input1, input2, dim=-1)
+    return _reduced(where(target == 1, 1.0 - cosine, (cosine - margin).clamp(min=0.0)), reduction)
+
+
+@method
+def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
+    """p-norm of input - other."""
+    return (input - other).norm(p)

@@ -1,0 +1,355 @@
+"""Padding and pooling by pad, windows and reductions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from jitcore_ir import OpSpec, ops
+from jitcore_ir.dtypes import int64
+
+from ..dispatch import apply
+from ..promotion import as_operand
+from ..symbolic import SymInt
+from ..tensor import Tensor, shape_of
+from .convolution import tuple_of
+from .join import cat
+from .movement import slice_axis
+
+
+def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
+    """input with elements added around its last dimensions: `pad` is (low, high) of the last one, then the one before.
+
+    mode: "constant" (with `value`, negative amounts cut), "reflect", "replicate" or "circular".
+    """
+    if len(pad) % 2 or len(pad) // 2 > input._array.ndim:
+        raise RuntimeError(f"Padding length must be divisible by 2 and at most twice the input's dimensions, but got {list(pad)}")
+    pairs = [(pad[i], pad[i + 1]) for i in range(0, len(pad), 2)]
+    rank = input._array.ndim
+    if mode == "constant":
+        return _constant(input, {rank - 1 - i: pair for i, pair in enumerate(pairs)}, value or 0)
+    borders = {"reflect": _reflect, "replicate": _replicate, "circular": _circular}
+    if mode not in borders:
+        raise NotImplementedError(f"Unrecognised padding mode {mode}; known are constant, reflect, replicate, circular")
+    for i, (low, high) in enumerate(pairs):
+        input = borders[mode](input, rank - 1 - i, low, high)
+    return input
+
+
+def _constant(input: Tensor, pairs: dict[int, tuple[int, int]], value: Any) -> Tensor:
+    low, high = [0] * input._array.ndim, [0] * input._array.ndim
+    for axis, (before, after) in pairs.items():
+        if isinstance(before, int) and isinstance(after, int) and (before < 0 or after < 0):
+            cut = max(-before, 0)
+            size = shape_of(input)[axis] - cut - max(-after, 0)
+            if isinstance(size, int) and size < 0:
+                raise RuntimeError(f"pad: ({before}, {after}) leaves nothing of dimension {axis} of {list(input._array.shape)}")
+            input = slice_axis(input, axis, cut, size)
+            before, after = max(before, 0), max(after, 0)
+        low[axis], high[axis] = before, after
+    if not any(isinstance(n, SymInt) or n for n in (*low, *high)):
+        return input.clone()
+    return apply(ops.PAD, (input, as_operand(value, input.dtype)), {"low": tuple(low), "high": tuple(high)})
+
+
+def _reflect(input: Tensor, axis: int, low: int, high: int) -> Tensor:
+    size = shape_of(input)[axis]
+    if max(low, high) >= input._array.shape[axis]:
+        raise RuntimeError(
+            f"Argument #4: Padding size should be less than the corresponding input dimension, but got: padding ({low}, "
+            f"{high}) at dimension {axis} of input {list(input._array.shape)}"
+        )
+    parts = [input]
+    if low:
+        parts.insert(0, slice_axis(input, axis, 1, low).flip(axis))
+    if high:
+        parts.append(slice_axis(input, axis, size - 1 - high, high).flip(axis))
+    return cat(parts, axis)
+
+
+def _replicate(input: Tensor, axis: int, low: int, high: int) -> Tensor:
+    shape = shape_of(input)
+    parts = [input]
+    if low:
+        parts.insert(0, slice_axis(input, axis, 0, 1).expand((*shape[:axis], low, *shape[axis + 1 :])))
+    if high:
+        parts.append(slice_axis(input, axis, shape[axis] - 1, 1).expand((*shape[:axis], high, *shape[axis + 1 :])))
+    return cat(parts, axis)
+
+
+def _circular(input: Tensor, axis: int, low: int, high: int) -> Tensor:
+    size = shape_of(input)[axis]
+    if max(low, high) > input._array.shape[axis]:
+        raise RuntimeError("Padding value causes wrapping around more than once.")
+    parts = [input]
+    if low:
+        parts.insert(0, slice_axis(input, axis, size - low, low))
+    if high:
+        parts.append(slice_axis(input, axis, 0, high))
+    return cat(parts, axis)
+
+
+def pad_zeros(input: Tensor, pads: Sequence[int]) -> Tensor:
+    """Zeros on both sides of the last len(pads) dimensions; input itself where there are none."""
+    if not any(pads):
+        return input
+    first = input._array.ndim - len(pads)
+    return _constant(input, {first + i: (p, p) for i, p in enumerate(pads)}, 0)
+
+
+# Pooling
+
+
+def _windows(
+    name: str, input: Tensor, rank: int, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool, fill: Any
+) -> tuple[Tensor, dict[str, Any]]:
+    """Every window [*, O..., K...] of the padded input, and the geometry used."""
+    kernel = tuple_of(name, "kernel_size", kernel, rank)
+    steps = kernel if stride is None or (isinstance(stride, list | tuple) and not stride) else tuple_of(name, "stride", stride, rank)
+    pads = tuple_of(name, "padding", padding, rank)
+    spread = tuple_of(name, "dilation", dilation, rank)
+    if input._array.ndim not in (rank + 1, rank + 2):
+        raise RuntimeError(f"{name}: Expected {rank + 1}D or {rank + 2}D input, but got shape {list(input._array.shape)}")
+    if any(2 * p > k for p, k in zip(pads, kernel)):
+        raise RuntimeError(
+            f"pad should be at most half of effective kernel size, but got pad={list(pads)}, kernel_size={list(kernel)}"
+        )
+    if any(k < 1 or s < 1 or d < 1 for k, s, d in zip(kernel, steps, spread)):
+        raise RuntimeError(f"{name}: kernel_size, stride and dilation must be greater than zero")
+    first = input._array.ndim - rank
+    pairs = {}
+    for i, (k, s, p, d) in enumerate(zip(kernel, steps, pads, spread)):
+        n = shape_of(input)[first + i]
+        span = d * (k - 1) + 1
+        high = p
+        if ceil_mode:
+            room = n + 2 * p - span
+            count = -(-room // s) + 1
+            if int((count - 1) * s) >= int(n + p):  # no window starts in the padding on the far side
+                count = count - 1
+            high = max((count - 1) * s + span - n - p, p)
+        if input._array.shape[first + i] + p + high < span:
+            raise RuntimeError(
+                f"{name}: Output size is too small: a window spanning {span} does not fit dimension {first + i} of input "
+                f"{list(input._array.shape)} padded by {p}"
+            )
+        pairs[first + i] = (p, high)
+    padded = input
+    if any(low or high for low, high in pairs.values()):
+        padded = _constant(input, pairs, fill)
+    cut = apply(ops.WINDOWS, (padded,), {"window": kernel, "stride": steps, "dilation": spread})
+    return cut, {"kernel": kernel, "stride": steps, "dilation": spread, "pairs": pairs, "first": first}
+
+
+def _max_pool(
+    rank: int, input: Tensor, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool, indices: bool
+) -> Any:
+    name = f"max_pool{rank}d"
+    from ..typeinfo import iinfo
+
+    lowest = float("-inf") if input.dtype.is_floating_point else iinfo(input.dtype).min
+    cut, geometry = _windows(name, input, rank, kernel, stride, padding, dilation, ceil_mode, lowest)
+    # The first largest of each window: its gradient goes there alone, as in PyTorch.
+    shape = shape_of(cut)
+    flat = cut.reshape((*shape[: cut._array.ndim - rank], _product(geometry["kernel"])))
+    axis = flat._array.ndim - 1
+    if not indices and not (input.requires_grad):
+        return apply(ops.AMAX, (cut,), {"axes": tuple(range(cut._array.ndim - rank, cut._array.ndim)), "keepdims": False})
+    best = apply(ops.ARGMAX, (flat,), {"axis": axis, "keepdims": True})
+    values = apply(ops.GATHER, (flat, best), {"axis": axis}).squeeze(axis)
+    return (values, _flat_positions(best.squeeze(axis), input, rank, geometry)) if indices else values
+
+
+def _flat_positions(best: Tensor, input: Tensor, rank: int, geometry: dict[str, Any]) -> Tensor:
+    """Places within windows as positions in the flattened spatial dimensions of the input."""
+    spatial = shape_of(input)[geometry["first"] :]
+    total: Any = 0
+    rest = best
+    offsets = []
+    for k in reversed(geometry["kernel"]):
+        offsets.insert(0, rest % k)
+        rest = rest // k
+    counts = shape_of(best)
+    for i in range(rank):
+        axis = geometry["first"] + i
+        window = apply(
+            ops.IOTA,
+            (),
+            {"shape": tuple(n if a == axis else 1 for a, n in enumerate(counts)), "axis": axis, "dtype": int64},
+        )
+        low = geometry["pairs"][axis][0]
+        place = window * geometry["stride"][i] + offsets[i] * geometry["dilation"][i] - low
+        total = total * spatial[i] + place
+    return total
+
+
+def _product(sizes: Sequence[int]) -> int:
+    total = 1
+    for n in sizes:
+        total *= n
+    return total
+
+
+def max_pool1d(
+    input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:  # fmt: skip
+    """Largest of each window of input [N, C, L]; with return_indices also their positions."""
+    return _max_pool(1, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+
+
+def max_pool2d(
+    input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:  # fmt: skip
+    """Largest of each window of input [N, C, H, W]; with return_indices also their positions in H * W."""
+    return _max_pool(2, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+
+
+def max_pool3d(
+    input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:  # fmt: skip
+    """Largest of each window of input [N, C, D, H, W]; with return_indices also their positions."""
+    return _max_pool(3, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+
+
+def _avg_pool(
+    rank: int, input: Tensor, kernel: Any, stride: Any, padding: Any, ceil_mode: bool, include: bool, divisor: int | None
+) -> Tensor:
+    name = f"avg_pool{rank}d"
+    cut, geometry = _windows(name, input, rank, kernel, stride, padding, 1, ceil_mode, 0)
+    axes = tuple(range(cut._array.ndim - rank, cut._array.ndim))
+    total = apply(ops.SUM, (cut,), {"axes": axes, "keepdims": False})
+    if divisor is not None:
+        return total / divisor
+    pads = tuple_of(name, "padding", padding, rank)
+    beyond = any(high > p for (_, high), p in zip(geometry["pairs"].values(), pads))  # ceil_mode's extra cells
+    if not beyond and (include or not any(pads)):
+        return total / _product(geometry["kernel"])
+    # Count the cells of each window that may be averaged, by pooling ones.
+    spatial = shape_of(input)[geometry["first"] :]
+    ones = as_operand(1, input.dtype).expand(spatial)
+    if include:
+        ones = _constant(ones, {i: (p, p) for i, p in enumerate(pads)}, 1)
+        rest = {i: (0, high - p) for i, ((_, high), p) in enumerate(zip(geometry["pairs"].values(), pads))}
+    else:
+        rest = {i: pair for i, pair in enumerate(geometry["pairs"].values())}
+    if any(low or high for low, high in rest.values()):
+        ones = _constant(ones, rest, 0)
+    counted = apply(ops.WINDOWS, (ones,), {"window": geometry["kernel"], "stride": geometry["stride"], "dilation": (1,) * rank})
+    counts = apply(ops.SUM, (counted,), {"axes": tuple(range(rank, 2 * rank)), "keepdims": False})
+    return total / counts
+
+
+def avg_pool1d(
+    input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Tensor:  # fmt: skip
+    """Mean of each window of input [N, C, L]."""
+    return _avg_pool(1, input, kernel_size, stride, padding, ceil_mode, count_include_pad, None)
+
+
+def avg_pool2d(
+    input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
+    count_include_pad: bool = True, divisor_override: int | None = None,
+) -> Tensor:  # fmt: skip
+    """Mean of each window of input [N, C, H, W]."""
+    return _avg_pool(2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+
+
+def avg_pool3d(
+    input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
+    count_include_pad: bool = True, divisor_override: int | None = None,
+) -> Tensor:  # fmt: skip
+    """Mean of each window of input [N, C, D, H, W]."""
+    return _avg_pool(3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+
+
+def _adaptive(spec: OpSpec, rank: int, input: Tensor, output_size: Any) -> Tensor:
+    """One window per output cell i, covering floor(i * n / m) to ceil((i + 1) * n / m)."""
+    name = f"adaptive_{'max' if spec is ops.AMAX else 'avg'}_pool{rank}d"
+    if input._array.ndim not in (rank + 1, rank + 2):
+        raise RuntimeError(f"{name}: Expected {rank + 1}D or {rank + 2}D tensor, but got {list(input._array.shape)}")
+    sizes = [output_size] * rank if isinstance(output_size, int) or output_size is None else list(output_size)
+    first = input._array.ndim - rank
+    for i, wanted in enumerate(sizes):
+        axis = first + i
+        have = shape_of(input)[axis]
+        if wanted is None or (isinstance(have, int) and wanted == have):
+            continue
+        if wanted == 1:
+            input = _reduced(spec, input, axis, have)
+        elif int(have) % wanted == 0:
+            shape = shape_of(input)
+            split = input.reshape((*shape[:axis], wanted, int(have) // wanted, *shape[axis + 1 :]))
+            input = _reduced(spec, split, axis + 1, int(have) // wanted).squeeze(axis + 1)
+        else:
+            n = int(have)
+            cells = [(c * n // wanted, -(-(c + 1) * n // wanted)) for c in range(wanted)]
+            input = cat([_reduced(spec, slice_axis(input, axis, a, b - a), axis, b - a) for a, b in cells], axis)
+    return input
+
+
+def _reduced(spec: OpSpec, input: Tensor, axis: int, count: Any) -> Tensor:
+    if spec is ops.SUM:
+        return apply(ops.SUM, (input,), {"axes": (axis,), "keepdims": True}) / count
+    return input.max(axis, keepdim=True).values
+
+
+def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
+    """Means over windows that cut input [N, C, L] into output_size cells."""
+    return _adaptive(ops.SUM, 1, input, output_size)
+
+
+def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
+    """Means over windows that cut input [N, C, H, W] into output_size cells."""
+    return _adaptive(ops.SUM, 2, input, output_size)
+
+
+def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
+    """Means over windows that cut input [N, C, D, H, W] into output_size cells."""
+    return _adaptive(ops.SUM, 3, input, output_size)
+
+
+def adaptive_max_pool1d(input: Tensor, output_size: Any, return_indices: bool = False) -> Tensor:
+    """Largest in windows that cut input [N, C, L] into output_size cells."""
+    _no_indices(return_indices)
+    return _adaptive(ops.AMAX, 1, input, output_size)
+
+
+def adaptive_max_pool2d(input: Tensor, output_size: Any, return_indices: bool = False) -> Tensor:
+    """Largest in windows that cut input [N, C, H, W] into output_size cells."""
+    _no_indices(return_indices)
+    return _adaptive(ops.AMAX, 2, input, output_size)
+
+
+def adaptive_max_pool3d(input: Tensor, output_size: Any, return_indices: bool = False) -> Tensor:
+    """Largest in windows that cut input [N, C, D, H, W] into output_size cells."""
+    _no_indices(return_indices)
+    return _adaptive(ops.AMAX, 3, input, output_size)
+
+
+def _no_indices(wanted: bool) -> None:
+    if wanted:
+        raise NotImplementedError("adaptive_max_pool(return_indices=True) is not offered; max_pool has return_indices")
+
+
+def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
+    """[*, C * r * r, H, W] -> [*, C, H * r, W * r]."""
+    *lead, c, h, w = shape_of(input)
+    r = upscale_factor
+    split = input.reshape((*lead, c // (r * r), r, r, h, w))
+    k = len(lead)
+    return split.permute(*range(k), k, k + 3, k + 1, k + 4, k + 2).reshape((*lead, c // (r * r), h * r, w * r))
+
+
+def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
+    """[*, C, H * r, W * r] -> [*, C * r * r, H, W]."""
+    *lead, c, h, w = shape_of(input)
+    r = downscale_factor
+    split = input.reshape((*lead, c, h // r, r, w // r, r))
+    k = len(lead)
+    return split.permute(*range(k), k, k + 2, k + 4, k + 1, k + 3).reshape((*lead, c * r * r, h // r, w // r))
+
+
