@@ -27,6 +27,7 @@ from .rewrite import Patterns
 canonicalize = Patterns("canonicalize")
 
 _REDUCTIONS = (ops.SUM, ops.PROD, ops.AMAX, ops.AMIN)
+_MAY_FAIL = (ops.FLOOR_DIVIDE, ops.REMAINDER, ops.FMOD)
 _ELEMENTWISE = [spec for spec in OPS.values() if spec.has(Trait.ELEMENTWISE)]
 
 
@@ -120,6 +121,8 @@ def constant_of_equal_elements(op: Operation, build: Builder) -> Value | None:
 
 @canonicalize.on(*_ELEMENTWISE)
 def broadcast_after_elementwise(op: Operation, build: Builder) -> Value | None:
+    if op.spec in _MAY_FAIL and tensor(op.result).dtype.is_integer:
+        return None  # a division of one element by zero must not come from a broadcast to none
     sources = [b.operands[0] if (b := defined_by(v, ops.BROADCAST_TO)) else v for v in op.operands]
     if sources == op.operands:
         return None
