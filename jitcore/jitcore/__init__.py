@@ -28,6 +28,8 @@ from .autograd.modes import (
 from .random import (
     Generator, default_generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state,
 )  # fmt: skip
+from .printing import set_printoptions
+from .serialization import SerializationError, load, save
 
 bool = bool_
 float = float32

@@ -148,7 +148,6 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
         shaped = v.reshape(tuple(n if a == position else 1 for a, n in enumerate(sizes)))
         grids.append(shaped.expand(sizes))
     if swap:
-        grids = [g.transpose(0, 1) for g in grids]
         grids[0], grids[1] = grids[1], grids[0]
     return tuple(grids)
 

@@ -15,6 +15,7 @@ from ..tape import zeros_like
 
 
 def _zero(g: Tensor) -> Tensor:
+    """The slope of a step function."""
     return zeros_like(g)
 
 
@@ -53,16 +54,10 @@ vjp(ops.ADD, x=lambda g: g, y=lambda g: g)
 vjp(ops.SUB, x=lambda g: g, y=lambda g: -g)
 vjp(ops.MUL, x=lambda g, y: g * y, y=lambda g, x: g * x)
 vjp(ops.DIV, x=lambda g, y: g / y, y=lambda g, result, y: -(g * result / y))
+vjp(ops.FLOOR_DIVIDE, x=_zero, y=_zero)
 vjp(ops.REMAINDER, x=lambda g: g, y=lambda g, x, y: -(g * x.div(y, rounding_mode="floor")))
 vjp(ops.FMOD, x=lambda g: g, y=lambda g, x, y: -(g * x.div(y, rounding_mode="trunc")))
 vjp(ops.ATAN2, x=lambda g, x, y: g * (y / (x * x + y * y)), y=lambda g, x, y: g * (-x / (x * x + y * y)))
-
-
-def _no_floor_divide(g: Tensor) -> Any:
-    raise RuntimeError("derivative for floor_divide is not implemented")
-
-
-vjp(ops.FLOOR_DIVIDE, x=_no_floor_divide, y=_no_floor_divide)
 
 
 def _power_base(g: Tensor, x: Tensor, y: Tensor) -> Tensor:
@@ -72,9 +67,8 @@ def _power_base(g: Tensor, x: Tensor, y: Tensor) -> Tensor:
 
 def _power_exponent(g: Tensor, x: Tensor, y: Tensor, result: Tensor) -> Tensor:
     # At x = 0 the slope in y is 0 for y >= 0, where result * log(x) would be 0 * -inf.
-    zero = x == 0
-    slope = result * x.masked_fill(zero, 1.0).log()
-    return g * _masked((zero & (y >= 0)).logical_not(), apply(ops.WHERE, (zero, result * float("-inf"), slope)))
+    flat = (x == 0) & (y >= 0)
+    return g * (result * x.masked_fill(flat, 1.0).log())
 
 
 vjp(ops.POW, x=_power_base, y=_power_exponent)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from jitcore_ir import ops
+from jitcore_ir.dtypes import int64
 
 from ...dispatch import apply
 from ...ops.join import cat
+from ...promotion import as_operand
+from ...state import state
 from ...tensor import Tensor, shape_of
 from ..rules import vjp
 
@@ -59,8 +62,10 @@ def _cumsum_back(g: Tensor, axis: int) -> Tensor:
 def _cumprod_back(g: Tensor, x: Tensor, result: Tensor, axis: int) -> Tensor:
     """dy[k]/dx[i] for k >= i is the product of x[:k + 1] without x[i]: the quotient y[k] / x[i] where x[i] != 0.
 
-    Elements from the first zero on need the products spelled out; they are found with that zero replaced by 1.
+    At the first zero the products are spelled out with that zero replaced by 1; beyond it they are 0.
     """
+    if state.grad_enabled:
+        return _cumprod_back_smooth(g, x, axis)
     zero = x == 0
     quotient = _cumsum_back(g * result, axis) / x.masked_fill(zero, 1.0)
     zeros_so_far = zero.long().cumsum(axis)
@@ -69,6 +74,25 @@ def _cumprod_back(g: Tensor, x: Tensor, result: Tensor, axis: int) -> Tensor:
     reached = (zeros_so_far == 1).to(g.dtype)  # products holding exactly the first zero
     at_first = _cumsum_back(g * without * reached, axis)
     return at_first.where(first, quotient.masked_fill(zeros_so_far > 0, 0.0))
+
+
+def _cumprod_back_smooth(g: Tensor, x: Tensor, axis: int) -> Tensor:
+    """The same without branching on zeros, so that it can be differentiated; takes n ** 2 memory along the axis.
+
+    dx[i] = before[i] * sum over k >= i of g[k] * between[i, k], with before[i] = x[0] ... x[i - 1] and
+    between[i, k] = x[i + 1] ... x[k].
+    """
+    last = x._array.ndim - 1
+    x, g = x.movedim(axis, last), g.movedim(axis, last)
+    count = shape_of(x)[last]
+    i = apply(ops.IOTA, (), {"shape": (count, 1), "axis": 0, "dtype": int64})
+    k = apply(ops.IOTA, (), {"shape": (1, count), "axis": 1, "dtype": int64})
+    one, zero = as_operand(1, x.dtype), as_operand(0, x.dtype)
+    between = apply(ops.WHERE, (k > i, x.unsqueeze(-2), one)).cumprod(-1)
+    later = (apply(ops.WHERE, (k >= i, between, zero)) * g.unsqueeze(-2)).sum(-1)
+    ones = x.narrow(last, 0, 1) * 0.0 + 1.0
+    before = cat([ones, x.narrow(last, 0, count - 1)], last).cumprod(last)
+    return (before * later).movedim(last, axis)
 
 
 def _sum(g: Tensor, x_shape: tuple, axes: tuple[int, ...]) -> Any:

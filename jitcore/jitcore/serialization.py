@@ -1,0 +1,162 @@
+"""`save` and `load`: nested containers of tensors in one safetensors file. Nothing is ever pickled.
+
+A flat dictionary of tensors (a module's state dict) becomes a plain safetensors file that other tools read. Whatever
+else there is (nesting, lists, numbers, strings) is written as JSON in the file's metadata, where each tensor stands as
+a reference to its entry.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jitcore_ir import dtypes as D
+from jitcore_ir.dtypes import DType
+
+from .dispatch import constant
+from .tensor import Tensor, peek
+
+_NAMES = {
+    "BOOL": D.bool_, "U8": D.uint8, "I8": D.int8, "I16": D.int16, "I32": D.int32, "I64": D.int64, "F16": D.float16,
+    "BF16": D.bfloat16, "F32": D.float32, "F64": D.float64, "C64": D.complex64,
+}  # fmt: skip
+_DTYPES = {dtype: name for name, dtype in _NAMES.items()}
+_STRUCTURE = "jitcore.structure"
+_REFERENCE = "$tensor"
+
+
+class SerializationError(RuntimeError):
+    """A file that cannot be read, or an object that cannot be written."""
+
+
+def save(obj: Any, f: str | os.PathLike) -> None:
+    """Write tensors, and dicts, lists, tuples, numbers, strings, bools and None that hold them, to the file `f`.
+
+    The file is replaced in one step: a failed save leaves the old one. Raises SerializationError for other objects.
+    """
+    tensors: dict[str, Tensor] = {}
+    if isinstance(obj, Mapping) and obj and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in obj.items()):
+        tensors.update(obj)
+        metadata = {"format": "jitcore"}
+    else:
+        structure = _described(obj, "", tensors)
+        metadata = {"format": "jitcore", _STRUCTURE: json.dumps(structure)}
+    _write(Path(f), {name: _entry(name, t) for name, t in tensors.items()}, metadata)
+
+
+def load(f: str | os.PathLike, map_location: Any = None, *, weights_only: bool = True, mmap: bool | None = None) -> Any:
+    """What `save` wrote to the file `f`; any safetensors file gives a dict of tensors.
+
+    Raises FileNotFoundError, or SerializationError for a file that is not safetensors.
+    """
+    from safetensors import SafetensorError, deserialize
+
+    from .device import check_device
+
+    check_device(map_location)
+    data = Path(f).read_bytes()
+    try:
+        entries = deserialize(data)
+    except SafetensorError as error:
+        raise SerializationError(
+            f"{os.fspath(f)} is not a safetensors file ({error}); jitcore.load reads what jitcore.save wrote, never pickles"
+        ) from None
+    tensors = {name: _tensor(os.fspath(f), name, entry) for name, entry in entries}
+    structure = _metadata(data).get(_STRUCTURE)
+    if structure is None:
+        return tensors
+    try:
+        return _rebuilt(json.loads(structure), tensors)
+    except (ValueError, KeyError, TypeError) as error:
+        raise SerializationError(f"{os.fspath(f)}: the description of the saved object is damaged ({error})") from None
+
+
+def _described(obj: Any, path: str, tensors: dict[str, Tensor]) -> Any:
+    """obj as JSON. Tensors go to `tensors` under their path; dicts keep the types of their keys."""
+    if isinstance(obj, Tensor):
+        name = path or "tensor"
+        tensors[name] = obj
+        return {_REFERENCE: name}
+    if obj is None or isinstance(obj, bool | int | str):
+        return obj
+    if isinstance(obj, float):
+        return {"$float": obj.hex()} if obj != obj or obj in (float("inf"), float("-inf")) else obj
+    if isinstance(obj, DType):
+        return {"$dtype": obj.name}
+    if isinstance(obj, Mapping):
+        for key in obj:
+            if not isinstance(key, str | int) or isinstance(key, bool):
+                raise SerializationError(f"save: key {key!r} at {path or 'the top'} is not a string or an integer")
+        return {"$dict": [[key, _described(value, f"{path}.{key}" if path else str(key), tensors)] for key, value in obj.items()]}
+    if isinstance(obj, list | tuple):
+        items = [_described(item, f"{path}.{i}" if path else str(i), tensors) for i, item in enumerate(obj)]
+        return items if isinstance(obj, list) else {"$tuple": items}
+    raise SerializationError(
+        f"save: {path or 'the object'} is a {type(obj).__name__}; only tensors, dicts, lists, tuples, numbers, strings, "
+        f"bools and None are saved (for a module, save module.state_dict())"
+    )
+
+
+def _rebuilt(part: Any, tensors: Mapping[str, Tensor]) -> Any:
+    if isinstance(part, list):
+        return [_rebuilt(item, tensors) for item in part]
+    if not isinstance(part, dict):
+        return part
+    ((kind, value),) = part.items()
+    if kind == _REFERENCE:
+        return tensors[value]
+    if kind == "$dict":
+        return {key: _rebuilt(item, tensors) for key, item in value}
+    if kind == "$tuple":
+        return tuple(_rebuilt(item, tensors) for item in value)
+    if kind == "$float":
+        return float.fromhex(value)
+    if kind == "$dtype":
+        return D.dtype_named(value)
+    raise ValueError(f"unknown part {kind!r}")
+
+
+def _entry(name: str, t: Tensor) -> dict[str, Any]:
+    dtype = _DTYPES.get(t.dtype)
+    if dtype is None:
+        raise SerializationError(f"save: {name!r} is {t.dtype.name}, which safetensors files do not hold")
+    array = np.ascontiguousarray(peek(t))
+    return {"dtype": t.dtype.name, "shape": list(t._array.shape), "data": array.tobytes()}
+
+
+def _tensor(file: str, name: str, entry: Mapping[str, Any]) -> Tensor:
+    dtype = _NAMES.get(entry["dtype"])
+    if dtype is None:
+        raise SerializationError(f"{file}: tensor {name!r} has dtype {entry['dtype']}, which jitcore does not have")
+    array = np.frombuffer(bytearray(entry["data"]), dtype.numpy).reshape(entry["shape"])
+    return constant(array)
+
+
+def _metadata(data: bytes) -> dict[str, str]:
+    """The metadata in a file's header, which `deserialize` has found sound."""
+    length = int.from_bytes(data[:8], "little")
+    return json.loads(data[8 : 8 + length]).get("__metadata__", {})
+
+
+def _write(path: Path, entries: dict[str, dict[str, Any]], metadata: dict[str, str]) -> None:
+    """Write beside the file, then rename over it."""
+    from safetensors import serialize_file
+
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"save: the folder {path.parent} does not exist")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    try:
+        serialize_file(entries, temporary, metadata=metadata)
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
