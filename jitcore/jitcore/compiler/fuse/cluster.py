@@ -183,9 +183,9 @@ class Clusters:
     def _flat_rows(self, node: Node, cluster: Cluster) -> Indices | None:
         """The variables that would be the rows if `node` joined a flat cluster: all of a pointwise node's, which must
         have the cluster's domain; those a reduction keeps, if its operand has that domain. None where it may not."""
-        domain = node.whole
-        if any(indices != domain for _, indices in self._reads_from(node, cluster)):
-            return None
+        for member, indices in self._reads_from(node, cluster):
+            if indices != node.whole or member.extents(member.free) != node.extents(node.whole):
+                return None
         if node.kind == "reduction" and reduction_shape(node) is not Shape.ROWS:
             return None
         return node.free
@@ -199,6 +199,8 @@ class Clusters:
             by_variable = dict(zip(member.free, indices, strict=True))
             rows = tuple(by_variable[v] for v in cluster.rows[member])
             if found not in (None, rows) or any(v not in node.free for v in rows):
+                return None
+            if node.extents(rows) != cluster.row_extents():
                 return None
             found = rows
         return found

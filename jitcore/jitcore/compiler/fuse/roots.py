@@ -30,7 +30,7 @@ REPEATED_USE_COST = 3
 """The same for one whose every element is used at many indices (broadcast over rows, overlapping windows)."""
 
 MOST_TAPS = 64
-"""A reduction over at most this many known elements may be computed where it is used, if they do not lie side by side."""
+"""A reduction over at most this many known elements may be computed where it is used, if they lie apart in memory."""
 
 FEW_TAPS = 4
 """The same where they do lie side by side, for a single use."""
@@ -60,7 +60,7 @@ def is_leaf(value: Value) -> bool:
     if value.operation.spec is not ops.CONSTANT:
         return False
     array = value.operation.attributes["value"]
-    return array.size > 1 and not (array.tobytes() == array.ravel()[:1].tobytes() * array.size)
+    return array.size > 1 and array.tobytes() != array.ravel()[:1].tobytes() * array.size
 
 
 def is_loop_reduction(operation: Operation) -> bool:

@@ -13,7 +13,8 @@ LONG_ROW = 1 << 15
 
 FEW_RESULTS = 8
 LONG_COLUMNS = 1 << 18
-"""A reduction over leading axes with at least this many elements is cut into chunks of rows."""
+MANY_ROWS = 64
+"""A reduction over leading axes of at least so many elements and so many rows is cut into chunks of rows."""
 
 
 class Shape(Enum):
@@ -36,6 +37,6 @@ def reduction_shape(node: Node) -> Shape:
             return Shape.ROWS
         few = kept == 1 or (isinstance(kept, int) and kept <= FEW_RESULTS)
         return Shape.CHUNKS if few else Shape.ROWS
-    if isinstance(taps, int) and isinstance(kept, int) and taps * kept >= LONG_COLUMNS and taps >= 64:
+    if isinstance(taps, int) and isinstance(kept, int) and taps * kept >= LONG_COLUMNS and taps >= MANY_ROWS:
         return Shape.COLUMN_CHUNKS
     return Shape.COLUMNS

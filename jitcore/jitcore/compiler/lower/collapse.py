@@ -52,7 +52,5 @@ def _merges(use: AxisUse, start: int, end: int) -> bool:
         after = use.space.merge(tuple(shapes.substitute(i, new) for i in indices), shape)[0]
         if quotients(after) > quotients(before):
             return False
-    for index in use.numbers:
-        if quotients([recombine(shapes.substitute(index, new))]) > quotients([index]):
-            return False
-    return True
+    apart = [recombine(shapes.substitute(index, new)) for index in use.numbers]
+    return quotients(apart) <= quotients(use.numbers)

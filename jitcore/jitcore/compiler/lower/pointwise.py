@@ -5,6 +5,7 @@ A rule is `rule(emitter, operation, indices) -> scalar`. Movement only rewrites 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from jitcore_ir import OPS, Operation, OpSpec, Trait, Value, ops
@@ -119,7 +120,8 @@ def _pad(e: Emitter, operation: Operation, indices: Indices) -> Value:
 
 @rule(ops.CONCAT)
 def _concat(e: Emitter, operation: Operation, indices: Indices) -> Value:
-    axis, start = operation.attributes["axis"], 0
+    axis = operation.attributes["axis"]
+    start: Dim = 0
     found = e.constant(0, carrier(operation.result.type.dtype))
     for x in operation.operands:
         inner = (*indices[:axis], sub(indices[axis], start), *indices[axis + 1 :])
@@ -176,8 +178,7 @@ def _fold_windows(e: Emitter, operation: Operation, indices: Indices) -> Value:
 
 @rule(ops.TAKE)
 def _take(e: Emitter, operation: Operation, indices: Indices) -> Value:
-    x, positions = operation.operands
-    axis = operation.attributes["axis"]
+    positions, axis = operation.operands[1], operation.attributes["axis"]
     end = axis + positions.type.rank
     return _at_position(e, operation, positions, indices[axis:end], (*indices[:axis], 0, *indices[end:]))
 
@@ -217,16 +218,15 @@ def reduce_over(
 ) -> Value:
     """Combine element(k) over every k below `extents`; straight-line code where they are few and known. `outer`: the
     indices that `element` depends on besides."""
-    total = 1
-    for extent in extents:
-        total = total * extent if isinstance(extent, int) else unroll + 1
-    if total <= unroll:
+    if any(extent == 0 for extent in extents):
+        return initial
+    known = [extent for extent in extents if isinstance(extent, int)]
+    if len(known) == len(extents) and math.prod(known) <= unroll:
         taps: list[tuple[int, ...]] = [()]
-        for extent in extents:
-            assert isinstance(extent, int)
-            taps = [(*t, k) for t in taps for k in range(extent)]
+        for count in known:
+            taps = [(*t, k) for t in taps for k in range(count)]
         values = [element(t) for t in taps]
-        result = values[0] if values else initial
+        result = values[0]
         for value in values[1:]:
             result = e.scalar(spec, result, value)
         return result
@@ -252,7 +252,7 @@ def _inside(
 ) -> Value:
     """`then()` where every index lies in `shape` and every one of `exact` is 0, else `otherwise`."""
     zero, condition = e.constant(0, int64), None
-    tests = [(ops.EQ, i, 0) for i in exact or () if i != 0]
+    tests: list[tuple[OpSpec, Index, Dim]] = [(ops.EQ, i, 0) for i in exact or () if i != 0]
     tests += [(ops.GE, i, 0) for i in indices if not e.space.known_natural(i)]
     tests += [(ops.LT, i, d) for i, d in zip(indices, shape, strict=True) if not e.space.known_below(i, d)]
     for spec, index, bound in tests:

@@ -73,7 +73,7 @@ class RowNest:
         for stage in self.stages:
             self._stage(stage)
         for node in self.cluster.nodes:
-            if not self.cluster.inner(node) and node.value in self.kept:
+            if (node.kind == "reduction" or not self.cluster.inner(node)) and node.value in self.kept:
                 self.kernel.store_value(node.value, self._place(node))
 
     def _stage(self, stage: Stage) -> None:
