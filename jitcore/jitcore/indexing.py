@@ -16,9 +16,10 @@ from jitcore_ir import dtypes as D
 from jitcore_ir import ops
 
 from .dispatch import apply, write
+from .ops.inplace import with_inplace
 from .promotion import NUMBERS, as_operand
 from .symbolic import SymInt
-from .tensor import Tensor, shape_of
+from .tensor import Tensor, method, shape_of
 
 
 def getitem(self: Tensor, index: Any) -> Tensor:
@@ -320,6 +321,8 @@ def _without_leading_ones(value: Tensor, rank: int) -> Tensor:
     return value
 
 
+@with_inplace
+@method
 def index_put(
     input: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False
 ) -> Tensor:
