@@ -81,6 +81,7 @@ def test_cast_converts_as_numpy(source, dtype):
 
 
 CONV = {"stride": (2, 1), "padding": ((1, 0), (2, 1)), "dilation": (1, 2), "groups": 2}
+PLACES = np.array([[3, 0], [3, 1]])
 
 CASES = {
     "where": (ops.WHERE, [whole((2, 1), bool_, low=0, high=2), whole((3,)), whole((2, 3))], {}),
@@ -95,8 +96,8 @@ CASES = {
     "concat first": (ops.CONCAT, [whole((2, 3)), whole((1, 3)), whole((0, 3))], {"axis": 0}),
     "concat last": (ops.CONCAT, [whole((2, 3)), whole((2, 1)), whole((2, 3))], {"axis": 1}),
     "windows": (ops.WINDOWS, [whole((2, 7, 6))], {"window": (3, 2), "stride": (2, 3), "dilation": (2, 1)}),
-    "fold_windows apart": (ops.FOLD_WINDOWS, [whole((3, 2, 3, 2))], {"spatial": (7, 7), "stride": (2, 3), "dilation": (1, 1)}),
-    "fold_windows over": (ops.FOLD_WINDOWS, [whole((2, 2, 3, 2))], {"spatial": (4, 5), "stride": (1, 2), "dilation": (1, 2)}),
+    "fold_windows": (ops.FOLD_WINDOWS, [whole((3, 3, 2))], {"spatial": (10,), "stride": (4,), "dilation": (1,)}),
+    "overlap": (ops.FOLD_WINDOWS, [whole((2, 2, 3, 2))], {"spatial": (4, 5), "stride": (1, 2), "dilation": (1, 2)}),
     "sum": (ops.SUM, [whole((2, 3, 4))], {"axes": (2, 0), "keepdims": True}),
     "sum of nothing": (ops.SUM, [whole((2, 0))], {"axes": (1,), "keepdims": False}),
     "sum float16": (ops.SUM, [whole((3, 700), float16, low=1)], {"axes": (1,), "keepdims": False}),
@@ -124,8 +125,9 @@ CASES = {
     "put set": (ops.PUT, [whole((4, 3)), np.array([3, 0, 3]), whole((3, 3), seed=5)], {"axis": 0, "mode": "set"}),
     "put add": (ops.PUT, [whole((2, 4)), np.array([[1, 1]]), whole((2, 1, 2), seed=5)], {"axis": 1, "mode": "add"}),
     "gather": (ops.GATHER, [whole((4, 3)), np.array([[3, 0], [1, 1]])], {"axis": 0}),
-    "scatter set": (ops.SCATTER, [whole((4, 3)), np.array([[3, 0], [3, 1]]), whole((2, 2))], {"axis": 0, "mode": "set"}),
-    "scatter add": (ops.SCATTER, [whole((2, 3)), np.array([[2, 2], [0, 1]]), whole((2, 2))], {"axis": 1, "mode": "add"}),
+    "scatter set": (ops.SCATTER, [whole((4, 3)), PLACES, whole((2, 2))], {"axis": 0, "mode": "set"}),
+    "scatter add": (ops.SCATTER, [whole((2, 4)), PLACES, whole((2, 2))], {"axis": 1, "mode": "add"}),
+    "scatter one": (ops.SCATTER, [whole((2, 4)), PLACES[:, :1], whole((2, 1))], {"axis": 1, "mode": "add"}),
     "dot": (ops.DOT, [whole((2, 3, 4)), whole((2, 4, 5))], {}),
     "dot of nothing": (ops.DOT, [whole((3, 0)), whole((0, 2))], {}),
     "dot float16": (ops.DOT, [whole((3, 4), float16), whole((4, 2), float16)], {}),
@@ -133,7 +135,9 @@ CASES = {
     "dot bool": (ops.DOT, [whole((3, 4), bool_, low=0, high=2), whole((4, 5), bool_, low=0, high=2)], {}),
     "conv": (ops.CONV, [whole((2, 4, 6, 7)), whole((6, 2, 3, 2))], CONV),
     "conv_transpose": (ops.CONV_TRANSPOSE, [whole((2, 6, 3, 8)), whole((6, 2, 3, 2))], {**CONV, "spatial": (6, 7)}),
-    "conv_weight_gradient": (ops.CONV_WEIGHT_GRADIENT, [whole((2, 4, 6, 7)), whole((2, 6, 3, 8))], {**CONV, "kernel": (3, 2)}),
+    "conv_weight_gradient": (
+        ops.CONV_WEIGHT_GRADIENT, [whole((2, 4, 6, 7)), whole((2, 6, 3, 8))], {**CONV, "kernel": (3, 2)},
+    ),
 }  # fmt: skip
 
 

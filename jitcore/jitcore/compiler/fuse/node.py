@@ -11,7 +11,7 @@ from jitcore_ir.shapes import product
 from ..lower.index import Dim, Index, IndexSpace, Indices
 from ..lower.reduction import reduced_extents, whole_index
 from ..lower.trial import Trial
-from .roots import ALONE, Roots, is_leaf, is_loop_reduction
+from .roots import Roots, is_leaf, is_loop_reduction, stands_alone
 
 
 @dataclass(eq=False, slots=True)
@@ -60,7 +60,7 @@ def _make_node(value: Value, roots: Roots, numbers: Mapping[Operation, int]) -> 
     space = IndexSpace()
     place = tuple(space.variable(d) for d in value.type.shape)
     free = tuple(v for v in place if v != 0)
-    if operation.spec in ALONE:
+    if stands_alone(operation):
         node = Node(value, "alone", space, place, free, (), free)
         node.reads = [(v, ()) for v in _memory_of(operation, roots)]
         return node

@@ -15,13 +15,22 @@ from jitcore_ir.shapes import product
 
 from ..lower.index import Dim
 from ..lower.movement import MOVEMENT, dense_view
+from ..lower.pointwise import writes_once
 from ..lower.reduction import REDUCTIONS, reduced_extents
 
 CONTRACTIONS = (ops.DOT, ops.CONV, ops.CONV_TRANSPOSE, ops.CONV_WEIGHT_GRADIENT)
 SCANS = (ops.CUMSUM, ops.CUMPROD)
 WRITES = (ops.PUT, ops.SCATTER, ops.SLICE_UPDATE)
 ALONE = (*CONTRACTIONS, *SCANS, *WRITES, ops.CONCAT, ops.RANDOM_BITS)
-"""Operations whose results are always roots."""
+"""Operations that get kernels of their own."""
+
+
+def stands_alone(operation: Operation) -> bool:
+    """True where an operation's result cannot be computed element by element, nor by a reduction's loops."""
+    if operation.spec is ops.RANDOM_BITS:
+        return operation.result.type.shape != ()
+    return operation.spec in ALONE and not writes_once(operation)
+
 
 MULTIPLE_USE_COST = 10
 """A value used several times is kept when an element costs this many additions."""
@@ -37,7 +46,7 @@ FEW_TAPS = 4
 
 _WEIGHTS = {
     ops.DIV: 4, ops.SQRT: 4, ops.RSQRT: 5, ops.FLOOR_DIVIDE: 6, ops.REMAINDER: 6, ops.FMOD: 6, ops.POW: 30,
-    ops.TAKE: 4, ops.GATHER: 4, ops.PAD: 2, ops.FOLD_WINDOWS: 8,
+    ops.TAKE: 4, ops.GATHER: 4, ops.SCATTER: 3, ops.PAD: 2, ops.FOLD_WINDOWS: 8,
 }  # fmt: skip
 _DEAR = (
     ops.EXP, ops.EXPM1, ops.LOG, ops.LOG1P, ops.LOG2, ops.SIN, ops.COS, ops.TAN, ops.ASIN, ops.ACOS, ops.ATAN, ops.SINH,
@@ -117,7 +126,7 @@ def choose_roots(graph: Graph) -> Roots:
                 and base(value) is value
                 and (
                     value in required
-                    or (operation.spec in ALONE and not (operation.spec is ops.RANDOM_BITS and value.type.shape == ()))
+                    or stands_alone(operation)
                     or is_loop_reduction(operation)
                     or _worth_keeping(value, cost, reads_contraction)
                 )

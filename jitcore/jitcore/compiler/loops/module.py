@@ -62,7 +62,8 @@ class LoopBuffer:
     name: str = ""
 
     def __str__(self) -> str:
-        return f"{self.kind.name.lower()} {self.name}: {self.dtype.short}[{','.join(map(str, self.shape))}]"
+        name = f" {self.name}" if self.name else ""
+        return f"{self.kind.name.lower()}{name}: {self.dtype.short}[{','.join(map(str, self.shape))}]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,8 @@ class KernelCall:
     location: Location = UNKNOWN
 
     def __str__(self) -> str:
-        return f"{self.label or self.kernel.name} at {self.location}"
+        where = f" at {self.location}" if self.location is not UNKNOWN else ""
+        return f"{self.label or self.kernel.name}{where}"
 
 
 @dataclass(slots=True)

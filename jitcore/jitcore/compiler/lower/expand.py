@@ -15,11 +15,10 @@ import numpy as np
 
 from jitcore_ir import Graph, Location, Operation, OpSpec, Value, ops
 from jitcore_ir.dtypes import bool_, int32, int64
-from jitcore_ir.shapes import Expr
 
 Numbers = dict[Operation, int]
 Make = Callable[..., Value]
-Rewrite = Callable[[Make, Operation, list[Value]], Value]
+Rewrite = Callable[[Make, Operation, list[Value]], Value | None]
 
 
 def expand(graph: Graph) -> tuple[Graph, Numbers]:
@@ -45,6 +44,9 @@ def expand(graph: Graph) -> tuple[Graph, Numbers]:
         made = copy.block.append(operation.spec, operands, operation.attributes, location)
         numbers[made] = number
         values.update(zip(operation.results, made.results, strict=True))
+    for operation in reversed(copy.operations):
+        if operation.results and not any(v.uses for v in operation.results):
+            operation.erase()  # what a rewrite made needless
     return copy, numbers
 
 
@@ -92,15 +94,21 @@ def _plain_dot(make: Make, operation: Operation, operands: list[Value]) -> Value
     return make(total, make(ops.MUL, left, right), axes=(rank + 2,), keepdims=False)
 
 
-REWRITES: dict[OpSpec, Rewrite | Callable[..., Value | None]] = {
+def _transposed_dot(make: Make, operation: Operation, operands: list[Value]) -> Value | None:
+    """permute(dot(x, y)) that swaps rows and columns is dot of y and x, both swapped: a product reads its operands in
+    any order at no cost, and what follows it then runs along memory."""
+    (x,), permutation = operands, operation.attributes["permutation"]
+    product, rank = x.operation, x.type.rank
+    swap = (*range(rank - 2), rank - 1, rank - 2)
+    if product is None or product.spec is not ops.DOT or permutation != swap or len(operation.operands[0].uses) > 1:
+        return None
+    left, right = (make(ops.PERMUTE, v, permutation=swap) for v in reversed(product.operands))
+    return make(ops.DOT, left, right)
+
+
+REWRITES: dict[OpSpec, Rewrite] = {
     ops.ARGMAX: _extreme_position(ops.AMAX),
     ops.ARGMIN: _extreme_position(ops.AMIN),
     ops.DOT: _plain_dot,
+    ops.PERMUTE: _transposed_dot,
 }
-
-
-def numel(value: Value) -> int | Expr:
-    """How many elements a value has."""
-    from jitcore_ir.shapes import product
-
-    return product(value.type.shape)

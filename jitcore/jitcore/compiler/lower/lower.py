@@ -97,7 +97,7 @@ class _Lowering:
 
     def _leaves(self, node: Node, cluster: Cluster, owner: dict[Value, Cluster]) -> bool:
         """True where a value must be in memory: another kernel reads it."""
-        if node.value in self.memory.of or node.operation.spec in NESTS:
+        if node.value in self.memory.of or (node.kind == "alone" and node.operation.spec in NESTS):
             return True
         for other in set(owner.values()):
             for reader in other.nodes:

@@ -188,6 +188,29 @@ def _gather(e: Emitter, operation: Operation, indices: Indices) -> Value:
     return _at_position(e, operation, operation.operands[1], indices, indices)
 
 
+@rule(ops.SCATTER)
+def _scatter(e: Emitter, operation: Operation, indices: Indices) -> Value:
+    """Where each position along the axis is written at most once: x, or the update if it goes here."""
+    x, positions, updates = operation.operands
+    axis = operation.attributes["axis"]
+    where = (*indices[:axis], 0, *indices[axis + 1 :])
+    before = e.at(x, indices)
+    position = checked_position(e, operation, e.at(positions, where), x.type.shape[axis])
+    value = e.at(updates, where)
+    if operation.attributes["mode"] == "add":
+        value = e.scalar(ops.ADD, before, value)
+    here = e.scalar(ops.EQ, e.index(indices[axis]), e.index(position))
+    return e.scalar(ops.WHERE, here, value, before)
+
+
+def writes_once(operation: Operation) -> bool:
+    """True for a scatter with one update per row, which can be computed element by element of its result."""
+    if operation.spec is not ops.SCATTER:
+        return False
+    axis, x, positions = operation.attributes["axis"], *(v.type.shape for v in operation.operands[:2])
+    return positions[axis] == 1 and x[:axis] == positions[:axis] and x[axis + 1 :] == positions[axis + 1 :]
+
+
 def _at_position(e: Emitter, operation: Operation, positions: Value, where: Indices, inner: Indices) -> Value:
     """x at `inner` with the index of its axis replaced by the one found in `positions` at `where`."""
     x, axis = operation.operands[0], operation.attributes["axis"]

@@ -15,10 +15,10 @@ from .pointwise import POINTWISE
 from .writes import NESTS
 
 LOWERINGS: dict[OpSpec, str] = {
+    **dict.fromkeys(REWRITES, "expand"),
     **dict.fromkeys(POINTWISE, "pointwise"),
     **dict.fromkeys(reduction.REDUCTIONS, "reduction"),
     **dict.fromkeys(NESTS, "nest"),
-    **dict.fromkeys(REWRITES, "expand"),
     **dict.fromkeys(CONTRACTIONS, "contraction"),
 }
 
