@@ -191,8 +191,8 @@ class Tensor:
                 raise RuntimeError("can't assign a tensor as its own grad")
             if value._array.shape != self._array.shape or value._array.dtype != self._array.dtype:
                 raise RuntimeError(
-                    f"assigned grad has shape {list(value._array.shape)} and dtype {value.dtype.name}, but the tensor "
-                    f"has shape {list(self._array.shape)} and dtype {self.dtype.name}"
+                    f"attempting to assign a gradient of size '{list(value._array.shape)}' and dtype {value.dtype.name} to a "
+                    f"tensor of size '{list(self._array.shape)}' and dtype {self.dtype.name}; they must be the same"
                 )
         if state.recorder is not None:
             state.recorder.set_grad(self, value)

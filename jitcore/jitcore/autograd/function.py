@@ -133,7 +133,7 @@ class Function:
                 cls.setup_context(context, args, output)
         several = isinstance(output, tuple)
         outputs = list(output) if several else [output]
-        if any(edges):
+        if any(context.needs_input_grad):
             _record(cls, context, edges, args, outputs)
         return tuple(outputs) if several else outputs[0]
 
@@ -194,17 +194,18 @@ def once_differentiable(backward: Callable) -> Callable:
             return returned
         with enable_grad():
             several = returned if isinstance(returned, tuple) else (returned,)
-            made = tuple(_forbidden(x) if isinstance(x, Tensor) else x for x in several)
+            edges = [edge_of(g) for g in grads if isinstance(g, Tensor)]
+            made = tuple(_forbidden(x, edges) if isinstance(x, Tensor) else x for x in several)
         return made if isinstance(returned, tuple) else made[0]
 
     return wrapper
 
 
-def _forbidden(x: Tensor) -> Tensor:
+def _forbidden(x: Tensor, edges: Sequence[Any]) -> Tensor:
     def fail(g: Any) -> Any:
         raise RuntimeError("trying to differentiate twice a function that was marked with @once_differentiable")
 
     x = alias(x)
-    x._node = CallNode("OnceDifferentiable", (None,), x._array, fail)
+    x._node = CallNode("OnceDifferentiable", edges, x._array, fail)
     x._requires_grad = True
     return x

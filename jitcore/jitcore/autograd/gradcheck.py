@@ -9,7 +9,7 @@ import numpy as np
 
 from ..tensor import Tensor, alias
 from .engine import grad
-from .modes import no_grad
+from .modes import enable_grad, no_grad
 
 
 class GradcheckError(RuntimeError):
@@ -67,9 +67,10 @@ def gradgradcheck(
     count = len(arguments)
 
     def gradients(*given: Any) -> tuple[Tensor, ...]:
-        outputs = [y for y in _tensors(func(*given[:count])) if y.requires_grad]
-        wanted = [x for x in given[:count] if isinstance(x, Tensor) and x.requires_grad]
-        found = grad(outputs, wanted, list(given[count:]), create_graph=True, allow_unused=True)
+        with enable_grad():  # also while finite differences are measured
+            outputs = [y for y in _tensors(func(*given[:count])) if y.requires_grad]
+            wanted = [x for x in given[:count] if isinstance(x, Tensor) and x.requires_grad]
+            found = grad(outputs, wanted, list(given[count:]), create_graph=True, allow_unused=True)
         return tuple(g for g in found if g is not None)
 
     if not any(y.requires_grad for y in _tensors(gradients(*arguments, *directions))):

@@ -262,13 +262,14 @@ def rebase(target: Tensor, value: Tensor) -> None:
         return
     base = target._base
     chain = target._view[len(base._view) :]
+    edges = edge_of(base), edge_of(value)
+    of_base, of_value = (edge is not None for edge in edges)
 
     def vjp(g: Tensor) -> tuple[Tensor | None, Tensor | None]:
         inner = read_chain(g, chain)
-        of_base = write_chain(g, chain, zeros_like(inner)) if node.edges[0] is not None else None
-        return of_base, inner if node.edges[1] is not None else None
+        return write_chain(g, chain, zeros_like(inner)) if of_base else None, inner if of_value else None
 
-    node = CallNode("ViewWriteBackward", (edge_of(base), edge_of(value)), base._array, vjp)
+    node = CallNode("ViewWriteBackward", edges, base._array, vjp)
     base._node = node
     base._requires_grad = True
     storage.rebased += 1
