@@ -22,13 +22,13 @@ class ConvSpec:
     """A loop IR `convolution` of row-major buffers, for one target.
 
     direction   x                y                        result
-    forward     [N, C, S...]     [O, C / groups, K...]    [N, O, P...]
+    forward     [N, C, S...]     [O, C / groups, K...]    [N, O, *spatial]
     input       [N, O, P...]     [O, C / groups, K...]    [N, C, *spatial]
     weight      [N, C, S...]     [N, O, P...]             [O, C / groups, *spatial]
 
     Batch and spatial sizes may be expressions; channels, kernel, stride, padding and dilation are integers.
     `prepacked`: y (a weight) is in the layout that `emit_conv_pack` writes for this spec. The packed layout depends on
-    dtype, target, direction, the weight's shape, groups, stride and dilation alone.
+    dtype, target, direction, the weight's shape and groups alone, so one packed y serves convolutions of other strides.
     """
 
     dtype: DType
@@ -72,5 +72,8 @@ class ConvSpec:
 
     @property
     def run_time_dims(self) -> tuple[Expr, ...]:
-        """The distinct dims that are not integers, in the order in which `sizes` holds them."""
-        return run_time_dims((*self.x_shape, *self.y_shape, *self.spatial))
+        """The distinct dims that are not integers, in the order in which `sizes` holds them. Sizes that follow from
+        others, such as those of padded images, are among them."""
+        from .conv_geometry import Geometry
+
+        return Geometry(self).run_time_dims

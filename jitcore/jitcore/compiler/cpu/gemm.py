@@ -10,8 +10,7 @@ workspace_size(spec) -> Dim     bytes that `workspace` must have (0: may be null
 ```
 
 - `x`, `y` point at the first element of the operands; `packed` and `workspace` are 64-byte aligned.
-- `context` points at a struct with the fields `epilogue.captures` (natural alignment; for a `PlainStore` the one field
-  is the result's pointer). It is only read.
+- `context` points at a struct with the fields `epilogue.captures` (natural alignment). It is only read.
 - `sizes` points at i64 values, one per entry of `spec.run_time_dims`; it may be null where there are none.
 - The work is divided by `void jc_parallel_for(ptr body, ptr context, i64 count, i64 grain)`, which is declared in the
   module (tiny products call the body themselves). Tasks own disjoint parts of the result; a task's sums are on its
@@ -65,7 +64,6 @@ def emit_gemm(module: ir.Module, name: str, spec: GemmSpec, epilogue: Epilogue |
     task = TileTask(module, name, spec, epilogue)
     values = {"x": x, "y": y, "context": context, "packed_x": packed_x, "packed_y": packed_y}
     values |= numbered("x_stride", x_strides) | numbered("y_stride", y_strides) | numbered("batch", batch)
-    values |= numbered("c_stride", [dims[s] for s in task.c_strides])
     frame = Frame(values | how.values())
     parallel(module, code, f"{name}.tiles", frame, product(code, how.tasks), how.serial, task.emit)
     code.ret_void()

@@ -111,9 +111,11 @@ class Code(ir.IRBuilder):
 
     @contextmanager
     def loop(
-        self, start: Size, stop: Size, step: Size = 1, carried: Sequence[ir.Value] = (), name: str = "loop"
-    ) -> Iterator[Loop]:
-        """for index in range(start, stop, step)."""
+        self, start: Size, stop: Size, step: Size = 1, carried: Sequence[ir.Value] = (), name: str = "loop",
+        optimize: bool = False,
+    ) -> Iterator[Loop]:  # fmt: skip
+        """for index in range(start, stop, step). `optimize`: LLVM may vectorize and unroll; otherwise it is told not to,
+        which halves the time it takes for loops that are either outer or already made of vectors."""
         entry = self.block
         head, body, done = (self.append_basic_block(f"{name}.{part}") for part in ("head", "body", "done"))
         self.branch(head)
@@ -132,7 +134,9 @@ class Code(ir.IRBuilder):
         index.add_incoming(self.value(self.plus(index, step)), self.block)
         for phi, following in zip(phis, loop.next, strict=True):
             phi.add_incoming(following, self.block)
-        self.branch(head)
+        back = self.branch(head)
+        if not optimize:
+            back.set_metadata("llvm.loop", _as_it_is(self.module))
         self.position_at_end(done)
 
     @contextmanager
@@ -175,6 +179,15 @@ class Code(ir.IRBuilder):
         self.call(function, [self.value(a) if isinstance(a, int) else a for a in arguments])
 
 
+def _as_it_is(module: ir.Module) -> ir.MDValue:
+    """A loop's metadata that keeps LLVM from unrolling and vectorizing it. Its first operand is itself, by LLVM's rule."""
+    unroll = module.add_metadata(["llvm.loop.unroll.disable"])
+    vectorize = module.add_metadata(["llvm.loop.vectorize.enable", ir.Constant(I1, 0)])
+    node = module.add_metadata([f"loop {len(module.metadata)}", unroll, vectorize])
+    node.operands = (node, unroll, vectorize)
+    return node
+
+
 def define(module: ir.Module, name: str, parameters: Sequence[ir.Type], internal: bool = True) -> tuple[ir.Function, Code]:
     """A new function that returns nothing, and a builder at its entry."""
     function = ir.Function(module, ir.FunctionType(VOID, parameters), name)
@@ -189,7 +202,7 @@ class Frame:
     travels in a struct on the stack."""
 
     def __init__(self, values: dict[str, Size]) -> None:
-        self._values = values
+        self.values = values
         self._moving = [name for name, value in values.items() if not isinstance(value, int)]
         self._type = ir.LiteralStructType([values[name].type for name in self._moving])  # type: ignore[union-attr]
 
@@ -197,12 +210,12 @@ class Frame:
         """Store the values. Returns the struct's address."""
         memory = code.reserve(self._type, 8)
         for number, name in enumerate(self._moving):
-            code.store(self._values[name], self._field(code, memory, number))
+            code.store(self.values[name], self._field(code, memory, number))
         return memory
 
     def load(self, code: Code, memory: ir.Value) -> dict[str, Size]:
         """The values, inside a body."""
-        found = dict(self._values)
+        found = dict(self.values)
         for number, name in enumerate(self._moving):
             found[name] = code.load(self._field(code, memory, number), typ=self._type.elements[number])
         return found
@@ -212,34 +225,43 @@ class Frame:
         return code.gep(memory, [zero, position], inbounds=True, source_etype=self._type)
 
 
+Task = Callable[[Code, dict[str, Size], ir.Value], None]
+
+
 def parallel(
-    module: ir.Module,
-    code: Code,
-    name: str,
-    frame: Frame,
-    count: Size,
-    serial: bool | ir.Value,
-    task: Callable[[Code, dict[str, Size], ir.Value], None],
+    module: ir.Module, code: Code, name: str, frame: Frame, count: Size, serial: bool | ir.Value, task: Task,
+    grain: Size = 1,
+) -> None:  # fmt: skip
+    """Emit `task` as the body of a parallel loop over `count` and run it."""
+    run_parallel(code, emit_body(module, name, frame, task), frame, count, serial, grain)
+
+
+def emit_body(module: ir.Module, name: str, frame: Frame, task: Task) -> ir.Function:
+    """The function that runs `task` for a range of indices. It fits frames of the same names and types."""
+    body, code = define(module, name, [PTR, I64, I64])
+    values = frame.load(code, body.args[0])
+    with code.loop(body.args[1], body.args[2], name="task") as loop:
+        task(code, values, loop.index)
+    code.ret_void()
+    return body
+
+
+def run_parallel(
+    code: Code, body: ir.Function, frame: Frame, count: Size, serial: bool | ir.Value, grain: Size = 1
 ) -> None:
-    """Emit `task` as the body of a parallel loop over `count` and run it: here where `serial`, else on the pool."""
-    body, inner = define(module, name, [PTR, I64, I64])
-    values = frame.load(inner, body.args[0])
-    with inner.loop(body.args[1], body.args[2], name="task") as loop:
-        task(inner, values, loop.index)
-    inner.ret_void()
-    memory = frame.save(code)
-    zero, total = ir.Constant(I64, 0), code.value(count)
-    shared = [code.bitcast(body, PTR), memory, total, ir.Constant(I64, 1)]
+    """Run a body for all indices below `count`: here where `serial`, else on the pool."""
+    memory, total, zero = frame.save(code), code.value(count), ir.Constant(I64, 0)
+    shared = [code.bitcast(body, PTR), memory, total, code.value(grain)]
     if serial is True:
         code.call(body, [memory, zero, total])
     elif serial is False:
-        code.call(parallel_for(module), shared)
+        code.call(parallel_for(code.module), shared)
     else:
         with code.if_else(serial) as (here, there):
             with here:
                 code.call(body, [memory, zero, total])
             with there:
-                code.call(parallel_for(module), shared)
+                code.call(parallel_for(code.module), shared)
 
 
 def parallel_for(module: ir.Module) -> ir.Function:

@@ -3,56 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from llvmlite import ir
 
-from .gemm_builder import I64, PTR, Code, Size, define
+from .gemm_builder import I64, PTR, Code, Size, define, offset
 from .gemm_spec import Epilogue, PlainStore
 
-Position = Callable[[Code, Sequence[ir.Value], ir.Value, ir.Value], list[ir.Value]]
+Position = Callable[[Code, Sequence[ir.Value], ir.Value], list[ir.Value]]
 
 
-@dataclass(frozen=True, slots=True)
-class Finish:
-    """The emitted function, to be called through `call`."""
-
-    function: ir.Function
-
-    def call(
-        self, code: Code, tile: ir.Value, ld: Size, rows: tuple[Size, Size], columns: tuple[Size, Size],
-        outer: Sequence[Size], captured: Sequence[ir.Value],
-    ) -> None:  # fmt: skip
-        """Finish a tile whose rows and columns are given as (first, count)."""
-        code.invoke(self.function, [tile, ld, *rows, *columns, *outer, *captured])
-
-
-def emit_finish(
+def emit_row(
     module: ir.Module, name: str, element: ir.Type, epilogue: Epilogue, outer: int, position: Position
-) -> Finish:
-    """Add a function that hands the sums of a tile to the epilogue, in row order.
+) -> ir.Function:
+    """Add a function that hands `count` neighbouring sums to the epilogue.
 
-    `position(code, outer, row, column)` gives the indices of a sum in the result; `outer` i64 values are handed through.
-    The loop over a row is a function of its own so that `noalias` can say what LLVM needs to vectorize it.
+        void name(ptr sums, i64 count, i64 outer..., captured...)
+
+    `position(code, outer, number)` gives the indices in the result of sum `number`. The loop is a function of its own
+    so that `noalias` can say what LLVM needs to vectorize it.
     """
-    function, code = define(module, name, [PTR, *[I64] * (5 + outer), *epilogue.captures])
-    tile, ld, first_row, rows, first_column, columns, *rest = function.args
-    inner, inner_code = define(module, f"{name}.row", [PTR, *[I64] * (3 + outer), *epilogue.captures])
-    inner.args[0].add_attribute("noalias")
+    function, code = define(module, name, [PTR, I64, *[I64] * outer, *epilogue.captures])
+    sums, count, *rest = function.args
+    sums.add_attribute("noalias")
     for number in epilogue.distinct:
-        inner.args[4 + outer + number].add_attribute("noalias")
-    with code.loop(0, rows, name="row") as row:
-        sums = code.at(tile, code.times(row.index, ld), element)
-        code.invoke(inner, [sums, code.plus(first_row, row.index), first_column, columns, *rest])
+        rest[outer + number].add_attribute("noalias")
+    with code.loop(0, count, name="column", optimize=True) as column:
+        total = code.read(sums, column.index, element)
+        epilogue.emit(code, total, position(code, rest[:outer], column.index), rest[outer:])
     code.ret_void()
-
-    sums, line, first, count, *rest = inner.args
-    with inner_code.loop(0, count, name="column") as column:
-        total = inner_code.read(sums, column.index, element)
-        place = position(inner_code, rest[:outer], line, inner_code.add(first, column.index, flags=("nsw",)))
-        epilogue.emit(inner_code, total, place, rest[outer:])
-    inner_code.ret_void()
-    return Finish(function)
+    return function
 
 
 def read_context(code: Code, context: ir.Value, types: Sequence[ir.Type]) -> list[ir.Value]:
@@ -66,17 +45,20 @@ def read_context(code: Code, context: ir.Value, types: Sequence[ir.Type]) -> lis
     return found
 
 
-def storing(store: PlainStore) -> Epilogue:
-    """The epilogue that a `PlainStore` is, where sums do not go straight to the result. It captures the result's
-    pointer and, in order, the strides that are not integers."""
+def stride_values(store: PlainStore, captured: Sequence[ir.Value]) -> list[Size]:
+    """The strides of a store, given the fields it captured."""
+    moving = iter(captured[1:])
+    return [stride if isinstance(stride, int) else next(moving) for stride in store.strides]
+
+
+def scalar_epilogue(epilogue: Epilogue | PlainStore) -> Epilogue:
+    """The epilogue that a `PlainStore` is, where sums do not go straight to the result."""
+    if isinstance(epilogue, Epilogue):
+        return epilogue
+    store = epilogue
 
     def emit(builder: ir.IRBuilder, total: ir.Value, indices: list[ir.Value], captured: list[ir.Value]) -> None:
         assert isinstance(builder, Code)
-        strides = iter(captured[1:])
-        place: Size = 0
-        for index, stride in zip(indices, store.strides, strict=True):
-            place = builder.plus(place, builder.times(index, stride if isinstance(stride, int) else next(strides)))
-        builder.write(total, captured[0], place)
+        builder.write(total, captured[0], offset(builder, indices, stride_values(store, captured)))
 
-    moving = sum(not isinstance(stride, int) for stride in store.strides)
-    return Epilogue(emit, (PTR, *[I64] * moving), (0,))
+    return Epilogue(emit, store.captures, (0,))

@@ -37,13 +37,19 @@ class Epilogue:
 
 @dataclass(frozen=True, slots=True)
 class PlainStore:
-    """The sums are the result: stored at pointer `context[0]`, element strides `strides` over the result's axes.
+    """The sums are the result, at element strides `strides` over its axes.
 
-    The result must not overlap an operand. The last stride should be 1; other values are right but not faster than an
-    `Epilogue`.
+    The struct at `context` is the result's pointer, then the strides that are not integers, in order. The result must
+    not overlap an operand. The last stride should be 1; other values are right but not faster than an `Epilogue`.
     """
 
     strides: Dims
+
+    @property
+    def captures(self) -> tuple[ir.Type, ...]:
+        """The types of the fields of the struct at `context`."""
+        moving = [stride for stride in self.strides if isinstance(stride, Expr)]
+        return (ir.PointerType(), *[ir.IntType(64)] * len(moving))
 
 
 @dataclass(frozen=True, slots=True)

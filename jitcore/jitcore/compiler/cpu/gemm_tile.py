@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from llvmlite import ir
 
 from .blocking import BLOCK_BYTES
 from .gemm_builder import Code, Size, listed, offset, unflatten
-from .gemm_epilogue import emit_finish, read_context, storing
+from .gemm_epilogue import emit_row, read_context, scalar_epilogue, stride_values
 from .gemm_plan import GemmPlan, heights
-from .gemm_spec import Dims, Epilogue, GemmSpec, PlainStore
+from .gemm_spec import Epilogue, GemmSpec, PlainStore
 from .microkernel import Shape, element_type, kernel, kernels
 
 _NULL = ir.Constant(ir.PointerType(), None)
@@ -41,12 +41,10 @@ class TileTask:
         self.width = spec.machine.columns(spec.accumulator)
         self.ragged = not (isinstance(spec.n, int) and spec.n % self.width == 0)
         self.direct = self._stores_directly(epilogue)
-        self.c_strides: Dims = epilogue.strides if isinstance(epilogue, PlainStore) else ()
-        self.captures: tuple[ir.Type, ...] = ()
+        self.epilogue = epilogue
         if not self.direct:
-            scalar = storing(epilogue) if isinstance(epilogue, PlainStore) else epilogue
-            self.captures = epilogue.captures if isinstance(epilogue, Epilogue) else (ir.PointerType(),)
-            self.finish = emit_finish(module, f"{name}.finish", self.element, scalar, self.rank, _position)
+            scalar = scalar_epilogue(epilogue)
+            self.row = emit_row(module, f"{name}.row", self.element, scalar, self.rank + 2, _position)
 
     def emit(self, code: Code, v: dict[str, Size], index: ir.Value) -> None:
         """Task number `index`."""
@@ -57,11 +55,11 @@ class TileTask:
         strips = _range(code, column_block, p.block_strips, p.strips)
         x, y = self._x(code, v, p, matrix, position), self._y(code, v, p, matrix, position)
         first_row, first_column = code.times(tiles[0], p.rows), code.times(strips[0], p.width)
-        if self.direct:
-            strides = listed(v, "c_stride", self.rank + 2)
-            result = read_context(code, v["context"], [ir.PointerType()])[0]
+        captured = read_context(code, v["context"], self.epilogue.captures)
+        if self.direct and isinstance(self.epilogue, PlainStore):
+            strides = stride_values(self.epilogue, captured)
             place = offset(code, [*position, first_row, first_column], strides)
-            c, ld = code.at(result, place, self.element), strides[-2]
+            c, ld = code.at(captured[0], place, self.element), strides[-2]
         else:
             c, ld = code.stack(self.element, self._tile_elements(p)), code.times(p.block_strips, p.width)
 
@@ -77,9 +75,10 @@ class TileTask:
         if not self.direct:
             rows = code.least(code.minus(p.m, first_row), code.times(code.minus(tiles[1], tiles[0]), p.rows))
             columns = code.least(code.minus(p.n, first_column), code.times(code.minus(strips[1], strips[0]), p.width))
-            captured = read_context(code, v["context"], self.captures)
-            captured += [s for s in listed(v, "c_stride", len(self.c_strides)) if not isinstance(s, int)]
-            self.finish.call(code, c, ld, (first_row, rows), (first_column, columns), position, captured)
+            with code.loop(0, rows, name="row") as row:
+                sums = code.at(c, code.times(row.index, ld), self.element)
+                place = [*position, code.plus(first_row, row.index), first_column]
+                code.invoke(self.row, [sums, columns, *place, *captured])
 
     def _columns(
         self, code: Code, p: GemmPlan, x: _Matrix, y: _Matrix, c: tuple[ir.Value, Size], tiles: tuple[Size, Size],
@@ -174,5 +173,5 @@ def _range(code: Code, block: Size, size: Size, count: Size) -> tuple[Size, Size
     return first, code.least(code.plus(first, size), count)
 
 
-def _position(code: Code, outer: list[ir.Value], row: ir.Value, column: ir.Value) -> list[ir.Value]:
-    return [*outer, row, column]
+def _position(code: Code, outer: Sequence[ir.Value], number: ir.Value) -> list[ir.Value]:
+    return [*outer[:-1], code.add(outer[-1], number, flags=("nsw",))]

@@ -102,6 +102,11 @@ def multiply_add(code: Code, machine: Machine, dtype: DType, x: ir.Value, y: ir.
     return code.fadd(total, code.fmul(x, y))
 
 
+def plus(code: Code, a: ir.Value, b: ir.Value) -> ir.Value:
+    """a + b of an accumulator dtype's elements."""
+    return code.add(a, b) if isinstance(a.type, ir.IntType) else code.fadd(a, b)
+
+
 def widen(code: Code, machine: Machine, dtype: DType, value: ir.Value) -> ir.Value:
     """An element as it lies in memory, in the accumulator dtype."""
     if dtype is bfloat16:
