@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from jitcore_ir import Operation, Value
+from jitcore_ir import Operation, OpSpec, Value
 from jitcore_ir.shapes import product
 
 from ..lower.index import Dim, Index, IndexSpace, Indices
@@ -20,7 +20,8 @@ class Node:
 
     `free` are the loop variables of the result's axes (those of extent 1 have none), `reduced` those a reduction sums
     over, `whole` both in the order in which x's axes lie. `reads` are the places read, in terms of those variables:
-    (leaf or root, indices). `raw` are index expressions used as numbers rather than as places.
+    (leaf or root, indices). `raw` are index expressions used as numbers rather than as places; `tests` comparisons of
+    an index that decide what is read (padding).
     """
 
     value: Value
@@ -32,6 +33,7 @@ class Node:
     whole: Indices = ()
     reads: list[tuple[Value, Indices]] = field(default_factory=list)
     raw: list[Index] = field(default_factory=list)
+    tests: list[tuple[OpSpec, Index, Dim]] = field(default_factory=list)
 
     @property
     def operation(self) -> Operation:
@@ -75,7 +77,7 @@ def _make_node(value: Value, roots: Roots, numbers: Mapping[Operation, int]) -> 
         trial.compute(value, place)
     return Node(
         value, "reduction" if reduces else "pointwise", space, place, free, tuple(v for v in taps if v != 0),
-        tuple(v for v in whole if v != 0), trial.reads, trial.emitter.raw,
+        tuple(v for v in whole if v != 0), trial.reads, trial.emitter.raw, trial.emitter.tests,
     )  # fmt: skip
 
 

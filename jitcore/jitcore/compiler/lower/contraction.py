@@ -13,6 +13,7 @@ from jitcore_ir import Operation, TensorType, Value, ops
 from jitcore_runtime.plan import BufferKind
 
 from ..fuse.cluster import Cluster
+from ..fuse.roots import base
 from ..loops.module import LoopBuffer, Preparation
 from ..loops.ops import CONVOLUTION, GEMM
 from .emitter import carrier
@@ -57,8 +58,7 @@ def _view(memory: Memory, operand: Value, ordered: bool) -> DenseView:
     view = dense_view(operand, ordered)
     if view is not None and view.source in memory.of:
         return view
-    rank = operand.type.rank
-    return DenseView(operand, operand.type.shape, tuple(range(rank)), 0)
+    return DenseView(base(operand), operand.type.shape, tuple(range(operand.type.rank)), 0)
 
 
 def _attributes(operation: Operation, x: DenseView, y: DenseView, prepacked: bool) -> dict[str, Any]:

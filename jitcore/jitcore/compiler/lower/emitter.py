@@ -71,7 +71,8 @@ class Loop:
 
 class Emitter:
     """Builds one kernel. `source` supplies values that come from memory or registers; the rest is computed in place
-    by the pointwise `rules`. `numbers` are those that index errors report operations by."""
+    by the pointwise `rules`. `numbers` are those that index errors report operations by. `raw` and `tests` collect the
+    index expressions used as numbers and the comparisons that decide what is read: facts for fusion."""
 
     def __init__(
         self, name: str, source: Source, rules: Mapping[OpSpec, Callable[..., Value]], numbers: Mapping[Operation, int]
@@ -79,6 +80,7 @@ class Emitter:
         self.graph = Graph(name)
         self.numbers = numbers
         self.raw: list[Index] = []
+        self.tests: list[tuple[OpSpec, Index, Dim]] = []
         self.space = IndexSpace()
         self.scope = Scope(self.graph.block)
         self.top = self.scope

@@ -19,6 +19,7 @@ from jitcore_runtime.plan import BufferKind
 from ..fuse.cluster import Cluster, form_clusters
 from ..fuse.node import Node, make_nodes
 from ..fuse.roots import CONTRACTIONS, base, choose_roots, is_leaf
+from ..fuse.split import split_cluster
 from ..loops.module import LoopBuffer, LoopModule
 from .columns import emit_reduction
 from .contraction import emit_contraction
@@ -137,9 +138,11 @@ class _Lowering:
         else:
             cluster.nodes = nodes
             maker = self._kernel_maker(last)
-            kernel = maker("+".join(n.operation.spec.name for n in nodes))
-            RowNest(kernel, cluster, kept, self.roots.costs).emit()
-            kernel.finish()
+            parts = split_cluster(cluster, self.roots, self.numbers) if cluster.kind == "flat" else [cluster]
+            for part in parts:
+                kernel = maker("+".join(n.operation.spec.name for n in nodes))
+                RowNest(kernel, part, kept, self.roots.costs).emit()
+                kernel.finish()
 
     def _emit_anchored(self, cluster: Cluster, maker: Callable[[str], KernelBuilder], kept: set[Value]) -> None:
         anchor = cluster.anchor

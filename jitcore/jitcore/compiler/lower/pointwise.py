@@ -278,7 +278,17 @@ def _inside(
     tests: list[tuple[OpSpec, Index, Dim]] = [(ops.EQ, i, 0) for i in exact or () if i != 0]
     tests += [(ops.GE, i, 0) for i in indices if not e.space.known_natural(i)]
     tests += [(ops.LT, i, d) for i, d in zip(indices, shape, strict=True) if not e.space.known_below(i, d)]
+    e.tests += tests
+    if any(_fails(e, spec, index, bound) for spec, index, bound in tests):
+        return otherwise
     for spec, index, bound in tests:
         holds = e.scalar(spec, e.index(index), zero if bound == 0 else e.index(bound))
         condition = holds if condition is None else e.scalar(ops.MUL, condition, holds)
     return then() if condition is None else e.branch(condition, then, otherwise)
+
+
+def _fails(e: Emitter, spec: OpSpec, index: Index, bound: Dim) -> bool:
+    """True where a test of `_inside` is known to fail everywhere."""
+    if spec is ops.LT:
+        return e.space.known_natural(sub(index, bound))
+    return spec is ops.GE and e.space.known_below(index, bound)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from jitcore_ir import Value
+from jitcore_ir import Value, shapes
 from jitcore_ir.shapes import product
 
 from ..fuse.cluster import Cluster
@@ -154,7 +154,7 @@ class RowNest:
         self.places[node].update(zip(map(variable_name, variables), indices, strict=True))
 
     def _place(self, node: Node) -> Indices:
-        return tuple(0 if v == 0 else self.places[node][variable_name(v)] for v in node.place)
+        return tuple(shapes.substitute(i, self.places[node]) for i in node.place)
 
     def _whole(self, node: Node) -> Indices:
         remaining = [self.places[node][variable_name(v)] for v in node.whole]
