@@ -25,7 +25,7 @@ class Trait(Flag):
 
     NONE = 0
     ELEMENTWISE = auto()  # result[i] depends on operands[i] only; operands broadcast by NumPy's rules
-    COMMUTATIVE = auto()  # swapping the two operands gives the same result
+    COMMUTATIVE = auto()  # swapping the two operands gives the same result (not for complex mul, to the bit)
     VIEW = auto()  # the NumPy kernel may return a view of its first operand's memory
     REDUCTION = auto()  # combines elements along `axes`
     TERMINATOR = auto()  # ends a block

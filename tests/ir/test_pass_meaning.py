@@ -1,5 +1,8 @@
 """Passes keep what a graph computes, to the bit: random graphs over values that break careless rewrites."""
 
+import math
+from random import Random
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
@@ -51,7 +54,7 @@ PASSES = {
     "standard": PassManager(list(standard_passes(KERNELS)), verify=True),
     "views": views,
 }
-SHAPES = [(), (1,), (3,), (2, 3), (2, 1), (1, 3), (0, 3)]
+SHAPES = [(), (1,), (5,), (4, 5), (4, 1), (1, 5), (0, 5)]
 DTYPES = [float32, float64, float16, bfloat16, int32, int8, uint8, int64, bool_, complex64]
 REALS = [0.0, -0.0, 1.0, -1.0, 2.0, 0.5, -4.0, 3.0, 1.5, np.inf, -np.inf, np.nan, 1e-40, 65504.0, 1e38]
 
@@ -79,25 +82,25 @@ def assert_same_bits(a, b):
     assert np.array(a, order="C").tobytes() == np.array(b, order="C").tobytes(), f"{a} is not {b}"
 
 
-def special_values(draw, dtype, shape):
-    """An array of values at the edges of the dtype."""
-    if dtype in FLOATING or dtype in COMPLEX:
-        pool = REALS
-    elif dtype in INTEGER:
+def pool_of(dtype):
+    """Values at the edges of the dtype."""
+    if dtype is bool_:
+        return np.array([False, True])
+    if dtype in INTEGER:
         limits = np.iinfo(dtype.numpy)
-        pool = [0, 1, 2, 3, limits.max, limits.min, limits.max - 1, 7, *([-1, -2] if limits.min else [255, 254])]
-    else:
-        pool = [False, True]
-    count = int(np.prod(shape, dtype=int))
-    if draw(st.booleans()):
-        chosen = [draw(st.sampled_from(pool))] * count
-    else:
-        chosen = draw(st.lists(st.sampled_from(pool), min_size=count, max_size=count))
+        few = [0, 1, 2, 3, 7, limits.max, limits.min, limits.max - 1, limits.max // 2 + 1]
+        return np.array(few + ([-1, -2, -4, limits.min + 1] if limits.min else []), dtype.numpy)
     with np.errstate(all="ignore"):
-        array = np.array(chosen, np.float64 if pool is REALS else dtype.numpy).astype(dtype.numpy).reshape(shape)
+        reals = np.array(REALS, np.float64)
         if dtype in COMPLEX:
-            array = np.asarray(array + 1j * np.asarray(draw(st.sampled_from(REALS))), dtype.numpy)
-    return array
+            return (reals + 1j * np.roll(reals, 4)).astype(dtype.numpy)
+        return reals.astype(dtype.numpy)
+
+
+def special_values(draw, dtype, shape, splat=False):
+    """An array of such values, in turn or all the same."""
+    pool = np.roll(pool_of(dtype), draw(st.integers(0, 20)))
+    return np.resize(pool[:1] if splat else pool, shape)
 
 
 UNARY = [ops.NEG, ops.NEG, ops.ABS, ops.FLOOR, ops.CEIL, ops.ROUND, ops.TRUNC, ops.COPY, ops.LOGICAL_NOT]
@@ -105,6 +108,7 @@ UNARY += [ops.BITWISE_NOT, ops.SIGN, ops.ISNAN, ops.SQRT]
 BINARY = [ops.ADD, ops.ADD, ops.SUB, ops.SUB, ops.MUL, ops.MUL, ops.DIV, ops.DIV, ops.MAXIMUM, ops.MINIMUM, ops.POW]
 BINARY += [ops.BITWISE_AND, ops.BITWISE_OR, ops.BITWISE_XOR, ops.SHIFT_LEFT, ops.SHIFT_RIGHT, ops.FLOOR_DIVIDE]
 BINARY += [ops.EQ, ops.NE, ops.LT, ops.LE, ops.GT, ops.GE, ops.REMAINDER]
+KINDS = ["constant", "unary", "binary", "binary", "where", "cast", "move", "move", "move", "move", "reduce"]
 
 
 @st.composite
@@ -114,10 +118,10 @@ def programs(draw):
     dtypes = draw(st.lists(st.sampled_from(DTYPES), min_size=1, max_size=2))
     inputs = []
     for _ in range(draw(st.integers(1, 3))):
-        dtype, shape = draw(st.sampled_from(dtypes)), draw(st.sampled_from(SHAPES))
+        dtype, shape = draw(st.sampled_from(dtypes)), draw(st.sampled_from([*SHAPES, (4, 5), (4, 5)]))
         graph.block.add_argument(TensorType(dtype, shape))
         inputs.append(special_values(draw, dtype, shape))
-    for _ in range(draw(st.integers(1, 9))):
+    for _ in range(draw(st.integers(1, 6))):
         grow(draw, graph, dtypes)
     values = graph.inputs + [o.result for o in graph.operations]
     outputs = [v for v in values[:-1] if draw(st.integers(0, 4)) == 0] + values[-1:]
@@ -128,13 +132,17 @@ def programs(draw):
 def grow(draw, graph, dtypes):
     """Append one operation, drawn so that those that rewrites look for are frequent."""
     values = graph.inputs + [o.result for o in graph.operations]
-    recent = values[-3:] + values
+    recent = values[-1:] * 4 + values
     x = draw(st.sampled_from(recent))
-    kind = draw(st.sampled_from(["constant", "unary", "binary", "binary", "where", "cast", "move", "move", "reduce"]))
+    kind = draw(
+        st.sampled_from(
+            ["constant", "unary", "binary", "binary", "where", "cast", "move", "move", "move", "move", "reduce"]
+        )
+    )
     try:
         if kind == "constant":
             dtype, shape = draw(st.sampled_from(dtypes)), draw(st.sampled_from([(), (), *SHAPES]))
-            graph.block.append(ops.CONSTANT, [], {"value": special_values(draw, dtype, shape)})
+            graph.block.append(ops.CONSTANT, [], {"value": special_values(draw, dtype, shape, draw(st.booleans()))})
         elif kind == "unary":
             graph.block.append(draw(st.sampled_from(UNARY)), [x])
         elif kind == "binary":
@@ -152,47 +160,46 @@ def grow(draw, graph, dtypes):
             axes = tuple(draw(st.permutations(range(x.type.rank)))[: draw(st.integers(0, 2))])
             graph.block.append(spec, [x], {"axes": axes, "keepdims": draw(st.booleans())})
         else:
-            move(draw, graph, x, recent)
+            move(draw(st.randoms()), graph.block, draw(st.sampled_from(MOVES)), x, recent)
     except IRError:
         pass  # not for these types; the graph grows by another
 
 
-def move(draw, graph, x, recent):
-    """Append an operation that moves elements."""
+MOVES = [ops.RESHAPE, ops.PERMUTE, ops.BROADCAST_TO, ops.SLICE, ops.SLICE_UPDATE, ops.FLIP, ops.PAD, ops.CONCAT]
+
+
+def move(random, block, spec, x, others):
+    """Append an operation that moves elements of `x` (and of one of `others` where it takes two). May raise IRError."""
     rank, shape = x.type.rank, x.type.shape
-    spec = draw(
-        st.sampled_from(
-            [ops.RESHAPE, ops.PERMUTE, ops.BROADCAST_TO, ops.SLICE, ops.SLICE_UPDATE, ops.FLIP, ops.PAD, ops.CONCAT]
-        )
-    )
+    some_axes = tuple(random.sample(range(rank), random.randint(0, rank)))
+    operands = [x]
     if spec is ops.RESHAPE:
-        target = draw(st.sampled_from([shape[::-1], (1, *shape), (int(np.prod(shape, dtype=int)),), shape]))
-        graph.block.append(spec, [x], {"shape": target})
+        values = {"shape": random.choice([shape[::-1], (1, *shape), (math.prod(shape),), shape])}
     elif spec is ops.PERMUTE:
-        graph.block.append(spec, [x], {"permutation": tuple(draw(st.permutations(range(rank))))})
+        values = {"permutation": tuple(random.sample(range(rank), rank))}
     elif spec is ops.BROADCAST_TO:
-        target = broadcast_shapes("test", (shape, draw(st.sampled_from([*SHAPES, (2, 2, 3), (2, 0, 3)]))))
-        graph.block.append(spec, [x], {"shape": target})
+        values = {"shape": broadcast_shapes("test", (shape, random.choice([*SHAPES, (2, 4, 5), (2, 0, 5)])))}
     elif spec in (ops.SLICE, ops.SLICE_UPDATE):
-        starts = tuple(draw(st.integers(0, max(d - 1, 0))) for d in shape)
-        steps = tuple(draw(st.integers(1, 2)) for _ in shape)
+        starts = tuple(random.randint(0, max(d - 1, 0)) for d in shape)
+        steps = tuple(random.randint(1, 2) for _ in shape)
         sizes = tuple(
-            draw(st.integers(0, -((start - d) // step))) for d, start, step in zip(shape, starts, steps, strict=True)
+            random.randint(min(1, d), -((start - d) // step))
+            for d, start, step in zip(shape, starts, steps, strict=True)
         )
+        values = {"starts": starts, "steps": steps}
         if spec is ops.SLICE:
-            graph.block.append(spec, [x], {"starts": starts, "sizes": sizes, "steps": steps})
+            values["sizes"] = sizes
         else:
-            updates = [v for v in recent if v.type.rank == rank]
-            graph.block.append(spec, [x, draw(st.sampled_from(updates))], {"starts": starts, "steps": steps})
+            operands.append(random.choice([v for v in others if v.type.rank == rank] or others))
     elif spec is ops.FLIP:
-        graph.block.append(spec, [x], {"axes": tuple(draw(st.permutations(range(rank)))[: draw(st.integers(0, 2))])})
+        values = {"axes": some_axes}
     elif spec is ops.PAD:
-        scalars = [v for v in recent if v.type == TensorType(x.type.dtype)]
-        assume(scalars)
-        low, high = (tuple(draw(st.integers(0, 1)) for _ in shape) for _ in range(2))
-        graph.block.append(spec, [x, draw(st.sampled_from(scalars))], {"low": low, "high": high})
+        operands.append(random.choice([v for v in others if not v.type.shape] or others))
+        values = {side: tuple(random.randint(0, 1) for _ in shape) for side in ("low", "high")}
     else:
-        graph.block.append(spec, [x, draw(st.sampled_from(recent))], {"axis": draw(st.integers(0, max(rank - 1, 0)))})
+        operands.append(random.choice([v for v in others if v.type.shape[1:] == shape[1:]] or others))
+        values = {"axis": random.randint(0, max(rank - 1, 0))}
+    return block.append(spec, operands, values).result
 
 
 @pytest.mark.parametrize("name", PASSES)
@@ -213,6 +220,93 @@ def test_a_pass_changes_no_bit_of_the_outputs(name, program):
     assert print_graph(graph) == text, "a clone shares nothing with its original"
     for a, b in zip(evaluate(after, inputs), expected, strict=True):
         assert_same_bits(a, b)
+
+
+def check(build, dtype, passes=PASSES["standard"]):
+    """Run one small graph over all special values of the dtype, before and after; `build(block, x, y)` makes it."""
+    pool = pool_of(dtype)
+    inputs = [np.repeat(pool, len(pool)), np.tile(pool, len(pool))]
+    graph = Graph()
+    x, y = (graph.block.add_argument(TensorType(dtype, a.shape), n) for a, n in zip(inputs, "xy", strict=True))
+    graph.block.append(ops.RETURN, [build(graph.block, x, y)])
+    after = clone_graph(graph)
+    if not passes(after):
+        return False
+    verify(after)
+    try:
+        expected = evaluate(graph, inputs)
+    except ZeroDivisionError:
+        return False
+    for a, b in zip(evaluate(after, inputs), expected, strict=True):
+        try:
+            assert_same_bits(a, b)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{graph}becomes\n{after}") from None
+    return True
+
+
+def accepts(spec, dtype):
+    try:
+        spec.infer((TensorType(dtype),) * len(spec.operands), {})
+    except IRError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("spec", sorted(set(BINARY), key=lambda s: s.name), ids=lambda s: s.name)
+def test_binary_operations_with_every_special_constant(spec):
+    for dtype in filter(lambda d: accepts(spec, d), DTYPES):
+        for constant in pool_of(dtype):
+            for splat in (np.asarray(constant), np.full(2, constant)[:1]):
+                value = {"value": splat}
+                check(lambda b, x, y, v=value: b.append(spec, [x, b.append(ops.CONSTANT, [], v).result]).result, dtype)
+                check(lambda b, x, y, v=value: b.append(spec, [b.append(ops.CONSTANT, [], v).result, x]).result, dtype)
+
+
+@pytest.mark.parametrize("spec", sorted(set(BINARY), key=lambda s: s.name), ids=lambda s: s.name)
+def test_binary_operations_of_unary_ones(spec):
+    for dtype in filter(lambda d: accepts(spec, d), DTYPES):
+        check(lambda b, x, y: b.append(spec, [x, x]).result, dtype)
+        for unary in filter(lambda u, d=dtype: accepts(u, d) and u is not ops.ISNAN, UNARY):
+            check(lambda b, x, y, u=unary: b.append(spec, [b.append(u, [x]).result, y]).result, dtype)
+            check(lambda b, x, y, u=unary: b.append(spec, [x, b.append(u, [y]).result]).result, dtype)
+            check(lambda b, x, y, u=unary: b.append(spec, [b.append(u, [o]).result for o in (x, y)]).result, dtype)
+
+
+@pytest.mark.parametrize("outer", sorted(set(UNARY), key=lambda s: s.name), ids=lambda s: s.name)
+def test_unary_operations_of_every_other(outer):
+    for inner in dict.fromkeys(UNARY + BINARY):
+        for dtype in filter(lambda d, i=inner: accepts(i, d), DTYPES):
+            if accepts(outer, inner.infer((TensorType(dtype),) * len(inner.operands), {})[0].dtype):
+                check(
+                    lambda b, x, y, i=inner: b.append(outer, [b.append(i, [x, y][: len(i.operands)]).result]).result,
+                    dtype,
+                )
+
+
+@pytest.mark.parametrize("outer", MOVES, ids=lambda s: s.name)
+@pytest.mark.parametrize("inner", MOVES, ids=lambda s: s.name)
+def test_movements_of_every_other(inner, outer):
+    random = Random(f"{inner.name} {outer.name}")
+    changed = tried = 0
+    inputs = [np.arange(12.0).reshape(4, 3), np.arange(6.0).reshape(2, 3) - 9, np.asarray(-1.0)]
+    inputs += [np.ones((1, 3)), np.arange(24.0).reshape(2, 3, 4)]
+    while tried < 100:
+        graph = Graph()
+        values = [graph.block.add_argument(TensorType(float64, a.shape)) for a in inputs]
+        try:
+            middle = move(random, graph.block, inner, random.choice(values), values)
+            last = move(random, graph.block, outer, middle, [*values, middle])
+        except IRError:
+            continue
+        tried += 1
+        graph.block.append(ops.RETURN, [last] if random.random() < 0.7 else [last, middle])
+        after = clone_graph(graph)
+        changed += PASSES["standard"](after)
+        for a, b in zip(evaluate(after, inputs), evaluate(graph, inputs), strict=True):
+            assert_same_bits(a, b)
+    if inner is outer:
+        assert changed > 10, "operations of one kind compose"
 
 
 EVERY_PAIR = [(a, b, c) for a in ALL for b in ALL for c in ALL if a in (*INTEGER, *FLOATING, *BOOL, complex64)]

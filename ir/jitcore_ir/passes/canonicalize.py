@@ -21,7 +21,7 @@ from ..builder import Builder
 from ..dtypes import int64
 from ..graph import Operation, Value
 from ..spec import OPS, Trait
-from .match import all_same, constant_of, defined_by, shape_of, tensor
+from .match import all_same, constant_of, defined_by, is_commutative, shape_of, tensor
 from .rewrite import Patterns
 
 canonicalize = Patterns("canonicalize")
@@ -34,7 +34,7 @@ _ELEMENTWISE = [spec for spec in OPS.values() if spec.has(Trait.ELEMENTWISE)]
 @canonicalize.on(*(spec for spec in _ELEMENTWISE if spec.has(Trait.COMMUTATIVE)))
 def constant_comes_second(op: Operation, build: Builder) -> Value | None:
     x, y = op.operands
-    if constant_of(x) is None or constant_of(y) is not None:
+    if constant_of(x) is None or constant_of(y) is not None or not is_commutative(op):
         return None
     return build.value(op.spec, y, x)
 
@@ -86,7 +86,10 @@ def concat_without_empty_parts(op: Operation, build: Builder) -> Value | None:
 
 @canonicalize.on(*_REDUCTIONS)
 def reduction_over_no_axes(op: Operation, build: Builder) -> Value | None:
-    return op.operands[0] if not op.attributes["axes"] else None
+    """Not a sum of floats, which starts at 0.0 and so makes 0.0 of -0.0, nor a product of complex numbers."""
+    x, dtype = op.operands[0], tensor(op.result).dtype
+    starts = (op.spec is ops.SUM and not dtype.is_integer) or (op.spec is ops.PROD and dtype.is_complex)
+    return None if op.attributes["axes"] or starts else x
 
 
 @canonicalize.on(*_REDUCTIONS)

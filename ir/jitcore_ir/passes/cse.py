@@ -25,6 +25,7 @@ import numpy as np
 from ..graph import Block, Graph, Operation, Value
 from ..spec import Kind, Trait
 from ..types import BufferType
+from .match import is_commutative
 
 _HASHED_BYTES = 1 << 20
 
@@ -74,7 +75,7 @@ def _may_merge(operation: Operation) -> bool:
 def _key(operation: Operation, numbers: dict[Value, int]) -> Hashable:
     """Equal exactly for operations that give equal results. Values count by where they are defined."""
     operands = [numbers[v] for v in operation.operands]
-    if operation.spec.has(Trait.COMMUTATIVE):
+    if is_commutative(operation):
         operands.sort()
     kinds = operation.spec.attributes
     attributes = tuple(_frozen(kind, operation.attributes[name]) for name, kind in kinds.items())

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from ..graph import Operation, Value
-from ..ops import BROADCAST_TO, CONSTANT, RESHAPE
+from ..ops import BROADCAST_TO, CONSTANT, MUL, RESHAPE
 from ..shapes import Shape
-from ..spec import OpSpec
+from ..spec import OpSpec, Trait
 from ..types import TensorType
 
 
@@ -25,6 +25,13 @@ def tensor(value: Value) -> TensorType:
 
 def shape_of(value: Value) -> Shape:
     return tensor(value).shape
+
+
+def is_commutative(operation: Operation) -> bool:
+    """Whether swapping the operands changes no bit. Not so for complex products, whose parts round by their place."""
+    if not operation.spec.has(Trait.COMMUTATIVE):
+        return False
+    return operation.spec is not MUL or not tensor(operation.result).dtype.is_complex
 
 
 def constant_of(value: Value) -> np.ndarray | None:
