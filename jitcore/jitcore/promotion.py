@@ -22,6 +22,7 @@ from .state import state
 from .symbolic import SymInt
 from .tensor import Tensor, dtype_of, wrap
 
+_PLAIN = (float, int)
 NUMBERS = (int, float, complex, SymInt, np.number, np.bool_)
 
 
@@ -32,12 +33,14 @@ def binary(spec: OpSpec, a: Any, b: Any, to_float: bool = False) -> Tensor:
     0.1 us for two tensors and 0.2 us for a tensor and a Python float.
     """
     if isinstance(a, Tensor):
+        dtype = a._array.dtype
         if isinstance(b, Tensor):
-            dtype = a._array.dtype
             if dtype is b._array.dtype and not (to_float and dtype.kind in "biu"):
                 return apply(spec, (a, b), NONE)
-        elif type(b) is float and a._array.dtype.kind == "f":
-            return apply(spec, (a, scalar(b, a._array.dtype)), NONE)
+        elif dtype.kind == "f" and type(b) in _PLAIN:
+            return apply(spec, (a, scalar(b, dtype)), NONE)
+    elif isinstance(b, Tensor) and b._array.dtype.kind == "f" and type(a) in _PLAIN:
+        return apply(spec, (scalar(a, b._array.dtype), b), NONE)
     return apply(spec, promoted((a, b), to_float), NONE)
 
 

@@ -173,7 +173,7 @@ def record(spec: OpSpec, operands: Sequence[Tensor], attributes: Mapping[str, An
     shapes: Sequence[tuple] | None = None
     keeps_result = needed = False
     for position, t in enumerate(operands):
-        edge = edge_of(t)
+        edge: Any = (t._node or (t if t._requires_grad else None)) if t._base is None else edge_of(t)
         partial = None if edge is None else rule.partial(position)
         if partial is None:
             edges.append(None)

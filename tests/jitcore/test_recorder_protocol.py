@@ -1,0 +1,245 @@
+"""Whatever eager execution does to memory passes through the recorder's hooks.
+
+The recorder here is a second, independent execution: it knows memory only from what the hooks tell, recomputes every
+operation with the NumPy kernels on its own copies, and must end with the same memory as the tensors.
+"""
+
+import traceback
+
+import numpy as np
+import pytest
+
+import jitcore
+from jitcore.state import state
+from jitcore.symbolic import SymInt, concrete
+from jitcore_ir import ops, shapes
+from jitcore_runtime.kernels import KERNELS
+
+F = jitcore.nn.functional
+
+
+class Shadow:
+    """Re-executes what it is told."""
+
+    def __init__(self):
+        self.memory = {}
+        self.storages = []
+        self.log = []
+
+    def known(self, tensor):
+        storage = tensor._storage
+        if id(storage) not in self.memory:  # memory from outside, first seen now
+            self.add(storage, storage.array.copy())
+        array = self.memory[id(storage)]
+        for spec, attributes in tensor._view:
+            array = KERNELS[spec](array, **{k: concrete(v) for k, v in attributes.items()})
+        return array
+
+    def add(self, storage, array):
+        self.storages.append(storage)
+        self.memory[id(storage)] = array
+
+    def operation(self, spec, operands, attributes, result):
+        self.log.append(spec.name)
+        values = [self.known(t) for t in operands]
+        if not result._view:
+            self.add(result._storage, np.array(KERNELS[spec](*values, **{k: concrete(v) for k, v in attributes.items()})))
+
+    def write(self, target, value):
+        self.log.append("write")
+        assert value._array.shape == target._array.shape and value._array.dtype == target._array.dtype
+        new = self.known(value).copy()
+        self.known(target)[...] = new
+
+    def create(self, tensor):
+        self.log.append("create")
+        self.add(tensor._storage, tensor._array.copy())
+
+    def read(self, tensor, kind, outcome):
+        self.log.append(f"read {kind}")
+        np.testing.assert_array_equal(self.known(tensor), tensor._array)
+
+    def get_grad(self, tensor):
+        self.log.append("get_grad")
+
+    def set_grad(self, tensor, grad):
+        self.log.append("set_grad")
+
+    def shape(self, tensor):
+        return None
+
+    def check(self):
+        for storage in self.storages:
+            np.testing.assert_array_equal(self.memory[id(storage)], storage.array)
+
+
+@pytest.fixture
+def shadow():
+    recorder = Shadow()
+    state.recorder = recorder
+    try:
+        yield recorder
+    finally:
+        state.recorder = None
+
+
+def test_a_training_step_with_everything_in_it(shadow):
+    jitcore.manual_seed(1)
+    w = jitcore.randn(4, 3, 3, 3)
+    w.requires_grad_()
+    head = jitcore.randn(5, 4).requires_grad_()
+    mean, var = jitcore.zeros(4), jitcore.ones(4)
+    for _ in range(2):
+        x = jitcore.rand(2, 3, 6, 6)
+        y = F.conv2d(x, w, padding=1)
+        y = F.batch_norm(y, mean, var, training=True)
+        y = F.max_pool2d(F.relu(y), 2)
+        y = F.dropout(y, 0.3)
+        y[:, 0] *= 2
+        y[:, 1].sigmoid_()
+        loss = F.cross_entropy(F.linear(y.mean((2, 3)), head), jitcore.tensor([1, 4]))
+        loss.backward()
+        with jitcore.no_grad():
+            for p in (w, head):
+                p -= 0.1 * p.grad
+                p.grad = None
+    assert np.isfinite(loss.item())
+    shadow.check()
+    assert {"conv", "write", "create", "set_grad", "get_grad", "random_bits", "conv_weight_gradient", "read item"} <= set(shadow.log)
+
+
+def test_views_writes_and_index_puts(shadow):
+    x = jitcore.arange(24.0).reshape(2, 3, 4)
+    base = x * 1
+    base[0].T[1].add_(5)
+    base[:, [0, 2]] = base[:, [1, 1]] * 2
+    base[base > 10] = 0.5
+    base.view(-1)[3:9].copy_(base[1].reshape(-1)[:6].clone())
+    base.unsqueeze(0).squeeze()[..., ::2].zero_()
+    shadow.check()
+
+
+def test_accumulated_gradients_and_graphs_of_graphs(shadow):
+    x = jitcore.ones(3).requires_grad_()
+    y = (x * x * x).sum()
+    y.backward(retain_graph=True)
+    y.backward(retain_graph=True)
+    (g,) = jitcore.autograd.grad(y, x, create_graph=True)
+    (g * g).sum().backward()
+    assert x.grad.tolist() == [6 + 36.0] * 3
+    shadow.check()
+
+
+def test_reads_are_reported_with_their_kind(shadow):
+    x = jitcore.tensor([2.0])
+    bool(x), int(x), float(x), x.item(), x.tolist(), x.numpy(), np.asarray(x), [10, 20, 30][jitcore.tensor(1)]
+    reads = [entry for entry in shadow.log if entry.startswith("read")]
+    assert reads == ["read bool", "read int", "read float", "read item", "read tolist", "read numpy", "read numpy", "read int"]
+
+
+def test_values_that_python_branches_on_inside_operations_are_reads(shadow):
+    x = jitcore.tensor([3.0, 1.0, 2.0])
+    for call in (
+        lambda: x.sort(), lambda: x.nonzero(), lambda: x[x > 1], lambda: jitcore.randperm(3), lambda: x.unique(),
+        lambda: F.one_hot(jitcore.tensor([1])),
+    ):  # fmt: skip
+        before = sum(entry.startswith("read") for entry in shadow.log)
+        call()
+        assert sum(entry.startswith("read") for entry in shadow.log) > before
+
+
+def test_masked_writes_of_one_value_need_no_read(shadow):
+    x = jitcore.tensor([3.0, 1.0, 2.0])
+    x[x > 1] = 0
+    x.masked_fill_(x > 0, 7.0)
+    assert not any(entry.startswith("read") for entry in shadow.log)
+    shadow.check()
+
+
+class Symbolic(Shadow):
+    """Says that every size of 7 is the symbol N."""
+
+    def __init__(self):
+        super().__init__()
+        self.specialized = []
+        self.dims = {}
+
+    def shape(self, tensor):
+        n = SymInt(shapes.symbol("N"), 7)
+        return tuple(n if d == 7 else n * 3 if d == 21 else n * 12 if d == 84 else d for d in tensor._array.shape)
+
+    def specialize(self, expr, value):
+        line = traceback.extract_stack()[-4]
+        self.specialized.append(f"{expr} = {value} at {line.filename}:{line.lineno} {line.line}")
+
+    def operation(self, spec, operands, attributes, result):
+        super().operation(spec, operands, attributes, result)
+        for name, value in attributes.items():
+            self.dims.setdefault(spec.name, []).append((name, value))
+
+
+CALLS = {
+    "reshape": lambda x: x.reshape(-1, 4).reshape(x.shape),
+    "flatten": lambda x: x.flatten().sum(),
+    "flatten features": lambda x: x.flatten(1) @ jitcore.ones(12, 2),
+    "mean": lambda x: x.mean(0) + x.mean(),
+    "layer_norm": lambda x: F.layer_norm(x, (4,)),
+    "batch_norm": lambda x: F.batch_norm(x, None, None, training=True),
+    "softmax": lambda x: x.softmax(-1),
+    "linear": lambda x: F.linear(x, jitcore.ones(5, 4), jitcore.ones(5)),
+    "attention": lambda x: F.scaled_dot_product_attention(x, x, x),
+    "conv": lambda x: F.max_pool1d(F.conv1d(x, jitcore.ones(2, 3, 3), padding=1), 2).mean((1, 2)),
+    "cat": lambda x: jitcore.cat([x, x], 1)[:, 1:4],
+    "indexing": lambda x: x[:, -1, ::2] + x[:, 0, None, 1],
+    "broadcast": lambda x: x * jitcore.ones(3, 1) + x.mean((1, 2), keepdim=True),
+    "zeros_like": lambda x: jitcore.zeros_like(x) + x.new_zeros(x.shape[0], 1, 1) + jitcore.ones(x.size(0), 3, 4),
+    "cross_entropy": lambda x: F.cross_entropy(x.flatten(1), x.argmax(-1)[:, 0]),
+    "gather": lambda x: x.gather(1, x.argmax(1, keepdim=True)),
+    "embedding": lambda x: F.embedding(x.argmax(-1), jitcore.ones(4, 6)),
+    "dropout": lambda x: F.dropout(x, 0.5),
+    "var": lambda x: x.var(0) + x.std(),
+    "tril": lambda x: x.transpose(0, 2).tril(),
+    "expand": lambda x: x.mean(1, keepdim=True).expand(-1, 5, -1),
+    "norm": lambda x: F.normalize(x, dim=-1) + F.rms_norm(x, (4,)) + F.group_norm(x, 3),
+    "repeat": lambda x: x.repeat(1, 2, 1).sum(1),
+    "one_hot": lambda x: F.one_hot(x.argmax(-1), 4),
+    "einsum": lambda x: jitcore.einsum("bij,bkj->bik", x, x),
+    "pad": lambda x: F.pad(x, (1, 1)),
+    "chunk": lambda x: x.chunk(2, -1)[0] + x.split(2, -1)[1] + x.unbind(1)[0].unsqueeze(1)[..., :2],
+    "setitem": lambda x: (lambda y: [y.__setitem__((slice(None), 0), 1.0), y][1])(x * 2),
+    "stack": lambda x: jitcore.stack([x, x], 1).movedim(1, -1),
+    "arange": lambda x: jitcore.arange(x.shape[0]) * 2,
+    "size as operand": lambda x: x * x.shape[0] / x.numel(),
+    "pooling": lambda x: F.adaptive_avg_pool1d(x, 1) + F.avg_pool1d(x, 2, 2).sum(),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_operations_keep_sizes_symbolic_forward_and_backward(name):
+    x = jitcore.rand(7, 3, 4)
+    x.requires_grad_()
+    recorder = Symbolic()
+    state.recorder = recorder
+    try:
+        y = CALLS[name](x)
+        if y.requires_grad:
+            y.sum().backward()
+    finally:
+        state.recorder = None
+    recorder.check()
+    assert not recorder.specialized
+    for spec, values in recorder.dims.items():
+        for attribute, value in values:
+            if spec in ("reshape", "broadcast_to", "pad", "slice") and isinstance(value, tuple) and attribute != "permutation":
+                assert not any(type(v) is int and v in (7, 21, 84) for v in value), (spec, attribute, value)
+
+
+def test_symbolic_sizes_reach_the_graph_as_size_operations():
+    recorder = Symbolic()
+    state.recorder = recorder
+    try:
+        x = jitcore.rand(7, 3)
+        x.mean(0)
+    finally:
+        state.recorder = None
+    assert ops.SIZE.name in recorder.log
