@@ -307,3 +307,26 @@ def test_erasing_several_at_once(graph, kernel):
 def test_replacing_a_value_by_itself_changes_nothing(graph):
     graph.inputs[0].replace_all_uses_with(graph.inputs[0])
     verify(graph)
+
+
+REGIONS = {
+    "for takes (), not (i64[])": 'for(%n) {kind = "serial"} { ^():\n yield()\n }',
+    "for takes (i64[], f32[]), not (i64[])": 'for(%n) {kind = "serial"} { ^(%i: i64[], %v: f32[]):\n yield()\n }',
+    "for yields (), not (f32[])": '%r = for(%n, %z) {kind = "serial"} : f32[] { ^(%i: i64[], %v: f32[]):\n yield()\n }',
+    "for yields (i64[]), not (f32[])": (
+        '%r = for(%n, %z) {kind = "serial"} : f32[] { ^(%i: i64[], %v: f32[]):\n yield(%i)\n }'
+    ),
+    "if yields (), not (f32[])": "%r = if(%c, %z) : f32[] { ^():\n yield()\n }",
+    "gemm takes (f16[], i64[], i64[]), not (f32[], i64[], i64[])": (
+        "gemm(%x, %y) {x_permutation = [0, 1], y_permutation = [0, 1], prepacked = false}"
+        " { ^(%v: f16[], %i: i64[], %j: i64[]):\n yield()\n }"
+    ),
+}
+
+
+@pytest.mark.parametrize("message", REGIONS)
+def test_regions_take_and_yield_what_their_operation_says(message):
+    inputs = "%x: buffer<f16[4,5]>, %y: buffer<f16[5,6]>, %n: i64[], %z: f32[], %c: bool[]"
+    graph = parse_graph(f"graph @main({inputs}) {{\n  {REGIONS[message]}\n  return()\n}}")
+    name, _, what = message.partition(" ")
+    refused(graph, f"{name}: its region {what}")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..dtypes import DType
-from ..errors import AttributeValueError, DTypeError, ShapeError
+from ..errors import AttributeValueError, DTypeError, ShapeError, VerificationError
 from ..shapes import Dim, Shape, is_nonnegative, sub
 from ..spec import Kind, OpSpec, Trait, register
 from ..types import TensorType, Type
@@ -70,6 +70,18 @@ def check_sizes(name: str, shape: Sequence[Dim]) -> None:
 def known_ge(left: Dim, right: Dim) -> bool:
     """False only where `left >= right` is known not to hold (dims with symbols are checked when they have values)."""
     return not is_nonnegative(sub(sub(right, left), 1))
+
+
+def check_region(operation: Operation, takes: Sequence[Type], gives: Sequence[Type]) -> None:
+    """Raise VerificationError unless the operation's one region takes and yields values of these types."""
+    block = operation.regions[0].block
+    for what, given, wanted in (
+        ("takes", [v.type for v in block.arguments], takes),
+        ("yields", [v.type for v in block.terminator.operands], gives),
+    ):
+        if list(given) != list(wanted):
+            given_text, wanted_text = (", ".join(map(str, types)) for types in (given, wanted))
+            raise VerificationError(f"{operation.spec.name}: its region {what} ({given_text}), not ({wanted_text})")
 
 
 def elementwise(

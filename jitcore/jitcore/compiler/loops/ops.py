@@ -24,9 +24,10 @@ graph @row_max(%x: buffer<f32[N,768]>, %y: buffer<f32[N]>) {
 
 from __future__ import annotations
 
-from jitcore_ir import BufferType, DType, Kind, ShapeError, TensorType, Trait
+from jitcore_ir import BufferType, DType, Kind, Operation, ShapeError, TensorType, Trait
 from jitcore_ir.dtypes import int64
-from jitcore_ir.ops.rules import op
+from jitcore_ir.ops import ACCUMULATOR
+from jitcore_ir.ops.rules import check_region, op
 from jitcore_ir.shapes import Expr
 
 Dims = tuple[int | Expr, ...]
@@ -39,6 +40,22 @@ def _check_indices(name: str, buffer: BufferType, indices: tuple[TensorType, ...
         raise ShapeError(f"{name}: {buffer} is indexed by ({', '.join(map(str, indices))})")
 
 
+def _check_loop(operation: Operation) -> None:
+    """The region of a `for` takes the index and the carried values, and yields their next ones."""
+    carried = [v.type for v in operation.results]
+    check_region(operation, [_INDEX, *carried], carried)
+
+
+def _check_branch(operation: Operation) -> None:
+    check_region(operation, [], [v.type for v in operation.results])
+
+
+def _check_epilogue(operation: Operation) -> None:
+    """The region takes the finished accumulator and as many indices as the result has axes, which is x's number."""
+    x = operation.operands[0].type
+    check_region(operation, [TensorType(ACCUMULATOR[x.dtype]), *[_INDEX] * x.rank], [])
+
+
 @op(
     "for",
     ("extent", "*carried"),
@@ -48,6 +65,7 @@ def _check_indices(name: str, buffer: BufferType, indices: tuple[TensorType, ...
     order; `reduce` ones may be regrouped: the carried values combine by an associative operation.""",
     Trait.LOOP | Trait.IMPURE,
     regions=1,
+    check=_check_loop,
 )
 def FOR(extent: TensorType, *carried: TensorType, kind: str) -> tuple[TensorType, ...]:
     if kind not in KINDS or (kind == "parallel" and carried) or extent != _INDEX:
@@ -62,6 +80,7 @@ def FOR(extent: TensorType, *carried: TensorType, kind: str) -> tuple[TensorType
     """Runs its region where the condition holds; the results are what the region yields, else `otherwise`.""",
     Trait.LOOP | Trait.IMPURE,
     regions=1,
+    check=_check_branch,
 )
 def IF(condition: TensorType, *otherwise: TensorType) -> tuple[TensorType, ...]:
     return otherwise
@@ -113,6 +132,7 @@ def CHECK_INDEX(index: TensorType, size: TensorType, operation: int, axis: int) 
     carries the fused epilogue. `prepacked`: y is a PREPARED buffer in the packed layout.""",
     Trait.LOOP | Trait.IMPURE,
     regions=1,
+    check=_check_epilogue,
 )
 def GEMM(
     x: BufferType, y: BufferType, x_permutation: tuple, y_permutation: tuple, prepacked: bool
@@ -132,6 +152,7 @@ _CONV = {"stride": Kind.INTS, "padding": Kind.PAIRS, "dilation": Kind.INTS, "gro
     position in the result and stores what becomes of it.""",
     Trait.LOOP | Trait.IMPURE,
     regions=1,
+    check=_check_epilogue,
 )
 def CONVOLUTION(
     x: BufferType, y: BufferType, direction: str, prepacked: bool, stride: tuple, padding: tuple, dilation: tuple,
