@@ -1,0 +1,32 @@
+"""Which line of the user's program is running: the innermost frame outside jitcore's own packages."""
+
+from __future__ import annotations
+
+import os
+import sys
+from types import FrameType
+
+import jitcore_ir
+import jitcore_runtime
+from jitcore_ir import UNKNOWN, Location
+
+_OWN = tuple(os.path.dirname(os.path.abspath(f)) + os.sep for f in (__file__, jitcore_ir.__file__, jitcore_runtime.__file__))
+
+
+def is_own_file(file: str) -> bool:
+    """Whether a source file belongs to jitcore itself."""
+    return file.startswith(_OWN)
+
+
+def user_frame() -> FrameType | None:
+    """The innermost frame that runs the user's code; None where only jitcore is running. About half a microsecond."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_OWN):
+        frame = frame.f_back
+    return frame
+
+
+def user_location() -> Location:
+    """The user's line as the IR's `Location`."""
+    frame = user_frame()
+    return UNKNOWN if frame is None else Location(frame.f_code.co_filename, frame.f_lineno)
