@@ -376,6 +376,7 @@ def check_in_place(module, symbols):
             for buffer in module.buffers:
                 shape = tuple(evaluate(d, symbols) for d in buffer.shape)
                 memory.append(generator.integers(0, 2, math.prod(shape)).astype(buffer.dtype.numpy))
+            memory[call.arguments[written]] = memory[call.arguments[read]].copy()  # a kernel may write a part only
             apart, together = [m.copy() for m in memory], [m.copy() for m in memory]
             together[call.arguments[written]] = together[call.arguments[read]]
             try:

@@ -13,14 +13,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from jitcore_ir import Value
 from jitcore_ir.shapes import product
 
 from ..lower.index import Dim, IndexSpace, Indices, is_variable
 from ..lower.trial import Trial
 from .anchor import place_after
+from .dependence import Dependence
 from .node import Node
-from .roots import CONTRACTIONS, Roots, is_leaf
+from .roots import CONTRACTIONS, Roots
 from .schedule import Shape, reduction_shape
 
 FEW_ROWS = 8
@@ -33,18 +33,25 @@ class Cluster:
     """Roots computed by one kernel, in order.
 
     `rows` gives, for each node of a "rows" cluster, its variables that are the row's indices, in the cluster's order.
-    `places` gives, for each node of an "anchored" cluster, its position in terms of the anchor's variables.
+    `places` gives, for each node of an "anchored" cluster, its position in terms of the variables of its anchor, which
+    `anchor_of` gives; an anchor is its own.
     """
 
     kind: str
     nodes: list[Node] = field(default_factory=list)
     rows: dict[Node, Indices] = field(default_factory=dict)
     places: dict[Node, Indices] = field(default_factory=dict)
+    anchor_of: dict[Node, Node] = field(default_factory=dict)
     shape: Shape | None = None
 
     @property
     def anchor(self) -> Node:
-        return self.nodes[0]
+        return self.anchors[0]
+
+    @property
+    def anchors(self) -> list[Node]:
+        """The anchors: several where reductions over the same elements share a kernel."""
+        return list(dict.fromkeys(self.anchor_of.values()))
 
     def row_extents(self) -> tuple[Dim, ...]:
         node, rows = next(iter(self.rows.items()))
@@ -57,20 +64,20 @@ class Cluster:
 
 
 class Clusters:
-    """The clusters of a graph while they are formed; `order` gives them in execution order."""
+    """The clusters of a graph while they are formed; `dependence.order()` gives them in execution order."""
 
     def __init__(self, roots: Roots, numbers: dict) -> None:
         self._roots = roots
         self._numbers = numbers
-        self.owner: dict[Value, Cluster] = {}
-        self.all: list[Cluster] = []
+        self.dependence = Dependence()
         self._position: dict[Node, int] = {}
 
     def add(self, node: Node) -> None:
         """Put a node into a cluster, joining clusters where that lets them share it."""
         self._position[node] = len(self._position)
         joined: Cluster | None = None
-        for cluster in reversed(self._read_by(node)):
+        started = {c: n for n, c in enumerate(self.dependence.clusters)}
+        for cluster in sorted(self.dependence.read_by(node), key=started.__getitem__, reverse=True):
             if joined is None:
                 if self._may_join(node, cluster):
                     joined = cluster
@@ -80,27 +87,20 @@ class Clusters:
         if joined is None:
             self._start(node)
 
-    def order(self) -> list[Cluster]:
-        """Clusters such that each comes after those it reads from."""
-        done: dict[Cluster, None] = {}
-
-        def visit(cluster: Cluster) -> None:
-            if cluster in done:
-                return
-            for other in self._sources(cluster):
-                visit(other)
-            done[cluster] = None
-
-        for cluster in self.all:
-            visit(cluster)
-        return list(done)
+    def unite(self, target: Cluster, other: Cluster) -> None:
+        """Make `other` part of `target`. Whoever asks has seen that nothing lies between them."""
+        target.nodes = sorted(target.nodes + other.nodes, key=self._position.__getitem__)
+        target.rows.update(other.rows)
+        target.places.update(other.places)
+        target.anchor_of.update(other.anchor_of)
+        self.dependence.unite(target, other)
 
     # --- forming ---
 
     def _start(self, node: Node) -> None:
         cluster = Cluster("alone", [node])
         if node.operation.spec in CONTRACTIONS:
-            cluster.kind, cluster.places[node] = "anchored", node.place
+            _anchor(cluster, node)
         elif node.kind == "pointwise":
             cluster.kind = "flat"
         elif node.kind == "reduction":
@@ -108,12 +108,11 @@ class Clusters:
             if cluster.shape is Shape.ROWS:
                 cluster.kind, cluster.rows[node] = "rows", node.free
             else:
-                cluster.kind, cluster.places[node] = "anchored", node.place
-        self.owner[node.value] = cluster
-        self.all.append(cluster)
+                _anchor(cluster, node)
+        self.dependence.put(node, cluster)
 
     def _may_join(self, node: Node, cluster: Cluster) -> bool:
-        if node.kind == "alone" or cluster.kind == "alone" or self._between(node, [cluster]):
+        if node.kind == "alone" or cluster.kind == "alone" or self.dependence.between([cluster], node):
             return False
         if cluster.kind == "anchored":
             return self._epilogue_place(node, cluster) is not None
@@ -127,6 +126,7 @@ class Clusters:
             place = self._epilogue_place(node, cluster)
             assert place is not None
             cluster.places[node] = place
+            cluster.anchor_of[node] = cluster.anchor
         elif cluster.kind == "flat":
             rows = self._flat_rows(node, cluster)
             assert rows is not None
@@ -137,13 +137,13 @@ class Clusters:
             assert found is not None
             cluster.rows[node] = found
         cluster.nodes.append(node)
-        self.owner[node.value] = cluster
+        self.dependence.put(node, cluster)
 
     def _merge(self, node: Node, target: Cluster, other: Cluster) -> Cluster:
         """Also join `other`, which `node` reads, to the cluster that `node` is in by now. Gives the merged one."""
         if "anchored" in (target.kind, other.kind) or "alone" in (target.kind, other.kind):
             return target
-        if self._between(node, [target, other]):
+        if self.dependence.between([target, other], node):
             return target
         if target.kind == "flat" and other.kind == "flat":
             if self._flat_rows(node, other) is None:
@@ -161,11 +161,7 @@ class Clusters:
             _split_rows(other, node, target.rows[node])
         elif self._rows_read(node, other) != target.rows[node]:
             return target
-        target.nodes = sorted(target.nodes + other.nodes, key=self._position.__getitem__)
-        target.rows.update(other.rows)
-        for member in other.nodes:
-            self.owner[member.value] = target
-        self.all.remove(other)
+        self.unite(target, other)
         return target
 
     # --- what is legal ---
@@ -222,6 +218,8 @@ class Clusters:
         """Where `node` is written for the anchor's element, if it can be computed from that element."""
         if node.kind != "pointwise" or node.elements != cluster.anchor.elements:
             return None
+        if node in cluster.places:
+            return cluster.places[node]
         space: IndexSpace = cluster.anchor.space
         members = {m.value: cluster.places[m] for m in cluster.nodes}
         place = place_after(node.value, members, space, self._roots)
@@ -229,44 +227,10 @@ class Clusters:
             return None
         trial = Trial(space, cluster.anchor.place, self._roots, self._numbers)
         trial.compute(node.value, place)
-        same = all(indices == members[value] for value, indices in trial.reads if value in members)
-        return place if same else None
-
-    # --- what depends on what ---
-
-    def _read_by(self, node: Node) -> list[Cluster]:
-        """Clusters that a node reads from, in the order they were started."""
-        found = {self.owner[v] for v, _ in node.reads if not is_leaf(v)}
-        return [c for c in self.all if c in found]
-
-    def _sources(self, cluster: Cluster) -> list[Cluster]:
-        found: dict[Cluster, None] = {}
-        for node in cluster.nodes:
-            for value, _ in node.reads:
-                if not is_leaf(value) and self.owner[value] is not cluster:
-                    found[self.owner[value]] = None
-        return list(found)
-
-    def _between(self, node: Node, group: list[Cluster]) -> bool:
-        """True where some cluster outside `group` depends on it and is needed by it or by `node`."""
-        members = set(group)
-        first = min(self._position[n] for c in group for n in c.nodes)
-        start = [self.owner[v] for v, _ in node.reads if not is_leaf(v) and v in self.owner]
-        for cluster in group:
-            start += self._sources(cluster)
-        pending = [c for c in dict.fromkeys(start) if c not in members]
-        seen = set(pending)
-        while pending:
-            cluster = pending.pop()
-            if self._position[cluster.nodes[-1]] < first:
-                continue
-            for source in self._sources(cluster):
-                if source in members:
-                    return True
-                if source not in seen:
-                    seen.add(source)
-                    pending.append(source)
-        return False
+        if any(indices != members[value] for value, indices in trial.reads if value in members):
+            return None
+        cluster.places[node] = place
+        return place
 
 
 def form_clusters(nodes: list[Node], roots: Roots, numbers: dict) -> Clusters:
@@ -275,6 +239,13 @@ def form_clusters(nodes: list[Node], roots: Roots, numbers: dict) -> Clusters:
     for node in nodes:
         clusters.add(node)
     return clusters
+
+
+def _anchor(cluster: Cluster, node: Node) -> None:
+    """Make `node` the anchor of a new cluster."""
+    cluster.kind = "anchored"
+    cluster.places[node] = node.place
+    cluster.anchor_of[node] = node
 
 
 def _split_rows(cluster: Cluster, node: Node, rows: Indices) -> None:

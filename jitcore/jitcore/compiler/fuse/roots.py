@@ -32,6 +32,9 @@ def stands_alone(operation: Operation) -> bool:
     return operation.spec in ALONE and not writes_once(operation)
 
 
+LONGEST_CHAIN = 64
+"""An operation this many operations away from memory is kept: a kernel stays of a size to compile and to read."""
+
 MULTIPLE_USE_COST = 10
 """A value used several times is kept when an element costs this many additions."""
 
@@ -118,9 +121,11 @@ def choose_roots(graph: Graph) -> Roots:
         if operation.spec in CONTRACTIONS:
             required.update(_operand_memory(operation))
     heavy: dict[Value, bool] = {}
+    chains: dict[Value, int] = {}
     for operation in graph.operations:
         for value in operation.results:
             cost, reads_contraction = _cost(value, roots, heavy)
+            chains[value] = 1 + max((chains[v] for v in operation.operands if v in chains), default=0)
             if (
                 not is_leaf(value)
                 and base(value) is value
@@ -129,9 +134,11 @@ def choose_roots(graph: Graph) -> Roots:
                     or stands_alone(operation)
                     or is_loop_reduction(operation)
                     or _worth_keeping(value, cost, reads_contraction)
+                    or chains[value] > LONGEST_CHAIN
                 )
             ):
                 roots.values[value] = None
+                chains[value] = 0
             roots.costs[value], heavy[value] = cost, reads_contraction
     return roots
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
-from jitcore_ir import Value
+from jitcore_ir import OpSpec, Value
 from jitcore_ir.shapes import add, floordiv, maximum, minimum, mul, product, sub
 from jitcore_runtime.plan import BufferKind
 
@@ -36,148 +37,180 @@ CHUNK_TILE = 1024
 """Columns in a row accumulator over a chunk of rows: whole rows where they are shorter."""
 
 Element = Callable[[Indices, Indices], Value]
-Finish = Callable[[Indices, Value], None]
+Finish = Callable[[Indices, list[Value]], None]
+Limit = Callable[[Indices], "Index | None"]
 
 
 @dataclass(slots=True)
-class Axes:
-    """The loops of a reduction: the results' axes (`kept`; the last is the column where there are columns) and those
-    summed over."""
+class Nest:
+    """Loops that reduce the same elements for one or several results.
 
+    `kept` are the extents of the results' axes (the last is the column where there are columns), `reduced` of those
+    summed over. `anchors` say what is summed, `elements` give the element of each at indices of both, and `finish`
+    takes the totals at indices of the kept ones. `limit`: the iterations of the first reduced loop, where fewer.
+    """
+
+    kernel: KernelBuilder
+    anchors: list[Node]
     kept: tuple[Dim, ...]
     reduced: tuple[Dim, ...]
+    elements: list[Element]
+    finish: Finish
+    limit: Limit = field(default=lambda outer: None)
+
+    @property
+    def specs(self) -> list[OpSpec]:
+        return [REDUCTIONS[a.operation.spec].spec for a in self.anchors]
+
+    def starts(self) -> list[Value]:
+        return [initial(self.kernel.e, a.operation) for a in self.anchors]
+
+    def rows(self) -> None:
+        """One result after the other."""
+        if not self.kept:
+            return self._row(())
+        with self.kernel.e.loop(product(self.kept), "parallel") as loop:
+            self._row(self.kernel.e.space.unflatten(loop.index, self.kept))
+
+    def _row(self, outer: Indices) -> None:
+        e = self.kernel.e
+
+        def reduce(taps: Indices, carried: list[Value]) -> list[Value]:
+            level = len(taps)
+            if level == len(self.reduced):
+                values = [element(outer, taps) for element in self.elements]
+                return [e.scalar(s, c, v) for s, c, v in zip(self.specs, carried, values, strict=True)]
+            bound = self.limit(outer) if level == 0 else None
+            with e.loop(self.reduced[level], "reduce", carried, bound) as loop:
+                loop.results = reduce((*taps, loop.index), loop.carried)
+            return loop.results
+
+        self.finish(outer, reduce((), self.starts()))
+
+    def columns(self, tile: int) -> None:
+        """A tile of results at once, in row accumulators."""
+        e = self.kernel.e
+        with column_tiles(self.kernel, self.kept[:-1], self.kept[-1], tile) as tiles:
+            accumulators = [e.alloc(carrier(a.value.type.dtype), (tiles.width,)) for a in self.anchors]
+            starts = self.starts()
+            with tiles.columns() as column:
+                for start, accumulator in zip(starts, accumulators, strict=True):
+                    e.store(start, accumulator, (column.inside,))
+
+            def reduce(taps: Indices) -> None:
+                level = len(taps)
+                if level < len(self.reduced):
+                    bound = self.limit(tiles.outer) if level == 0 else None
+                    with e.loop(self.reduced[level], "serial", (), bound) as loop:
+                        return reduce((*taps, loop.index))
+                with tiles.columns() as column:
+                    for spec, element, accumulator in zip(self.specs, self.elements, accumulators, strict=True):
+                        value = element((*tiles.outer, column.index), taps)
+                        before = e.load(accumulator, (column.inside,), moving=False)
+                        e.store(e.scalar(spec, before, value), accumulator, (column.inside,))
+
+            reduce(())
+            with tiles.columns() as column:
+                totals = [e.load(a, (column.inside,), moving=False) for a in accumulators]
+                self.finish((*tiles.outer, column.index), totals)
 
 
 def emit_reduction(
     new_kernel: Callable[[str], KernelBuilder],
     memory: Memory,
     cluster: Cluster,
-    finish: Callable[[KernelBuilder, Indices], None],
+    finish: Callable[[KernelBuilder, Node, Indices], None],
 ) -> None:
-    """The kernels of a cluster anchored at a reduction. `finish` stores what becomes of the result at its indices."""
-    anchor = cluster.anchor
-    kept_runs, reduced_runs = _runs(anchor)
-    kept, reduced = anchor.extents(anchor.free), anchor.extents(anchor.reduced)
-    axes = Axes(merged_extents(kept, kept_runs), merged_extents(reduced, reduced_runs))
+    """The kernels of a cluster anchored at reductions. `finish` stores what becomes of an anchor's result at its
+    indices."""
+    anchors = cluster.anchors
+    axes = _MergedAxes(anchors)
+    name = "+".join(a.operation.spec.name for a in anchors)
 
-    def element(kernel: KernelBuilder, outer: Indices, taps: Indices) -> Value:
-        places = dict(zip(map(variable_name, anchor.free), spread(outer, kept, kept_runs, kernel.e.space)))
-        places |= dict(zip(map(variable_name, anchor.reduced), spread(taps, reduced, reduced_runs, kernel.e.space)))
-        remaining = [places[variable_name(v)] for v in anchor.whole]
-        x = anchor.operation.operands[0]
-        return kernel.e.at(x, tuple(0 if d == 1 else remaining.pop(0) for d in x.type.shape))
+    def elements(kernel: KernelBuilder) -> list[Element]:
+        return [partial(axes.element, kernel, a) for a in anchors]
 
-    def result_indices(kernel: KernelBuilder, outer: Indices) -> Indices:
-        remaining = list(spread(outer, kept, kept_runs, kernel.e.space))
-        return tuple(0 if v == 0 else remaining.pop(0) for v in anchor.place)
+    def done(kernel: KernelBuilder, outer: Indices, totals: list[Value]) -> None:
+        places = [axes.place(kernel, a, outer) for a in anchors]
+        for anchor, place, total in zip(anchors, places, totals, strict=True):
+            kernel.e.remember((anchor.value, place), total)
+        for anchor, place in zip(anchors, places, strict=True):
+            finish(kernel, anchor, place)
 
-    def done(kernel: KernelBuilder, outer: Indices, total: Value) -> None:
-        place = result_indices(kernel, outer)
-        kernel.e.remember((anchor.value, place), total)
-        finish(kernel, place)
-
-    name = anchor.operation.spec.name
-    columns = cluster.shape in (Shape.COLUMNS, Shape.COLUMN_CHUNKS)
     if cluster.shape is Shape.COLUMNS:
         kernel = new_kernel(name)
-        _column_nest(kernel, anchor, axes, TILE, lambda o, t: element(kernel, o, t), lambda o, v: done(kernel, o, v))
+        Nest(kernel, anchors, axes.kept, axes.reduced, elements(kernel), partial(done, kernel)).columns(TILE)
         return kernel.finish()
-    rows, count = _chunks(axes)
-    partial = LoopBuffer(BufferKind.TEMPORARY, carrier(anchor.value.type.dtype), (count, *axes.kept))
-    buffer = memory.add(partial)
-    first = new_kernel(f"{name} of chunks")
-    chunked = Axes((count, *axes.kept), (rows, *axes.reduced[1:]))
+    rows, count = _chunks(axes.kept, axes.reduced)
+    shape = (count, *axes.kept)
+    buffers = [
+        memory.add(LoopBuffer(BufferKind.TEMPORARY, carrier(a.value.type.dtype), shape, name="partial"))
+        for a in anchors
+    ]
+    kernel = new_kernel(f"{name} of chunks")
+    whole = elements(kernel)
 
-    def part(outer: Indices, taps: Indices) -> Value:
-        return element(first, outer[1:], (add(mul(outer[0], rows), taps[0]), *taps[1:]))
+    def part(element: Element, outer: Indices, taps: Indices) -> Value:
+        return element(outer[1:], (add(mul(outer[0], rows), taps[0]), *taps[1:]))
 
     def limit(outer: Indices) -> Index | None:
-        left = sub(axes.reduced[0], mul(outer[0], rows))
-        whole = isinstance(rows, int) and isinstance(axes.reduced[0], int) and axes.reduced[0] % rows == 0
-        return None if whole else minimum(rows, left)
+        exact = isinstance(rows, int) and isinstance(axes.reduced[0], int) and axes.reduced[0] % rows == 0
+        return None if exact else minimum(rows, sub(axes.reduced[0], mul(outer[0], rows)))
 
-    def keep(outer: Indices, total: Value) -> None:
-        first.store(total, buffer, outer, partial.shape)
+    def keep(outer: Indices, totals: list[Value]) -> None:
+        for buffer, total in zip(buffers, totals, strict=True):
+            kernel.store(total, buffer, outer, shape)
 
-    nest = _column_nest if columns else _row_nest
-    nest(first, anchor, chunked, CHUNK_TILE, part, keep, limit)
-    first.finish()
+    parts: list[Element] = [partial(part, element) for element in whole]
+    nest = Nest(kernel, anchors, shape, (rows, *axes.reduced[1:]), parts, keep, limit)
+    nest.columns(CHUNK_TILE) if cluster.shape is Shape.COLUMN_CHUNKS else nest.rows()
+    kernel.finish()
+
     second = new_kernel(f"{name} of the chunks' results")
-    nest = _column_nest if axes.kept else _row_nest
-    nest(
-        second, anchor, Axes(axes.kept, (count,)), TILE,
-        lambda o, t: second.load(buffer, (*t, *o), partial.shape), lambda o, v: done(second, o, v),
-    )  # fmt: skip
+
+    def kept_part(buffer: int, outer: Indices, taps: Indices) -> Value:
+        return second.load(buffer, (*taps, *outer), shape)
+
+    results: list[Element] = [partial(kept_part, buffer) for buffer in buffers]
+    nest = Nest(second, anchors, axes.kept, (count,), results, partial(done, second))
+    nest.columns(TILE) if axes.kept else nest.rows()
     return second.finish()
 
 
-def _runs(anchor: Node) -> tuple[list[int], list[int]]:
-    return merge_runs([axis_use(anchor, anchor.free)]), merge_runs([axis_use(anchor, anchor.reduced)])
+class _MergedAxes:
+    """The loops that anchors over the same elements share: their axes, merged where all of them allow it."""
+
+    def __init__(self, anchors: list[Node]) -> None:
+        self._kept_runs = merge_runs([axis_use(a, a.free) for a in anchors])
+        self._reduced_runs = merge_runs([axis_use(a, a.reduced) for a in anchors])
+        self._kept, self._reduced = anchors[0].extents(anchors[0].free), anchors[0].extents(anchors[0].reduced)
+        self.kept = merged_extents(self._kept, self._kept_runs)
+        self.reduced = merged_extents(self._reduced, self._reduced_runs)
+
+    def element(self, kernel: KernelBuilder, anchor: Node, outer: Indices, taps: Indices) -> Value:
+        """The element of an anchor's operand at these indices."""
+        space, x = kernel.e.space, anchor.operation.operands[0]
+        places = dict(zip(map(variable_name, anchor.free), spread(outer, self._kept, self._kept_runs, space)))
+        taps = spread(taps, self._reduced, self._reduced_runs, space)
+        places |= dict(zip(map(variable_name, anchor.reduced), taps))
+        remaining = [places[variable_name(v)] for v in anchor.whole]
+        return kernel.e.at(x, tuple(0 if d == 1 else remaining.pop(0) for d in x.type.shape))
+
+    def place(self, kernel: KernelBuilder, anchor: Node, outer: Indices) -> Indices:
+        """The indices of an anchor's result."""
+        remaining = list(spread(outer, self._kept, self._kept_runs, kernel.e.space))
+        return tuple(0 if v == 0 else remaining.pop(0) for v in anchor.place)
 
 
-def _chunks(axes: Axes) -> tuple[Dim, Dim]:
+def _chunks(kept: tuple[Dim, ...], reduced: tuple[Dim, ...]) -> tuple[Dim, Dim]:
     """(iterations of the first reduced loop in a chunk, number of chunks)."""
-    columns = axes.kept[-1] if axes.kept and isinstance(axes.kept[-1], int) else 1
-    rest = mul(product(axes.reduced[1:]), columns)
+    columns = kept[-1] if kept and isinstance(kept[-1], int) else 1
+    rest = mul(product(reduced[1:]), columns)
     if isinstance(rest, int):
         rows: Dim = max(1, CHUNK * (4 if columns != 1 else 1) // max(rest, 1))
     else:
         rows = maximum(1, floordiv(CHUNK, maximum(rest, 1)))
-    return rows, floordiv(sub(add(axes.reduced[0], rows), 1), rows)
-
-
-def _row_nest(
-    kernel: KernelBuilder, anchor: Node, axes: Axes, tile: int, element: Element, finish: Finish,
-    limit: Callable[[Indices], Index | None] | None = None,
-) -> None:  # fmt: skip
-    """One result after the other."""
-    e, spec = kernel.e, REDUCTIONS[anchor.operation.spec].spec
-
-    def reduce(outer: Indices, taps: Indices, carried: Value) -> Value:
-        level = len(taps)
-        if level == len(axes.reduced):
-            return e.scalar(spec, carried, element(outer, taps))
-        bound = limit(outer) if limit and level == 0 else None
-        with e.loop(axes.reduced[level], "reduce", [carried], bound) as loop:
-            loop.results = [reduce(outer, (*taps, loop.index), loop.carried[0])]
-        return loop.results[0]
-
-    def result(outer: Indices) -> None:
-        finish(outer, reduce(outer, (), initial(e, anchor.operation)))
-
-    if not axes.kept:
-        return result(())
-    with e.loop(product(axes.kept), "parallel") as loop:
-        result(e.space.unflatten(loop.index, axes.kept))
-
-
-def _column_nest(
-    kernel: KernelBuilder, anchor: Node, axes: Axes, tile: int, element: Element, finish: Finish,
-    limit: Callable[[Indices], Index | None] | None = None,
-) -> None:  # fmt: skip
-    """A tile of results at once, in a row accumulator."""
-    e, spec = kernel.e, REDUCTIONS[anchor.operation.spec].spec
-    with column_tiles(kernel, axes.kept[:-1], axes.kept[-1], tile) as tiles:
-        accumulator = e.alloc(carrier(anchor.value.type.dtype), (tiles.width,))
-        start = initial(e, anchor.operation)
-        with tiles.columns() as column:
-            e.store(start, accumulator, (column.inside,))
-
-        def reduce(taps: Indices) -> None:
-            level = len(taps)
-            if level == len(axes.reduced):
-                with tiles.columns() as column:
-                    value = element((*tiles.outer, column.index), taps)
-                    before = e.load(accumulator, (column.inside,), moving=False)
-                    e.store(e.scalar(spec, before, value), accumulator, (column.inside,))
-                return
-            bound = limit(tiles.outer) if limit and level == 0 else None
-            with e.loop(axes.reduced[level], "serial", (), bound) as loop:
-                reduce((*taps, loop.index))
-
-        reduce(())
-        with tiles.columns() as column:
-            finish((*tiles.outer, column.index), e.load(accumulator, (column.inside,), moving=False))
+    return rows, floordiv(sub(add(reduced[0], rows), 1), rows)
 
 
 @dataclass(slots=True)

@@ -13,6 +13,7 @@ from jitcore_ir import Operation, TensorType, Value, ops
 from jitcore_runtime.plan import BufferKind
 
 from ..fuse.cluster import Cluster
+from ..fuse.node import Node
 from ..fuse.roots import base
 from ..loops.module import LoopBuffer, Preparation
 from ..loops.ops import CONVOLUTION, GEMM
@@ -29,7 +30,7 @@ def emit_contraction(
     memory: Memory,
     cluster: Cluster,
     constants: Collection[int],
-    finish: Callable[[KernelBuilder, Indices], None],
+    finish: Callable[[KernelBuilder, Node, Indices], None],
 ) -> None:
     """The kernel of a cluster anchored at a contraction. `constants` are buffers that never change; `finish` stores
     what becomes of the result at its indices."""
@@ -47,7 +48,7 @@ def emit_contraction(
         for variable in anchor.place:
             e.declare(variable)
         e.remember((anchor.value, anchor.place), accumulator)
-        finish(kernel, anchor.place)
+        finish(kernel, anchor, anchor.place)
         block.append(ops.YIELD)
     e.append(GEMM if operation.spec is ops.DOT else CONVOLUTION, (left, right), attributes, block)
     kernel.finish()

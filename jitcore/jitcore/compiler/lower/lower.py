@@ -18,7 +18,8 @@ from jitcore_runtime.plan import BufferKind
 
 from ..fuse.cluster import Cluster, form_clusters
 from ..fuse.node import Node, make_nodes
-from ..fuse.roots import CONTRACTIONS, base, choose_roots, is_leaf
+from ..fuse.roots import base, choose_roots, is_leaf
+from ..fuse.siblings import join_siblings
 from ..fuse.split import split_cluster
 from ..loops.module import LoopBuffer, LoopModule
 from .columns import emit_reduction
@@ -60,11 +61,13 @@ class _Lowering:
 
     def run(self) -> LoopModule:
         clusters = form_clusters(make_nodes(self.roots, self.numbers), self.roots, self.numbers)
+        join_siblings(clusters)
         self._place_inputs_and_outputs()
-        order = clusters.order()
+        order = clusters.dependence.order()
+        read_elsewhere = _read_by_other_kernels(order)
         for cluster in order:
             for node in cluster.nodes:
-                if self._leaves(node, cluster, clusters.owner):
+                if node.value in read_elsewhere or (node.kind == "alone" and node.operation.spec in NESTS):
                     self.memory.temporary(node.value)
         for cluster in order:
             self._emit(cluster)
@@ -96,16 +99,6 @@ class _Lowering:
                     memory.of[value] = number
                     self.constants.add(number)
 
-    def _leaves(self, node: Node, cluster: Cluster, owner: dict[Value, Cluster]) -> bool:
-        """True where a value must be in memory: another kernel reads it."""
-        if node.value in self.memory.of or (node.kind == "alone" and node.operation.spec in NESTS):
-            return True
-        for other in set(owner.values()):
-            for reader in other.nodes:
-                if (other is not cluster or reader.kind == "alone") and any(v is node.value for v, _ in reader.reads):
-                    return True
-        return False
-
     def _copy_outputs(self) -> None:
         for value, buffer in self._copies:
             source = base(value)
@@ -133,7 +126,7 @@ class _Lowering:
         if cluster.kind == "alone":
             NESTS[first.spec](self._kernel_maker(first), self.memory, cluster.nodes[0], self.roots)
         elif cluster.kind == "anchored":
-            maker = self._kernel_maker(first, [n.operation.spec for n in cluster.nodes[1:]])
+            maker = self._kernel_maker(first, [n.operation.spec for n in nodes if n not in cluster.anchors])
             self._emit_anchored(cluster, maker, kept)
         else:
             cluster.nodes = nodes
@@ -145,21 +138,28 @@ class _Lowering:
                 kernel.finish()
 
     def _emit_anchored(self, cluster: Cluster, maker: Callable[[str], KernelBuilder], kept: set[Value]) -> None:
-        anchor = cluster.anchor
-
-        def finish(kernel: KernelBuilder, place: Indices) -> None:
+        def finish(kernel: KernelBuilder, anchor: Node, place: Indices) -> None:
             kernel.members = {n.value for n in cluster.nodes}
             given = {variable_name(v): i for v, i in zip(anchor.place, place, strict=True) if v != 0}
             for node in cluster.nodes:
-                if node.value in kept:
+                if node.value in kept and cluster.anchor_of[node] is anchor:
                     where = tuple(shapes.substitute(i, given) for i in cluster.places[node])
                     kernel.store_value(node.value, where)
 
-        if anchor.operation.spec in CONTRACTIONS:
-            label = anchor.operation.spec.name
-            emit_contraction(maker(label), self.memory, cluster, self.constants, finish)
+        if cluster.shape is None:
+            emit_contraction(maker(cluster.anchor.operation.spec.name), self.memory, cluster, self.constants, finish)
         else:
             emit_reduction(maker, self.memory, cluster, finish)
+
+
+def _read_by_other_kernels(clusters: Sequence[Cluster]) -> set[Value]:
+    """Values that a kernel reads from memory: those of other kernels, and those that whole buffers are taken of."""
+    found: set[Value] = set()
+    for cluster in clusters:
+        own = {n.value for n in cluster.nodes}
+        for node in cluster.nodes:
+            found.update(v for v, _ in node.reads if v not in own or node.kind == "alone")
+    return found
 
 
 def _symbols(graph: Graph) -> tuple[str, ...]:
