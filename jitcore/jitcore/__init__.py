@@ -1,36 +1,61 @@
 """jitcore: PyTorch-style tensors and autograd, in the names and with the defaults of PyTorch.
 
-    import jitcore
+import jitcore
 
-    x = jitcore.tensor([1.0, 2.0], requires_grad=True)
-    (x * x).sum().backward()
-    x.grad                       # tensor([2., 4.])
+x = jitcore.tensor([1.0, 2.0], requires_grad=True)
+(x * x).sum().backward()
+x.grad                       # tensor([2., 4.])
 """
 
 from math import e, inf, nan, pi
 
 from jitcore_ir.dtypes import (
-    DType, bfloat16, bool_, complex64, complex128, float16, float32, float64, int8, int16, int32, int64, uint8,
+    DType,
+    bfloat16,
+    bool_,
+    complex64,
+    complex128,
+    float16,
+    float32,
+    float64,
+    int8,
+    int16,
+    int32,
+    int64,
+    uint8,
 )  # fmt: skip
 from jitcore_ir.version import __version__
 
-from . import autograd
+from . import autograd, cuda, ops
 from .device import Device, get_default_dtype, set_default_dtype
 from .ops import *  # noqa: F403
 from .promotion import can_cast, promote_types, result_type
 from .tensor import Size, Tensor
 from .typeinfo import finfo, iinfo
-from . import nn, operators, optim  # isort: skip
+
+from . import nn, operators, optim, random  # isort: skip
 from .autograd import vjps
 from .autograd.modes import (
-    enable_grad, inference_mode, is_grad_enabled, is_inference_mode_enabled, no_grad, set_grad_enabled,
-)  # fmt: skip
-from .random import (
-    Generator, default_generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state,
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    is_inference_mode_enabled,
+    no_grad,
+    set_grad_enabled,
 )  # fmt: skip
 from .printing import set_printoptions
+from .random import (
+    Generator,
+    default_generator,
+    get_rng_state,
+    initial_seed,
+    manual_seed,
+    seed,
+    set_rng_state,
+)  # fmt: skip
 from .serialization import SerializationError, load, save
 
+# PyTorch's names of dtypes and settings. `bool`, `float` and `int` hide the builtins in this file alone.
 bool = bool_
 float = float32
 double = float64
@@ -45,3 +70,14 @@ device = Device
 strided = "strided"
 contiguous_format = preserve_format = channels_last = "contiguous"
 newaxis = None
+
+__all__ = [
+    "__version__", "autograd", "bfloat16", "bool", "bool_", "can_cast", "cdouble", "cfloat", "channels_last",
+    "complex128", "complex64", "contiguous_format", "cuda", "default_generator", "Device", "device", "double",
+    "DType", "dtype", "e", "enable_grad", "finfo", "float", "float16", "float32", "float64", "Generator",
+    "get_default_dtype", "get_rng_state", "half", "iinfo", "inf", "inference_mode", "initial_seed", "int", "int16",
+    "int32", "int64", "int8", "is_grad_enabled", "is_inference_mode_enabled", "load", "long", "manual_seed", "nan",
+    "newaxis", "nn", "no_grad", "operators", "optim", "pi", "preserve_format", "promote_types", "random",
+    "result_type", "save", "seed", "SerializationError", "set_default_dtype", "set_grad_enabled",
+    "set_printoptions", "set_rng_state", "short", "Size", "strided", "Tensor", "uint8", "vjps", *ops.__all__,
+]  # fmt: skip

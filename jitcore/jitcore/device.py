@@ -12,9 +12,12 @@ class Device:
 
     __slots__ = ("index", "type")
 
-    def __init__(self, type: str | Device = "cpu", index: int | None = None) -> None:
+    type: str
+    index: int | None
+
+    def __init__(self, type: Any = "cpu", index: int | None = None) -> None:
         if isinstance(type, Device):
-            type, index = type.type, type.index
+            type, index = str(type), None
         if not isinstance(type, str):
             raise TypeError(f"device() takes a string such as 'cpu', not {type!r}")
         name, _, number = type.partition(":")

@@ -78,7 +78,8 @@ def _basic(x: Tensor, index: Any) -> tuple[Tensor, list[Tensor | None] | None]:
                 for n in range(item._array.ndim):
                     if item._array.shape[n] != x._array.shape[axis + n]:
                         raise IndexError(
-                            f"The shape of the mask {list(item._array.shape)} at index {n} does not match the shape of the "
+                            f"The shape of the mask {list(item._array.shape)} at index {n} does not "
+                            f"match the shape of the "
                             f"indexed tensor {list(x._array.shape)} at index {axis + n}"
                         )
                 dims = shape[axis : axis + item._array.ndim]
@@ -243,7 +244,9 @@ def _joined(view: Tensor, tensors: Sequence[Any]) -> tuple[Tensor, Tensor, int, 
         indices = list(broadcast_tensors(*indices))
     except RuntimeError:
         shapes = ", ".join(str(list(i._array.shape)) for i in indices)
-        raise IndexError(f"shape mismatch: indexing tensors could not be broadcast together with shapes {shapes}") from None
+        raise IndexError(
+            f"shape mismatch: indexing tensors could not be broadcast together with shapes {shapes}"
+        ) from None
     permutation = None
     axis = indexed[0]
     if indexed != list(range(axis, axis + len(indexed))):
@@ -280,7 +283,9 @@ def _check_range(indices: Sequence[Tensor], sizes: Sequence[int], axes: Sequence
         if array.size:
             low, high = array.min(), array.max()
             if low < -size or high >= size:
-                raise IndexError(f"index {low if low < -size else high} is out of bounds for dimension {axis} with size {size}")
+                raise IndexError(
+                    f"index {low if low < -size else high} is out of bounds for dimension {axis} with size {size}"
+                )
 
 
 def _advanced(view: Tensor, tensors: Sequence[Any]) -> Tensor:
@@ -299,7 +304,8 @@ def _put(view: Tensor, tensors: Sequence[Any], value: Tensor, mode: str = "set")
             value = apply(ops.BROADCAST_TO, (value,), {"shape": wanted})
         except RuntimeError:
             raise RuntimeError(
-                f"shape mismatch: value tensor of shape {list(value._array.shape)} cannot be broadcast to indexing result "
+                f"shape mismatch: value tensor of shape {list(value._array.shape)} cannot be "
+                f"broadcast to indexing result "
                 f"of shape {[int(n) for n in wanted]}"
             ) from None
     result = apply(ops.PUT, (flat_view, index, value), {"axis": axis, "mode": mode})
@@ -323,9 +329,7 @@ def _without_leading_ones(value: Tensor, rank: int) -> Tensor:
 
 @with_inplace
 @method
-def index_put(
-    input: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False
-) -> Tensor:
+def index_put(input: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False) -> Tensor:
     """input with values at input[indices] set, or added to where `accumulate`."""
     view, tensors = _basic(input, tuple(slice(None) if i is None else i for i in indices))
     if tensors is None:

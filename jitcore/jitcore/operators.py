@@ -7,7 +7,6 @@ from typing import Any
 
 from jitcore_ir import ops
 
-from .dispatch import NONE, apply
 from .indexing import getitem, setitem
 from .ops import arithmetic as a
 from .ops import compare as c
@@ -63,13 +62,6 @@ def _mul(self: Tensor, other: Any) -> Any:
     return binary(ops.MUL, self, other) if isinstance(other, _OPERANDS) else NotImplemented
 
 
-def _invert(self: Tensor) -> Tensor:
-    kind = self._array.dtype.kind
-    if kind not in "biu":
-        raise TypeError("~ (operator.invert) is only implemented on integer and Boolean-type tensors")
-    return apply(ops.LOGICAL_NOT if kind == "b" else ops.BITWISE_NOT, (self,), NONE)
-
-
 def _contains(self: Tensor, element: Any) -> bool:
     if not isinstance(element, _OPERANDS):
         raise RuntimeError(f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element)}.")
@@ -79,13 +71,10 @@ def _contains(self: Tensor, element: Any) -> bool:
 _METHODS: dict[str, Callable] = {
     "__add__": _add, "__radd__": lambda self, other: _add(self, other), "__mul__": _mul,
     "__rmul__": lambda self, other: _mul(self, other), "__matmul__": _matmul,
-    "__neg__": neg, "__pos__": lambda self: self, "__abs__": abs, "__invert__": _invert, "__contains__": _contains,
+    "__neg__": neg, "__pos__": lambda self: self, "__abs__": abs, "__invert__": c.bitwise_not, "__contains__": _contains,
     "__eq__": _compare(c.eq), "__ne__": _compare(c.ne), "__lt__": _compare(c.lt), "__le__": _compare(c.le),
     "__gt__": _compare(c.gt), "__ge__": _compare(c.ge), "__getitem__": getitem, "__setitem__": setitem,
 }  # fmt: skip
 for _name, _function in _METHODS.items():
     setattr(Tensor, _name, _function)
-Tensor.__hash__ = object.__hash__  # type: ignore[method-assign]
-bitwise_not = _invert
-bitwise_not.__name__ = "bitwise_not"
-Tensor.bitwise_not = bitwise_not  # type: ignore[attr-defined]
+Tensor.__hash__ = object.__hash__  # type: ignore[method-assign, assignment]  # tensors compare by value, hash by identity

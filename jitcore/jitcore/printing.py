@@ -40,7 +40,11 @@ def set_printoptions(
     """
     global options
     if profile is not None:
-        profiles = {"default": PrintOptions(), "short": PrintOptions(2, edgeitems=2), "full": PrintOptions(threshold=math.inf)}
+        profiles = {
+            "default": PrintOptions(),
+            "short": PrintOptions(2, edgeitems=2),
+            "full": PrintOptions(threshold=math.inf),
+        }
         if profile not in profiles:
             raise ValueError(f"unknown print profile {profile!r}; known are {', '.join(profiles)}")
         options = profiles[profile]
@@ -63,7 +67,11 @@ def tensor_text(x: Tensor, prefix: str = "tensor(") -> str:
             suffixes.append(f"dtype={x.dtype!r}")
         body = "[]"
     else:
-        if array.dtype.kind not in "b" and x.dtype is not get_default_dtype() and x.dtype.name not in ("int64", "complex64"):
+        if (
+            array.dtype.kind not in "b"
+            and x.dtype is not get_default_dtype()
+            and x.dtype.name not in ("int64", "complex64")
+        ):
             suffixes.append(f"dtype={x.dtype!r}")
         body = _body(array, len(prefix))
     if x.grad_fn is not None:
@@ -146,7 +154,11 @@ def _nested(array: np.ndarray, indent: int, summarize: bool, form: _Format) -> s
     cut = summarize and array.shape[0] > 2 * count
     if array.ndim == 1:
         values = array.tolist()
-        words = [form(v) for v in values[:count]] + [" ..."] + [form(v) for v in values[-count:]] if cut else [form(v) for v in values]
+        words = (
+            [form(v) for v in values[:count]] + [" ..."] + [form(v) for v in values[-count:]]
+            if cut
+            else [form(v) for v in values]
+        )
         width = form.width if form.kind != "c" else form.real.width + form.imag.width + 1
         per_line = max(1, int((options.linewidth - indent) / max(1, width + 2)))
         lines = [words[i : i + per_line] for i in range(0, len(words), per_line)]

@@ -12,9 +12,10 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+
 from jitcore_ir import dtypes as D
 from jitcore_ir.dtypes import DType
 
@@ -64,7 +65,8 @@ def load(f: str | os.PathLike, map_location: Any = None, *, weights_only: bool =
         entries = deserialize(data)
     except SafetensorError as error:
         raise SerializationError(
-            f"{os.fspath(f)} is not a safetensors file ({error}); jitcore.load reads what jitcore.save wrote, never pickles"
+            f"{os.fspath(f)} is not a safetensors file ({error}); jitcore.load reads what "
+            f"jitcore.save wrote, never pickles"
         ) from None
     tensors = {name: _tensor(os.fspath(f), name, entry) for name, entry in entries}
     structure = _metadata(data).get(_STRUCTURE)
@@ -92,12 +94,17 @@ def _described(obj: Any, path: str, tensors: dict[str, Tensor]) -> Any:
         for key in obj:
             if not isinstance(key, str | int) or isinstance(key, bool):
                 raise SerializationError(f"save: key {key!r} at {path or 'the top'} is not a string or an integer")
-        return {"$dict": [[key, _described(value, f"{path}.{key}" if path else str(key), tensors)] for key, value in obj.items()]}
+        return {
+            "$dict": [
+                [key, _described(value, f"{path}.{key}" if path else str(key), tensors)] for key, value in obj.items()
+            ]
+        }
     if isinstance(obj, list | tuple):
         items = [_described(item, f"{path}.{i}" if path else str(i), tensors) for i, item in enumerate(obj)]
         return items if isinstance(obj, list) else {"$tuple": items}
     raise SerializationError(
-        f"save: {path or 'the object'} is a {type(obj).__name__}; only tensors, dicts, lists, tuples, numbers, strings, "
+        f"save: {path or 'the object'} is a {type(obj).__name__}; only tensors, dicts, lists, tuples, "
+        f"numbers, strings, "
         f"bools and None are saved (for a module, save module.state_dict())"
     )
 
@@ -152,7 +159,7 @@ def _write(path: Path, entries: dict[str, dict[str, Any]], metadata: dict[str, s
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
     try:
-        serialize_file(entries, temporary, metadata=metadata)
+        serialize_file(cast(Any, entries), temporary, metadata=metadata)
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)

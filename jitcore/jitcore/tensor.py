@@ -91,9 +91,21 @@ class Tensor:
     __array_priority__ = 1000  # so that ndarray + tensor asks the tensor
     __hash__ = object.__hash__
 
-    if TYPE_CHECKING:  # methods attached by `jitcore.ops`
+    if TYPE_CHECKING:  # what `jitcore.ops`, `jitcore.operators` and `jitcore.indexing` attach
 
         def __getattr__(self, name: str) -> Any: ...
+        def __getitem__(self, index: Any) -> Tensor: ...
+        def __setitem__(self, index: Any, value: Any) -> None: ...
+        def __neg__(self) -> Tensor: ...
+        def _operator(self, other: Any) -> Tensor: ...
+
+        __pos__ = __invert__ = __abs__ = __neg__
+        __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _operator
+        __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __pow__ = __rpow__ = __matmul__ = _operator
+        __and__ = __rand__ = __or__ = __ror__ = __xor__ = __rxor__ = _operator
+        __lshift__ = __rlshift__ = __rshift__ = __rrshift__ = _operator
+        __lt__ = __le__ = __gt__ = __ge__ = _operator
+        __eq__ = __ne__ = _operator  # type: ignore[assignment]
 
     def __new__(cls, data: Any = (), dtype: DType | None = None) -> Tensor:
         """`Tensor(2, 3)` is not offered: say `empty(2, 3)`; `Tensor([1, 2])` makes a tensor of the default dtype."""
@@ -191,7 +203,8 @@ class Tensor:
                 raise RuntimeError("can't assign a tensor as its own grad")
             if value._array.shape != self._array.shape or value._array.dtype != self._array.dtype:
                 raise RuntimeError(
-                    f"attempting to assign a gradient of size '{list(value._array.shape)}' and dtype {value.dtype.name} to a "
+                    f"attempting to assign a gradient of size '{list(value._array.shape)}' and dtype "
+                    f"{value.dtype.name} to a "
                     f"tensor of size '{list(self._array.shape)}' and dtype {self.dtype.name}; they must be the same"
                 )
         if state.recorder is not None:
@@ -346,7 +359,7 @@ def wrap(array: np.ndarray) -> Tensor:
 
 def alias(source: Tensor, cls: type = Tensor, keep_grad: bool = False) -> Tensor:
     """Another tensor on the same memory and version counter, without history (with the leaf's flag if `keep_grad`)."""
-    result = _new(cls)
+    result: Tensor = _new(cls)
     result._array, result._storage, result._view = source._array, source._storage, source._view
     result._base = result._node = result._grad = result._hooks = None
     result._seen = source._storage.rebased

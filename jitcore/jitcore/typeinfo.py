@@ -7,7 +7,12 @@ from jitcore_ir.dtypes import DType
 from .device import get_default_dtype
 
 # bits of the significand after the point, smallest and largest exponent
-_FLOATS = {"float16": (10, -14, 15), "bfloat16": (7, -126, 127), "float32": (23, -126, 127), "float64": (52, -1022, 1023)}
+_FLOATS = {
+    "float16": (10, -14, 15),
+    "bfloat16": (7, -126, 127),
+    "float32": (23, -126, 127),
+    "float64": (52, -1022, 1023),
+}
 
 
 class finfo:
@@ -31,7 +36,9 @@ class finfo:
         self.resolution = 10.0 ** -int(digits * 0.30103)
 
     def __repr__(self) -> str:
-        return f"finfo(resolution={self.resolution}, min={self.min}, max={self.max}, eps={self.eps}, dtype={self.dtype})"
+        return (
+            f"finfo(resolution={self.resolution}, min={self.min}, max={self.max}, eps={self.eps}, dtype={self.dtype})"
+        )
 
 
 class iinfo:

@@ -57,7 +57,7 @@ READS = {
     "empty list": lambda lib, x: x[[]],
     "range": lambda lib, x: x[list(range(3))],
     "uint8 mask like": lambda lib, x: x[long(lib, [1, 0]).to(lib.int32)],
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", READS)
@@ -85,16 +85,27 @@ WRITES = {
     "positions": (lambda lib, x: long(lib, [2, 0]), lambda lib, v: v[:2]),
     "positions and broadcast": (lambda lib, x: long(lib, [2, 0, -1]), lambda lib, v: v[0, 0]),
     "two tensors": (lambda lib, x: (long(lib, [0, 1]), long(lib, [2, 1])), lambda lib, v: v[:2, 0]),
-    "two tensors apart": (lambda lib, x: (long(lib, [0, 1]), slice(None), long(lib, [2, 4])), lambda lib, v: v[:2, :, 0]),
-    "three tensors": (lambda lib, x: (long(lib, [0, 1]), long(lib, [2, 1]), long(lib, [0, 0])), lambda lib, v: v[0, 0, :2]),
+    "two tensors apart": (
+        lambda lib, x: (long(lib, [0, 1]), slice(None), long(lib, [2, 4])),
+        lambda lib, v: v[:2, :, 0],
+    ),
+    "three tensors": (
+        lambda lib, x: (long(lib, [0, 1]), long(lib, [2, 1]), long(lib, [0, 0])),
+        lambda lib, v: v[0, 0, :2],
+    ),
     "mask and number": (lambda lib, x: x > 0, lambda lib, v: -1.0),
     "mask and 0-d": (lambda lib, x: x > 0, lambda lib, v: v[0, 0, 0]),
     "mask of a dimension": (lambda lib, x: lib.tensor([True, False, True, False]), lambda lib, v: v[:2]),
     "mask of rows and number": (lambda lib, x: x[..., 0] > 0, lambda lib, v: 2.0),
     "slice and positions": (lambda lib, x: (slice(1, 3), long(lib, [0, 2])), lambda lib, v: v[:2, :2]),
     "second dimension": (lambda lib, x: (slice(None), long(lib, [2, 0])), lambda lib, v: v[:, :2]),
-    "list of numbers": (lambda lib, x: (0, 0), lambda lib, v: [1.0, 2.0, 3.0, 4.0, 5.0] if lib is jitcore else lib.tensor([1.0, 2.0, 3.0, 4.0, 5.0], dtype=lib.float64)),
-}  # fmt: skip
+    "list of numbers": (
+        lambda lib, x: (0, 0),
+        lambda lib, v: (
+            [1.0, 2.0, 3.0, 4.0, 5.0] if lib is jitcore else lib.tensor([1.0, 2.0, 3.0, 4.0, 5.0], dtype=lib.float64)
+        ),
+    ),
+}
 
 
 @pytest.mark.parametrize("name", WRITES)
@@ -117,7 +128,9 @@ def test_augmented_assignment_through_an_index():
 def test_index_put_accumulates():
     def function(lib, x, v):
         y = x * 1
-        return y.index_put_((lib.tensor([0, 0, 2]),), v[:3], accumulate=True), x.index_put((lib.tensor([1]), lib.tensor([2])), v[0, 0])
+        return y.index_put_((lib.tensor([0, 0, 2]),), v[:3], accumulate=True), x.index_put(
+            (lib.tensor([1]), lib.tensor([2])), v[0, 0]
+        )
 
     check(function, X, R.normal(size=(4, 3, 5)))
 
@@ -129,11 +142,19 @@ ERRORS = {
     "two ellipses": (lambda x: x[..., ...], IndexError, "single ellipsis"),
     "negative step": (lambda x: x[::-1], ValueError, "step must be greater than zero"),
     "position out of range": (lambda x: x[jitcore.tensor([4])], IndexError, "index 4 is out of bounds"),
-    "joined position out of range": (lambda x: x[jitcore.tensor([0]), jitcore.tensor([3])], IndexError, "dimension 1 with size 3"),
+    "joined position out of range": (
+        lambda x: x[jitcore.tensor([0]), jitcore.tensor([3])],
+        IndexError,
+        "dimension 1 with size 3",
+    ),
     "mask of another shape": (lambda x: x[jitcore.tensor([True, False])], IndexError, "shape of the mask"),
     "float index": (lambda x: x[jitcore.tensor([1.0])], IndexError, "tensors used as indices"),
     "float number": (lambda x: x[1.0], TypeError, "only integers"),
-    "shapes that do not broadcast": (lambda x: x[jitcore.tensor([0, 1]), jitcore.tensor([0, 1, 2])], IndexError, "broadcast"),
+    "shapes that do not broadcast": (
+        lambda x: x[jitcore.tensor([0, 1]), jitcore.tensor([0, 1, 2])],
+        IndexError,
+        "broadcast",
+    ),
     "0-d": (lambda x: x[0, 0, 0][0], IndexError, "invalid index of a 0-dim tensor"),
     "value too large": (lambda x: x.__setitem__(0, jitcore.ones(7)), RuntimeError, "do not broadcast"),
 }
@@ -172,7 +193,9 @@ def indices(draw, shape):
             items.append(draw(st.lists(st.integers(-size, size - 1), min_size=2, max_size=2)))
         axis += 1
     if draw(st.booleans()) and axis < len(shape):
-        items.insert(draw(st.integers(0, len(items))), Ellipsis) if not any(isinstance(i, list) for i in items) else None
+        items.insert(draw(st.integers(0, len(items))), Ellipsis) if not any(
+            isinstance(i, list) for i in items
+        ) else None
     return items
 
 

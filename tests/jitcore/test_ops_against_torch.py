@@ -34,12 +34,55 @@ def apart(*shape):
 
 
 UNARY = {
-    "abs": n, "neg": n, "sign": n, "exp": n, "expm1": n, "log": p, "log1p": p, "log2": p, "log10": p, "sqrt": p, "rsqrt": p,
-    "sin": n, "cos": n, "tan": u, "asin": u, "acos": u, "atan": n, "sinh": n, "cosh": n, "tanh": n, "sigmoid": n, "erf": n,
-    "erfc": n, "floor": apart, "ceil": apart, "round": apart, "trunc": apart, "frac": apart, "reciprocal": p, "square": n,
-    "exp2": n, "relu": n, "selu": n, "celu": n, "isnan": n, "isinf": n, "isfinite": n, "nan_to_num": n,
-    "clone": n, "t": n, "trace": n, "tril": n, "triu": n, "flatten": n, "ravel": n, "signbit": n, "numel": n, "logit": lambda *s: R.uniform(0.1, 0.9, s),
-}  # fmt: skip
+    "abs": n,
+    "neg": n,
+    "sign": n,
+    "exp": n,
+    "expm1": n,
+    "log": p,
+    "log1p": p,
+    "log2": p,
+    "log10": p,
+    "sqrt": p,
+    "rsqrt": p,
+    "sin": n,
+    "cos": n,
+    "tan": u,
+    "asin": u,
+    "acos": u,
+    "atan": n,
+    "sinh": n,
+    "cosh": n,
+    "tanh": n,
+    "sigmoid": n,
+    "erf": n,
+    "erfc": n,
+    "floor": apart,
+    "ceil": apart,
+    "round": apart,
+    "trunc": apart,
+    "frac": apart,
+    "reciprocal": p,
+    "square": n,
+    "exp2": n,
+    "relu": n,
+    "selu": n,
+    "celu": n,
+    "isnan": n,
+    "isinf": n,
+    "isfinite": n,
+    "nan_to_num": n,
+    "clone": n,
+    "t": n,
+    "trace": n,
+    "tril": n,
+    "triu": n,
+    "flatten": n,
+    "ravel": n,
+    "signbit": n,
+    "numel": n,
+    "logit": lambda *s: R.uniform(0.1, 0.9, s),
+}
 UNARY.pop("numel")
 
 
@@ -51,9 +94,30 @@ def test_function_of_one_tensor(name):
 
 
 INTEGERS_TOO = [
-    "exp", "log", "sqrt", "sin", "tanh", "sigmoid", "abs", "neg", "sign", "floor", "ceil", "round", "trunc", "square",
-    "reciprocal", "erf", "rsqrt", "isnan", "isinf", "isfinite", "relu", "exp2", "log10",
-]  # fmt: skip
+    "exp",
+    "log",
+    "sqrt",
+    "sin",
+    "tanh",
+    "sigmoid",
+    "abs",
+    "neg",
+    "sign",
+    "floor",
+    "ceil",
+    "round",
+    "trunc",
+    "square",
+    "reciprocal",
+    "erf",
+    "rsqrt",
+    "isnan",
+    "isinf",
+    "isfinite",
+    "relu",
+    "exp2",
+    "log10",
+]
 
 
 @pytest.mark.parametrize("name", INTEGERS_TOO)
@@ -62,13 +126,33 @@ def test_function_of_integers(name):
 
 
 BINARY = {
-    "add": (n, n), "sub": (n, n), "mul": (n, n), "div": (n, p), "pow": (p, n), "maximum": (n, n), "minimum": (n, n),
-    "fmax": (n, n), "fmin": (n, n), "atan2": (n, n), "remainder": (n, p), "fmod": (n, p), "eq": (n, n), "lt": (n, n),
-    "le": (n, n), "gt": (n, n), "ge": (n, n), "ne": (n, n), "logaddexp": (n, n), "true_divide": (n, p), "multiply": (n, n),
-}  # fmt: skip
+    "add": (n, n),
+    "sub": (n, n),
+    "mul": (n, n),
+    "div": (n, p),
+    "pow": (p, n),
+    "maximum": (n, n),
+    "minimum": (n, n),
+    "fmax": (n, n),
+    "fmin": (n, n),
+    "atan2": (n, n),
+    "remainder": (n, p),
+    "fmod": (n, p),
+    "eq": (n, n),
+    "lt": (n, n),
+    "le": (n, n),
+    "gt": (n, n),
+    "ge": (n, n),
+    "ne": (n, n),
+    "logaddexp": (n, n),
+    "true_divide": (n, p),
+    "multiply": (n, n),
+}
 
 
-@pytest.mark.parametrize("shapes", [((3, 4), (3, 4)), ((3, 1), (4,)), ((), (2, 3)), ((2, 1, 3), (4, 1)), ((0, 3), (1, 3))])
+@pytest.mark.parametrize(
+    "shapes", [((3, 4), (3, 4)), ((3, 1), (4,)), ((), (2, 3)), ((2, 1, 3), (4, 1)), ((0, 3), (1, 3))]
+)
 @pytest.mark.parametrize("name", BINARY)
 def test_function_of_two_tensors_broadcasts(name, shapes):
     a, b = BINARY[name]
@@ -79,11 +163,23 @@ def test_function_of_two_tensors_broadcasts(name, shapes):
 @pytest.mark.parametrize(
     "operation",
     [
-        lambda x, s: x + s, lambda x, s: s + x, lambda x, s: x - s, lambda x, s: s - x, lambda x, s: x * s,
-        lambda x, s: s * x, lambda x, s: x / s, lambda x, s: s / x, lambda x, s: x % s, lambda x, s: x**s,
-        lambda x, s: x > s, lambda x, s: s >= x, lambda x, s: x == s, lambda x, s: x != s, lambda x, s: s**x if s > 0 else x,
+        lambda x, s: x + s,
+        lambda x, s: s + x,
+        lambda x, s: x - s,
+        lambda x, s: s - x,
+        lambda x, s: x * s,
+        lambda x, s: s * x,
+        lambda x, s: x / s,
+        lambda x, s: s / x,
+        lambda x, s: x % s,
+        lambda x, s: x**s,
+        lambda x, s: x > s,
+        lambda x, s: s >= x,
+        lambda x, s: x == s,
+        lambda x, s: x != s,
+        lambda x, s: s**x if s > 0 else x,
     ],
-)  # fmt: skip
+)
 def test_operators_with_python_numbers(operation, scalar):
     check(lambda lib, x: operation(x, scalar), p(3, 4))
 
@@ -96,7 +192,10 @@ def test_tied_maximum_shares_its_gradient():
 
 CASES = {
     "clamp": (lambda lib, x: (x.clamp(-0.5, 0.5), x.clamp(min=0.1), lib.clamp(x, max=0.2)), n(3, 4)),
-    "clamp at bounds": (lambda lib, x: (x.clamp(0.0, 1.0), x.clamp(min=0), lib.relu(x)), np.array([-1.0, 0.0, 0.5, 1.0, 2.0])),
+    "clamp at bounds": (
+        lambda lib, x: (x.clamp(0.0, 1.0), x.clamp(min=0), lib.relu(x)),
+        np.array([-1.0, 0.0, 0.5, 1.0, 2.0]),
+    ),
     "clamp tensors": (lambda lib, x, a, b: lib.clamp(x, a, b), n(3, 4), u(4) - 1, u(3, 1) + 1),
     "where": (lambda lib, c, x, y: lib.where(c > 2, x, y), i(3, 4), n(3, 4), n(4)),
     "where scalar": (lambda lib, x: lib.where(x > 0, x, 0.0), n(3, 4)),
@@ -106,8 +205,21 @@ CASES = {
     "addcmul": (lambda lib, x, y, z: lib.addcmul(x, y, z, value=0.5), n(3), n(3), n(2, 3)),
     "addcdiv": (lambda lib, x, y, z: lib.addcdiv(x, y, z, value=0.5), n(3), n(3), p(3)),
     "add alpha": (lambda lib, x, y: (lib.add(x, y, alpha=2), lib.sub(x, y, alpha=0.5)), n(3), n(3)),
-    "div modes": (lambda lib, x, y: (lib.div(x, y, rounding_mode="floor") * 1, lib.div(x, y, rounding_mode="trunc")), i(20, high=50) - 25, i(20) + 1),
-    "sum": (lambda lib, x: (x.sum(), x.sum(0), x.sum((0, 2), keepdim=True), lib.sum(x, dim=-1), lib.sum(x, axis=1, keepdims=True)), n(2, 3, 4)),
+    "div modes": (
+        lambda lib, x, y: (lib.div(x, y, rounding_mode="floor") * 1, lib.div(x, y, rounding_mode="trunc")),
+        i(20, high=50) - 25,
+        i(20) + 1,
+    ),
+    "sum": (
+        lambda lib, x: (
+            x.sum(),
+            x.sum(0),
+            x.sum((0, 2), keepdim=True),
+            lib.sum(x, dim=-1),
+            lib.sum(x, axis=1, keepdims=True),
+        ),
+        n(2, 3, 4),
+    ),
     "sum dtype": (lambda lib, x: (x.sum(dtype=lib.float64), (x > 0).sum(), (x > 0).sum(0)), n(3).astype("f")),
     "mean": (lambda lib, x: (x.mean(), x.mean(1), x.mean((0, 1), keepdim=True)), n(2, 3, 4)),
     "prod": (lambda lib, x: (x.prod(), x.prod(1), x.prod(0, keepdim=True)), n(3, 4)),
@@ -116,68 +228,201 @@ CASES = {
     "max dim": (lambda lib, x: (x.max(), tuple(x.max(0)), tuple(x.min(1, keepdim=True)), x.max(0).values), apart(3, 4)),
     "argmax": (lambda lib, x: (x.argmax(), x.argmax(1), x.argmin(0, keepdim=True)), apart(3, 4)),
     "any all": (lambda lib, x: ((x > 0).any(), (x > 0).all(1), x.any(0), x.all()), n(3, 4)),
-    "var": (lambda lib, x: (x.var(), x.var(1), x.var(0, unbiased=False), x.std(1, correction=0), x.std(), lib.var_mean(x, 1)), n(3, 4)),
-    "norm": (lambda lib, x: (x.norm(), x.norm(1), x.norm(3, dim=1), x.norm(float("inf"), 1), lib.norm(x, 2, (0, 1), True)), apart(3, 4)),
+    "var": (
+        lambda lib, x: (
+            x.var(),
+            x.var(1),
+            x.var(0, unbiased=False),
+            x.std(1, correction=0),
+            x.std(),
+            lib.var_mean(x, 1),
+        ),
+        n(3, 4),
+    ),
+    "norm": (
+        lambda lib, x: (x.norm(), x.norm(1), x.norm(3, dim=1), x.norm(float("inf"), 1), lib.norm(x, 2, (0, 1), True)),
+        apart(3, 4),
+    ),
     "logsumexp": (lambda lib, x: (x.logsumexp(1), x.logsumexp((0, 1), keepdim=True)), n(3, 4)),
     "cumsum": (lambda lib, x: (x.cumsum(0), lib.cumsum(x, -1), x.cumprod(1)), n(3, 4)),
-    "cumprod with zeros": (lambda lib, x: x.cumprod(1), np.array([[1.0, 0.0, 2.0, 3.0], [2.0, 0.0, 0.0, 5.0], [1.0, 2.0, 3.0, 4.0]])),
+    "cumprod with zeros": (
+        lambda lib, x: x.cumprod(1),
+        np.array([[1.0, 0.0, 2.0, 3.0], [2.0, 0.0, 0.0, 5.0], [1.0, 2.0, 3.0, 4.0]]),
+    ),
     "diff": (lambda lib, x: (x.diff(), lib.diff(x, 2, 0)), n(3, 4)),
     "count_nonzero": (lambda lib, x: (x.count_nonzero(), x.count_nonzero(1)), i(3, 4, high=2)),
     "softmax": (lambda lib, x: (x.softmax(1), lib.log_softmax(x, 0), lib.softmax(x, -1)), n(3, 4)),
-    "reshape": (lambda lib, x: (x.reshape(4, 3), x.reshape((2, -1)), x.view(-1), x.T.reshape(12), x.flatten(0)), n(3, 4)),
-    "view forms": (lambda lib, x: (x.unsqueeze(0), x.unsqueeze(-1), x.squeeze(1), x.squeeze(), x.unflatten(2, (2, -1))), n(3, 1, 4)),
-    "permute": (lambda lib, x: (x.permute(2, 0, 1), x.transpose(0, -1), x.movedim(0, 2), x.mT, lib.movedim(x, (0, 1), (1, 2))), n(2, 3, 4)),
+    "reshape": (
+        lambda lib, x: (x.reshape(4, 3), x.reshape((2, -1)), x.view(-1), x.T.reshape(12), x.flatten(0)),
+        n(3, 4),
+    ),
+    "view forms": (
+        lambda lib, x: (x.unsqueeze(0), x.unsqueeze(-1), x.squeeze(1), x.squeeze(), x.unflatten(2, (2, -1))),
+        n(3, 1, 4),
+    ),
+    "permute": (
+        lambda lib, x: (x.permute(2, 0, 1), x.transpose(0, -1), x.movedim(0, 2), x.mT, lib.movedim(x, (0, 1), (1, 2))),
+        n(2, 3, 4),
+    ),
     "expand": (lambda lib, x: (x.expand(2, 3, 4), x.expand(-1, 4), x.broadcast_to((3, 4))), n(3, 1)),
     "broadcast_tensors": (lambda lib, x, y: tuple(lib.broadcast_tensors(x, y)), n(3, 1), n(4)),
     "repeat": (lambda lib, x: (x.repeat(2, 3), x.repeat(2, 1, 2), x.tile((2,)), lib.tile(x, (2, 2))), n(2, 3)),
     "repeat_interleave": (lambda lib, x: (x.repeat_interleave(2), x.repeat_interleave(3, 1)), n(2, 3)),
     "repeat_interleave counts": (lambda lib, x: x.repeat_interleave(lib.tensor([1, 0, 2]), dim=1), n(2, 3)),
-    "flip roll": (lambda lib, x: (x.flip(0), x.flip((0, 1)), x.roll(1), x.roll((1, -2), (0, 1)), lib.fliplr(x)), n(3, 4)),
+    "flip roll": (
+        lambda lib, x: (x.flip(0), x.flip((0, 1)), x.roll(1), x.roll((1, -2), (0, 1)), lib.fliplr(x)),
+        n(3, 4),
+    ),
     "narrow select": (lambda lib, x: (x.narrow(1, 1, 2), x.select(0, -1), lib.select(x, 1, 2)), n(3, 4)),
     "unfold": (lambda lib, x: x.unfold(1, 3, 2), n(2, 8)),
-    "cat": (lambda lib, x, y: (lib.cat([x, y]), lib.cat((x, y, x), 0), lib.hstack([x, y]), lib.vstack((x, y))), n(2, 3), n(2, 3)),
+    "cat": (
+        lambda lib, x, y: (lib.cat([x, y]), lib.cat((x, y, x), 0), lib.hstack([x, y]), lib.vstack((x, y))),
+        n(2, 3),
+        n(2, 3),
+    ),
     "cat dims": (lambda lib, x, y: lib.cat([x, y], dim=-1), n(2, 3), n(2, 5)),
     "stack": (lambda lib, x, y: (lib.stack([x, y]), lib.stack((x, y), -1)), n(2, 3), n(2, 3)),
-    "split": (lambda lib, x: (x.split(2), x.split([1, 4], 0), x.chunk(2), lib.chunk(x, 3), x.unbind(1), lib.tensor_split(x, 3)), n(5, 2)),
-    "meshgrid": (lambda lib, x, y: (tuple(lib.meshgrid(x, y, indexing="ij")), tuple(lib.meshgrid(x, y, indexing="xy"))), n(2), n(3)),
+    "split": (
+        lambda lib, x: (
+            x.split(2),
+            x.split([1, 4], 0),
+            x.chunk(2),
+            lib.chunk(x, 3),
+            x.unbind(1),
+            lib.tensor_split(x, 3),
+        ),
+        n(5, 2),
+    ),
+    "meshgrid": (
+        lambda lib, x, y: (tuple(lib.meshgrid(x, y, indexing="ij")), tuple(lib.meshgrid(x, y, indexing="xy"))),
+        n(2),
+        n(3),
+    ),
     "cartesian_prod": (lambda lib, x, y: lib.cartesian_prod(x, y), n(2), n(3)),
     "diagonal": (lambda lib, x: (x.diagonal(), x.diagonal(1), x.diagonal(-1), lib.diag(x), x.diag(1)), n(3, 4)),
     "diag of vector": (lambda lib, x: (lib.diag(x), lib.diag(x, 1), lib.diag_embed(x, -2)), n(3)),
     "tril": (lambda lib, x: (x.tril(1), x.triu(-1), lib.triu(x, 1)), n(2, 3, 4)),
     "gather": (lambda lib, x, k: (x.gather(1, k), lib.gather(x, 0, k % 3)), n(3, 5), i(3, 4)),
-    "scatter": (lambda lib, x, y: (x.scatter(1, lib.tensor([[0, 2], [1, 4], [3, 0]]), y), x.scatter(1, lib.tensor([[1]]), 2.0)), n(3, 5), n(3, 2)),
+    "scatter": (
+        lambda lib, x, y: (x.scatter(1, lib.tensor([[0, 2], [1, 4], [3, 0]]), y), x.scatter(1, lib.tensor([[1]]), 2.0)),
+        n(3, 5),
+        n(3, 2),
+    ),
     "scatter_add": (lambda lib, x, k, y: x.scatter_add(1, k, y), n(3, 5), i(3, 6), n(3, 6)),
     "index_select": (lambda lib, x, k: (x.index_select(1, k), lib.index_select(x, 0, k % 3)), n(3, 5), i(6)),
     "index_add": (lambda lib, x, k, y: x.index_add(1, k, y), n(3, 5), i(6), n(3, 6)),
     "index_copy": (lambda lib, x, y: x.index_copy(1, lib.tensor([3, 0]), y), n(3, 5), n(3, 2)),
     "index_fill": (lambda lib, x: x.index_fill(1, lib.tensor([3, 0]), 1.5), n(3, 5)),
-    "take": (lambda lib, x, k: (x.take(k), lib.take_along_dim(x, lib.tensor([[0], [1], [1]]), 1)), n(3, 5), i(2, 4, high=15)),
-    "sort": (lambda lib, x: (tuple(x.sort()), tuple(x.sort(0, descending=True)), x.argsort(1), tuple(x.topk(2)), tuple(x.topk(2, 0, largest=False))), apart(4, 5)),
+    "take": (
+        lambda lib, x, k: (x.take(k), lib.take_along_dim(x, lib.tensor([[0], [1], [1]]), 1)),
+        n(3, 5),
+        i(2, 4, high=15),
+    ),
+    "sort": (
+        lambda lib, x: (
+            tuple(x.sort()),
+            tuple(x.sort(0, descending=True)),
+            x.argsort(1),
+            tuple(x.topk(2)),
+            tuple(x.topk(2, 0, largest=False)),
+        ),
+        apart(4, 5),
+    ),
     "median": (lambda lib, x: (x.median(), tuple(x.median(1)), tuple(x.kthvalue(2, 1))), apart(4, 5)),
-    "quantile": (lambda lib, x: (x.quantile(0.3), x.quantile(0.5, 1), lib.quantile(x, lib.tensor([0.1, 0.9], dtype=lib.float64), 0)), apart(4, 5)),
-    "nonzero": (lambda lib, x: (x.nonzero(), lib.nonzero(x, as_tuple=True), lib.where(x > 2), x.unique(), x.bincount() if x.ndim == 1 else x), i(10)),
+    "quantile": (
+        lambda lib, x: (
+            x.quantile(0.3),
+            x.quantile(0.5, 1),
+            lib.quantile(x, lib.tensor([0.1, 0.9], dtype=lib.float64), 0),
+        ),
+        apart(4, 5),
+    ),
+    "nonzero": (
+        lambda lib, x: (
+            x.nonzero(),
+            lib.nonzero(x, as_tuple=True),
+            lib.where(x > 2),
+            x.unique(),
+            x.bincount() if x.ndim == 1 else x,
+        ),
+        i(10),
+    ),
     "unique": (lambda lib, x: lib.unique(x, return_inverse=True, return_counts=True), i(3, 4)),
     "masked_select": (lambda lib, x: (x.masked_select(x > 0), x[x > 0]), n(3, 4)),
-    "searchsorted": (lambda lib, x: (lib.searchsorted(lib.tensor([0.0, 0.5, 1.0], dtype=lib.float64), x), lib.bucketize(x, lib.tensor([0.0, 1.0], dtype=lib.float64), right=True)), n(3, 4)),
+    "searchsorted": (
+        lambda lib, x: (
+            lib.searchsorted(lib.tensor([0.0, 0.5, 1.0], dtype=lib.float64), x),
+            lib.bucketize(x, lib.tensor([0.0, 1.0], dtype=lib.float64), right=True),
+        ),
+        n(3, 4),
+    ),
     "isin": (lambda lib, x: lib.isin(x, lib.tensor([1, 3])), i(3, 4)),
-    "isclose": (lambda lib, x: (lib.isclose(x, x + 1e-9), lib.allclose(x, x), lib.equal(x, x), lib.allclose(x, x + 1)), n(3)),
+    "isclose": (
+        lambda lib, x: (lib.isclose(x, x + 1e-9), lib.allclose(x, x), lib.equal(x, x), lib.allclose(x, x + 1)),
+        n(3),
+    ),
     "matmul": (lambda lib, x, y: (x @ y, lib.mm(x, y)), n(3, 4), n(4, 5)),
-    "matmul vectors": (lambda lib, m, v: (m @ v, v @ m.T, v @ v, lib.mv(m, v), lib.dot(v, v), lib.outer(v, v)), n(3, 4), n(4)),
+    "matmul vectors": (
+        lambda lib, m, v: (m @ v, v @ m.T, v @ v, lib.mv(m, v), lib.dot(v, v), lib.outer(v, v)),
+        n(3, 4),
+        n(4),
+    ),
     "matmul batches": (lambda lib, x, y, z: (x @ y, lib.bmm(x, y), x @ z, z.T @ y), n(2, 3, 4), n(2, 4, 5), n(4, 6)),
     "matmul broadcast": (lambda lib, x, y: x @ y, n(5, 1, 3, 4), n(2, 4, 2)),
     "matmul vector batch": (lambda lib, x, v: (x @ v, v @ x.mT), n(5, 3, 4), n(4)),
     "addmm": (lambda lib, b, x, y: lib.addmm(b, x, y, beta=0.5, alpha=2), n(3, 5), n(3, 4), n(4, 5)),
     "baddbmm": (lambda lib, b, x, y: lib.baddbmm(b, x, y, beta=0.5), n(2, 3, 5), n(2, 3, 4), n(2, 4, 5)),
-    "einsum": (lambda lib, x, y: (lib.einsum("ij,jk->ik", x, y), lib.einsum("ij,jk", x, y), lib.einsum("ij->ji", x), lib.einsum("ij->", x), lib.einsum("ij,jk->", x, y)), n(3, 4), n(4, 5)),
-    "einsum batch": (lambda lib, x, y: (lib.einsum("bhqd,bhkd->bhqk", x, y), lib.einsum("...qd,...kd->...qk", x, y), lib.einsum("bhqd,bhkd->bqh", x, y)), n(2, 3, 4, 5), n(2, 3, 6, 5)),
+    "einsum": (
+        lambda lib, x, y: (
+            lib.einsum("ij,jk->ik", x, y),
+            lib.einsum("ij,jk", x, y),
+            lib.einsum("ij->ji", x),
+            lib.einsum("ij->", x),
+            lib.einsum("ij,jk->", x, y),
+        ),
+        n(3, 4),
+        n(4, 5),
+    ),
+    "einsum batch": (
+        lambda lib, x, y: (
+            lib.einsum("bhqd,bhkd->bhqk", x, y),
+            lib.einsum("...qd,...kd->...qk", x, y),
+            lib.einsum("bhqd,bhkd->bqh", x, y),
+        ),
+        n(2, 3, 4, 5),
+        n(2, 3, 6, 5),
+    ),
     "einsum three": (lambda lib, x, y, z: lib.einsum("i,ij,j->", x, y, z), n(3), n(3, 4), n(4)),
-    "einsum diagonal": (lambda lib, x: (lib.einsum("ii->i", x), lib.einsum("ii", x), lib.einsum("i,j->ij", x[0], x[1])), n(3, 3)),
-    "tensordot": (lambda lib, x, y: (lib.tensordot(x, y, 1), lib.tensordot(x, y, dims=([0, 1], [1, 0])) if x.shape[0] == y.shape[1] else x), n(3, 4), n(4, 3)),
+    "einsum diagonal": (
+        lambda lib, x: (lib.einsum("ii->i", x), lib.einsum("ii", x), lib.einsum("i,j->ij", x[0], x[1])),
+        n(3, 3),
+    ),
+    "tensordot": (
+        lambda lib, x, y: (
+            lib.tensordot(x, y, 1),
+            lib.tensordot(x, y, dims=([0, 1], [1, 0])) if x.shape[0] == y.shape[1] else x,
+        ),
+        n(3, 4),
+        n(4, 3),
+    ),
     "kron": (lambda lib, x, y: lib.kron(x, y), n(2, 3), n(3, 2)),
-    "cast": (lambda lib, x: (x.float(), x.to(lib.float32).double(), x.long(), x.bool(), x.half(), x.to(lib.int8)), n(3, 4)),
+    "cast": (
+        lambda lib, x: (x.float(), x.to(lib.float32).double(), x.long(), x.bool(), x.half(), x.to(lib.int8)),
+        n(3, 4),
+    ),
     "roundtrip cast": (lambda lib, x: x.float() * x.double(), n(3, 4)),
-    "zeros_like": (lambda lib, x: (lib.zeros_like(x), lib.ones_like(x), lib.full_like(x, 2), x.new_zeros(2), x.new_ones((1, 2)), x.new_full((2,), 3)), n(2, 3)),
-}  # fmt: skip
+    "zeros_like": (
+        lambda lib, x: (
+            lib.zeros_like(x),
+            lib.ones_like(x),
+            lib.full_like(x, 2),
+            x.new_zeros(2),
+            x.new_ones((1, 2)),
+            x.new_full((2,), 3),
+        ),
+        n(2, 3),
+    ),
+}
 
 
 def test_norm_of_zeros_has_gradient_zero():
@@ -191,15 +436,50 @@ def test_case(name):
 
 
 CREATION = {
-    "zeros": lambda lib: (lib.zeros(2, 3), lib.zeros((2,)), lib.ones([3]), lib.zeros(2, dtype=lib.int64), lib.zeros(())),
-    "full": lambda lib: (lib.full((2, 3), 7), lib.full((2,), 1.5), lib.full((), True), lib.full((2,), 2, dtype=lib.float64)),
-    "arange": lambda lib: (lib.arange(5), lib.arange(2, 9, 3), lib.arange(0.0, 1.0, 0.25), lib.arange(5, 0, -2), lib.arange(3, dtype=lib.float32), lib.arange(0)),
-    "linspace": lambda lib: (lib.linspace(0, 1, 5), lib.linspace(-3, 3, 7, dtype=lib.float64), lib.linspace(2, 5, 1), lib.logspace(0, 2, 3)),
+    "zeros": lambda lib: (
+        lib.zeros(2, 3),
+        lib.zeros((2,)),
+        lib.ones([3]),
+        lib.zeros(2, dtype=lib.int64),
+        lib.zeros(()),
+    ),
+    "full": lambda lib: (
+        lib.full((2, 3), 7),
+        lib.full((2,), 1.5),
+        lib.full((), True),
+        lib.full((2,), 2, dtype=lib.float64),
+    ),
+    "arange": lambda lib: (
+        lib.arange(5),
+        lib.arange(2, 9, 3),
+        lib.arange(0.0, 1.0, 0.25),
+        lib.arange(5, 0, -2),
+        lib.arange(3, dtype=lib.float32),
+        lib.arange(0),
+    ),
+    "linspace": lambda lib: (
+        lib.linspace(0, 1, 5),
+        lib.linspace(-3, 3, 7, dtype=lib.float64),
+        lib.linspace(2, 5, 1),
+        lib.logspace(0, 2, 3),
+    ),
     "eye": lambda lib: (lib.eye(3), lib.eye(2, 4), lib.eye(2, dtype=lib.int64)),
-    "tensor": lambda lib: (lib.tensor(1), lib.tensor(1.5), lib.tensor([True, False]), lib.tensor([[1, 2], [3, 4]]), lib.tensor([1, 2.5]), lib.tensor([]), lib.tensor([1, 2], dtype=lib.float16)),
+    "tensor": lambda lib: (
+        lib.tensor(1),
+        lib.tensor(1.5),
+        lib.tensor([True, False]),
+        lib.tensor([[1, 2], [3, 4]]),
+        lib.tensor([1, 2.5]),
+        lib.tensor([]),
+        lib.tensor([1, 2], dtype=lib.float16),
+    ),
     "tensor of tensors": lambda lib: lib.tensor([lib.tensor(1.0), lib.tensor(2.0)]),
-    "tensor of arrays": lambda lib: (lib.tensor(np.arange(3, dtype=np.int32)), lib.tensor(np.float64(1.5)), lib.as_tensor(np.ones(2))),
-}  # fmt: skip
+    "tensor of arrays": lambda lib: (
+        lib.tensor(np.arange(3, dtype=np.int32)),
+        lib.tensor(np.float64(1.5)),
+        lib.as_tensor(np.ones(2)),
+    ),
+}
 
 
 @pytest.mark.parametrize("name", CREATION)

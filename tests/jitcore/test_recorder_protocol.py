@@ -43,7 +43,9 @@ class Shadow:
         self.log.append(spec.name)
         values = [self.known(t) for t in operands]
         if not result._view:
-            self.add(result._storage, np.array(KERNELS[spec](*values, **{k: concrete(v) for k, v in attributes.items()})))
+            self.add(
+                result._storage, np.array(KERNELS[spec](*values, **{k: concrete(v) for k, v in attributes.items()}))
+            )
 
     def write(self, target, value):
         self.log.append("write")
@@ -105,7 +107,16 @@ def test_a_training_step_with_everything_in_it(shadow):
                 p.grad = None
     assert np.isfinite(loss.item())
     shadow.check()
-    assert {"conv", "write", "create", "set_grad", "get_grad", "random_bits", "conv_weight_gradient", "read item"} <= set(shadow.log)
+    assert {
+        "conv",
+        "write",
+        "create",
+        "set_grad",
+        "get_grad",
+        "random_bits",
+        "conv_weight_gradient",
+        "read item",
+    } <= set(shadow.log)
 
 
 def test_views_writes_and_index_puts(shadow):
@@ -134,15 +145,28 @@ def test_reads_are_reported_with_their_kind(shadow):
     x = jitcore.tensor([2.0])
     bool(x), int(x), float(x), x.item(), x.tolist(), x.numpy(), np.asarray(x), [10, 20, 30][jitcore.tensor(1)]
     reads = [entry for entry in shadow.log if entry.startswith("read")]
-    assert reads == ["read bool", "read int", "read float", "read item", "read tolist", "read numpy", "read numpy", "read int"]
+    assert reads == [
+        "read bool",
+        "read int",
+        "read float",
+        "read item",
+        "read tolist",
+        "read numpy",
+        "read numpy",
+        "read int",
+    ]
 
 
 def test_values_that_python_branches_on_inside_operations_are_reads(shadow):
     x = jitcore.tensor([3.0, 1.0, 2.0])
     for call in (
-        lambda: x.sort(), lambda: x.nonzero(), lambda: x[x > 1], lambda: jitcore.randperm(3), lambda: x.unique(),
+        lambda: x.sort(),
+        lambda: x.nonzero(),
+        lambda: x[x > 1],
+        lambda: jitcore.randperm(3),
+        lambda: x.unique(),
         lambda: F.one_hot(jitcore.tensor([1])),
-    ):  # fmt: skip
+    ):
         before = sum(entry.startswith("read") for entry in shadow.log)
         call()
         assert sum(entry.startswith("read") for entry in shadow.log) > before
@@ -230,7 +254,11 @@ def test_operations_keep_sizes_symbolic_forward_and_backward(name):
     assert not recorder.specialized
     for spec, values in recorder.dims.items():
         for attribute, value in values:
-            if spec in ("reshape", "broadcast_to", "pad", "slice") and isinstance(value, tuple) and attribute != "permutation":
+            if (
+                spec in ("reshape", "broadcast_to", "pad", "slice")
+                and isinstance(value, tuple)
+                and attribute != "permutation"
+            ):
                 assert not any(type(v) is int and v in (7, 21, 84) for v in value), (spec, attribute, value)
 
 

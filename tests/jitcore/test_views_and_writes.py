@@ -14,7 +14,16 @@ R = np.random.default_rng(3)
 
 def test_views_share_memory():
     x = jitcore.arange(12).reshape(3, 4)
-    for view in (x[1:], x.T, x.reshape(4, 3), x[:, None], x.expand(2, 3, 4), x.narrow(0, 1, 2), x.unbind(0)[0], x.detach()):
+    for view in (
+        x[1:],
+        x.T,
+        x.reshape(4, 3),
+        x[:, None],
+        x.expand(2, 3, 4),
+        x.narrow(0, 1, 2),
+        x.unbind(0)[0],
+        x.detach(),
+    ):
         assert view._storage is x._storage, view
         assert np.shares_memory(view.numpy(), x.numpy())
     for copy in (x.clone(), x.T.reshape(-1), x[[0, 1]], x.flip(0), x + 0, x.T.contiguous()):
@@ -132,7 +141,9 @@ def test_writing_history_into_memory_that_had_none():
 def test_in_place_on_a_leaf_that_requires_grad_is_an_error():
     for lib in (jitcore, torch):
         x = lib.ones(3, requires_grad=True)
-        with pytest.raises(RuntimeError, match="a leaf Variable that requires grad is being used in an in-place operation"):
+        with pytest.raises(
+            RuntimeError, match="a leaf Variable that requires grad is being used in an in-place operation"
+        ):
             x.add_(1)
         with pytest.raises(RuntimeError, match="a view of a leaf Variable that requires grad is being used"):
             x[0] = 1
@@ -158,7 +169,9 @@ def test_saved_tensors_notice_a_write():
     y = x * 2
     z = y * y
     y.add_(1)
-    with pytest.raises(RuntimeError, match=r"modified by an inplace operation: \[float32 \[3\]\], saved as [xy] of MulBackward") as e:
+    with pytest.raises(
+        RuntimeError, match=r"modified by an inplace operation: \[float32 \[3\]\], saved as [xy] of MulBackward"
+    ) as e:
         z.sum().backward()
     assert "test_views_and_writes.py" in str(e.value)
     assert "is at version 1; expected version 0" in str(e.value)
@@ -220,7 +233,9 @@ def programs(draw):
             steps.append((kind, source, draw(st.sampled_from(UNARY[:3]))))
             count += 1
         else:
-            steps.append((kind, source, draw(st.sampled_from(BINARY + UNARY[:2] + ["zero"])), draw(st.integers(0, count - 1))))
+            steps.append(
+                (kind, source, draw(st.sampled_from(BINARY + UNARY[:2] + ["zero"])), draw(st.integers(0, count - 1)))
+            )
     return steps
 
 

@@ -5,7 +5,14 @@ import torch
 
 import jitcore
 
-TOLERANCE = {"float64": 1e-10, "float32": 2e-5, "float16": 2e-3, "bfloat16": 2e-2, "complex64": 2e-5, "complex128": 1e-10}
+TOLERANCE = {
+    "float64": 1e-10,
+    "float32": 2e-5,
+    "float16": 2e-3,
+    "bfloat16": 2e-2,
+    "complex64": 2e-5,
+    "complex128": 1e-10,
+}
 
 
 def dtype_name(x):
@@ -84,10 +91,14 @@ def check(function, *arrays, grads=2, seed=0):
         return
     again = [both(random.uniform(0.5, 1.5, tuple(b.shape)).astype(values(b).dtype)) for _, b in kept]
     sources = leaves + directions
-    second_ours = jitcore.autograd.grad(
-        [a for a, _ in kept], [a for a, _ in sources], [d for d, _ in again], allow_unused=True
-    ) if all(a.requires_grad for a, _ in kept) else [None] * len(sources)
-    second_theirs = torch.autograd.grad([b for _, b in kept], [b for _, b in sources], [d for _, d in again], allow_unused=True)
+    second_ours = (
+        jitcore.autograd.grad([a for a, _ in kept], [a for a, _ in sources], [d for d, _ in again], allow_unused=True)
+        if all(a.requires_grad for a, _ in kept)
+        else [None] * len(sources)
+    )
+    second_theirs = torch.autograd.grad(
+        [b for _, b in kept], [b for _, b in sources], [d for _, d in again], allow_unused=True
+    )
     _same_gradients(second_ours, second_theirs, sources, "second gradient")
 
 

@@ -161,7 +161,8 @@ def _run_hooks(hooks: Iterable[Any], g: Any, owner: Any, taken: set[Storage]) ->
                 raise TypeError(f"a gradient hook returns a Tensor or None, not {type(replacement).__name__}")
             if replacement._array.shape != g._array.shape:
                 raise RuntimeError(
-                    f"hook {getattr(hook, '__name__', hook)!r} has changed the size of value: it got a gradient of shape "
+                    f"hook {getattr(hook, '__name__', hook)!r} has changed the size of value: it got "
+                    f"a gradient of shape "
                     f"{list(g._array.shape)} and returned {list(replacement._array.shape)}"
                 )
             g = settle(replacement, owner)
@@ -296,7 +297,9 @@ def _roots(outputs: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> lis
                 f"Mismatch in shape: grad_output[{position}] has a shape of {list(g._array.shape)} and "
                 f"output[{position}] has a shape of {list(output._array.shape)}."
             )
-        elif (g._array.dtype.kind == "c") != (output._array.dtype.kind == "c") and np.issubdtype(g._array.dtype, np.complexfloating):
+        elif (g._array.dtype.kind == "c") != (output._array.dtype.kind == "c") and np.issubdtype(
+            g._array.dtype, np.complexfloating
+        ):
             raise RuntimeError(f"grad_output[{position}] is complex but output[{position}] is not")
         roots.append((edge, g))
     return roots

@@ -29,7 +29,9 @@ class FunctionContext:
         """Keep tensors (inputs, outputs or intermediates; None is allowed) for backward."""
         for t in tensors:
             if t is not None and not isinstance(t, Tensor):
-                raise TypeError(f"save_for_backward can only save variables, but got an object of type {type(t).__name__}")
+                raise TypeError(
+                    f"save_for_backward can only save variables, but got an object of type {type(t).__name__}"
+                )
         self._to_save = tensors
 
     @property
@@ -62,6 +64,9 @@ class FunctionNode(Node):
 
     __slots__ = ("context", "function", "outputs")
 
+    context: FunctionContext
+    function: Any
+    outputs: Sequence[Any]
     exposes = True
 
     @property
@@ -80,18 +85,21 @@ class FunctionNode(Node):
         count = len(self.edges)
         if (len(gradients) > count and any(x is not None for x in gradients[count:])) or len(gradients) < count:
             raise RuntimeError(
-                f"function {self.name} returned an incorrect number of gradients (expected {count}, got {len(gradients)})"
+                f"function {self.name} returned an incorrect number of gradients (expected {count}, "
+                f"got {len(gradients)})"
             )
         for position, (edge, x) in enumerate(zip(self.edges, gradients)):
             if x is not None and not isinstance(x, Tensor):
                 raise RuntimeError(
-                    f"function {self.name} returned a {type(x).__name__} as gradient {position}; expected a Tensor or None"
+                    f"function {self.name} returned a {type(x).__name__} as gradient {position}; "
+                    f"expected a Tensor or None"
                 )
             if edge is not None and x is not None:
                 shape = edge.shape if isinstance(edge, Node) else edge._array.shape
                 if not _stretches(shape, x._array.shape):
                     raise RuntimeError(
-                        f"Function {self.name} returned an invalid gradient at index {position} - got {list(x._array.shape)} "
+                        f"Function {self.name} returned an invalid gradient at index {position} - got "
+                        f"{list(x._array.shape)} "
                         f"but expected shape compatible with {list(shape)}"
                     )
         return gradients[:count]
@@ -143,7 +151,9 @@ def _record(cls: type[Function], context: FunctionContext, edges: list[Any], arg
     node.context, node.function = context, cls
     tensors = [x for x in outputs if isinstance(x, Tensor)]
     if not tensors:
-        raise TypeError(f"{cls.__name__}.forward: expected Variables (got {type(outputs[0]).__name__}) for return value 0")
+        raise TypeError(
+            f"{cls.__name__}.forward: expected Variables (got {type(outputs[0]).__name__}) for return value 0"
+        )
     node._start(edges, tensors[0]._array)
     node.outputs = [x._array if isinstance(x, Tensor) else None for x in outputs]
     saved: list[Saved | None] = []

@@ -33,7 +33,10 @@ def gradcheck(
     arguments = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     checked = [x for x in arguments if isinstance(x, Tensor) and x.requires_grad]
     if not checked:
-        raise ValueError("gradcheck expects at least one input tensor to require gradient, but none of the them have requires_grad=True.")
+        raise ValueError(
+            "gradcheck expects at least one input tensor to require gradient, but none of the them "
+            "have requires_grad=True."
+        )
     outputs = _tensors(func(*arguments))
     for number, output in enumerate(outputs):
         if not output.requires_grad:
@@ -63,7 +66,9 @@ def gradgradcheck(
     """gradcheck of the gradients of `func`, for fixed gradients of its outputs drawn from a fixed seed."""
     arguments = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     random = np.random.default_rng(0)
-    directions = [_leaf(random.uniform(0.5, 1.5, y._array.shape)) for y in _tensors(func(*arguments)) if y.requires_grad]
+    directions = [
+        _leaf(random.uniform(0.5, 1.5, y._array.shape)) for y in _tensors(func(*arguments)) if y.requires_grad
+    ]
     count = len(arguments)
 
     def gradients(*given: Any) -> tuple[Tensor, ...]:

@@ -123,14 +123,16 @@ class OpNode(Node):
     def vjp(self, g: Tensor) -> list[Any]:
         if self.saved is None:
             raise RuntimeError(
-                f"Trying to backward through the graph a second time: the tensors that {self.spec.name} saved have been "
+                f"Trying to backward through the graph a second time: the tensors that "
+                f"{self.spec.name} saved have been "
                 f"freed. Pass retain_graph=True to the first backward() or grad() call."
             )
         rule = VJPS[self.spec]
-        return [
-            None if edge is None else rule.partial(position).gradient(self, position, g)
-            for position, edge in enumerate(self.edges)
-        ]
+        gradients: list[Any] = []
+        for position, edge in enumerate(self.edges):
+            partial = None if edge is None else rule.partial(position)
+            gradients.append(None if partial is None else partial.gradient(self, position, g))
+        return gradients
 
     def release(self) -> None:
         if self.saved:

@@ -51,7 +51,10 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     if count != 1:
         channels = input._array.shape[1] if input._array.ndim > 1 else 1
         if count != channels:
-            raise RuntimeError(f"Mismatch of parameter numbers and input channel size. Found parameter numbers = {count} and channel size = {channels}.")
+            raise RuntimeError(
+                f"Mismatch of parameter numbers and input channel size. Found parameter numbers = "
+                f"{count} and channel size = {channels}."
+            )
         weight = weight.reshape((-1,) + (1,) * (input._array.ndim - 2))
     return where(input > 0, input, input * weight)
 
@@ -159,7 +162,9 @@ def _in_float(input: Tensor, dtype: DType | None) -> Tensor:
     if dtype is not None and input.dtype is not dtype:
         return apply(ops.CAST, (input,), {"dtype": dtype})
     if input._array.dtype.kind in "biu":
-        raise NotImplementedError(f'"softmax" not implemented for {input.dtype.name}; convert to a floating dtype first')
+        raise NotImplementedError(
+            f'"softmax" not implemented for {input.dtype.name}; convert to a floating dtype first'
+        )
     return input
 
 

@@ -25,7 +25,8 @@ def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     """input - alpha * other. Raises RuntimeError for two bool operands."""
     if _is_bool(input) and _is_bool(other):
         raise RuntimeError(
-            "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or `logical_xor()` instead."
+            "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or "
+            "`logical_xor()` instead."
         )
     return binary(ops.SUB, input, other if alpha == 1 else mul(other, alpha))
 
@@ -48,7 +49,9 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     if rounding_mode == "floor":
         return floor_divide(input, other)
     if rounding_mode != "trunc":
-        raise RuntimeError(f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found {rounding_mode!r}")
+        raise RuntimeError(
+            f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found {rounding_mode!r}"
+        )
     x, y = promoted((input, other))
     if x.dtype.is_floating_point:
         return apply(ops.TRUNC, (apply(ops.DIV, (x, y)),))

@@ -36,7 +36,8 @@ def scaled_dot_product_attention(
         raise RuntimeError("scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True")
     if query._array.shape[-1] != key._array.shape[-1]:
         raise RuntimeError(
-            f"scaled_dot_product_attention: query has {query._array.shape[-1]} features but key has {key._array.shape[-1]}"
+            f"scaled_dot_product_attention: query has {query._array.shape[-1]} features but key has "
+            f"{key._array.shape[-1]}"
         )
     if enable_gqa:
         times = query._array.shape[-3] // key._array.shape[-3]
@@ -69,16 +70,18 @@ def interpolate(
     recompute_scale_factor: bool | None = None,
     antialias: bool = False,
 ) -> Tensor:
-    """input [N, C, ...] resampled to `size`, or by scale_factor; mode "nearest", "linear", "bilinear" or "trilinear"."""
+    """input [N, C, ...] resampled to `size` or by scale_factor; mode "nearest", "linear", "bilinear", "trilinear"."""
     rank = input._array.ndim - 2
     if (size is None) == (scale_factor is None):
         raise ValueError("exactly one of size or scale_factor should be defined")
     if antialias or mode not in ("nearest", "nearest-exact", "linear", "bilinear", "trilinear"):
-        raise NotImplementedError(f"interpolate(mode={mode!r}, antialias={antialias}) is not offered; use nearest or (bi)linear")
+        raise NotImplementedError(
+            f"interpolate(mode={mode!r}, antialias={antialias}) is not offered; use nearest or (bi)linear"
+        )
     have = input._array.shape[2:]
     if size is None:
         factors = [scale_factor] * rank if isinstance(scale_factor, int | float) else list(scale_factor)
-        wanted = [int(math.floor(n * f)) for n, f in zip(have, factors)]
+        wanted = [math.floor(n * f) for n, f in zip(have, factors)]
         steps = [n / m if recompute_scale_factor else 1.0 / f for n, m, f in zip(have, wanted, factors)]
     else:
         wanted = [int(size)] * rank if not isinstance(size, list | tuple) else [int(s) for s in size]

@@ -53,6 +53,16 @@ def logical_not(input: Tensor) -> Tensor:
 
 @with_inplace
 @method
+def bitwise_not(input: Tensor) -> Tensor:
+    """Every bit of an integer flipped; not of a bool. Raises TypeError for other dtypes."""
+    kind = input._array.dtype.kind
+    if kind not in "biu":
+        raise TypeError("~ (operator.invert) is only implemented on integer and Boolean-type tensors")
+    return apply(ops.LOGICAL_NOT if kind == "b" else ops.BITWISE_NOT, (input,), NONE)
+
+
+@with_inplace
+@method
 def logical_and(input: Tensor, other: Tensor) -> Tensor:
     """input and other, elementwise."""
     return apply(ops.BITWISE_AND, (truth(input), truth(other)), NONE)

@@ -17,8 +17,10 @@ from ..tensor import Tensor, method, sync
 
 
 @method
-def to(input: Tensor, *args: Any, dtype: DType | None = None, device: Any = None, copy: bool = False, **_: Any) -> Tensor:
-    """input in another dtype: `to(dtype)`, `to(device)`, `to(device, dtype)`, `to(other)`. Itself where nothing changes.
+def to(
+    input: Tensor, *args: Any, dtype: DType | None = None, device: Any = None, copy: bool = False, **_: Any
+) -> Tensor:
+    """input in another dtype: `to(dtype)`, `to(device)`, `to(device, dtype)`, `to(other)`. Itself if nothing changes.
 
     Raises RuntimeError for a device other than the CPU.
     """
@@ -163,7 +165,8 @@ def requires_grad_(self: Tensor, requires_grad: bool = True) -> Tensor:
     if self._node is not None:
         if not requires_grad:
             raise RuntimeError(
-                "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in a "
+                "you can only change requires_grad flags of leaf variables. If you want to use a "
+                "computed variable in a "
                 "subgraph that doesn't require differentiation use var_no_grad = var.detach()."
             )
         return self

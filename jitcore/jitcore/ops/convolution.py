@@ -50,7 +50,9 @@ def embedding(
     Raises IndexError for a position outside the table.
     """
     if max_norm is not None or scale_grad_by_freq:
-        raise NotImplementedError("embedding(max_norm=..., scale_grad_by_freq=True) is not offered; scale the weight itself")
+        raise NotImplementedError(
+            "embedding(max_norm=..., scale_grad_by_freq=True) is not offered; scale the weight itself"
+        )
     index = positions(input, "embedding")
     rows = apply(ops.TAKE, (weight, index), {"axis": 0})
     if padding_idx is None or not weight.requires_grad:
@@ -111,7 +113,9 @@ def conv_transpose1d(
     dilation: Any = 1,
 ) -> Tensor:
     """The adjoint of conv1d in its input: weight is [C, out / groups, K]."""
-    return _conv_transpose("conv_transpose1d", 1, input, weight, bias, stride, padding, output_padding, groups, dilation)
+    return _conv_transpose(
+        "conv_transpose1d", 1, input, weight, bias, stride, padding, output_padding, groups, dilation
+    )
 
 
 def conv_transpose2d(
@@ -125,7 +129,9 @@ def conv_transpose2d(
     dilation: Any = 1,
 ) -> Tensor:
     """The adjoint of conv2d in its input: weight is [C, out / groups, KH, KW]."""
-    return _conv_transpose("conv_transpose2d", 2, input, weight, bias, stride, padding, output_padding, groups, dilation)
+    return _conv_transpose(
+        "conv_transpose2d", 2, input, weight, bias, stride, padding, output_padding, groups, dilation
+    )
 
 
 def conv_transpose3d(
@@ -139,7 +145,9 @@ def conv_transpose3d(
     dilation: Any = 1,
 ) -> Tensor:
     """The adjoint of conv3d in its input: weight is [C, out / groups, KD, KH, KW]."""
-    return _conv_transpose("conv_transpose3d", 3, input, weight, bias, stride, padding, output_padding, groups, dilation)
+    return _conv_transpose(
+        "conv_transpose3d", 3, input, weight, bias, stride, padding, output_padding, groups, dilation
+    )
 
 
 def tuple_of(name: str, what: str, value: Any, count: int) -> tuple[int, ...]:
@@ -154,7 +162,9 @@ def tuple_of(name: str, what: str, value: Any, count: int) -> tuple[int, ...]:
     return given
 
 
-def _checked(name: str, rank: int, input: Tensor, weight: Tensor, bias: Tensor | None, channels: int, out: int) -> Tensor:
+def _checked(
+    name: str, rank: int, input: Tensor, weight: Tensor, bias: Tensor | None, channels: int, out: int
+) -> Tensor:
     """input with a batch dimension, after the checks that make errors readable."""
     if weight._array.ndim != rank + 2:
         raise RuntimeError(f"{name}: weight of shape {list(weight._array.shape)} is not {rank + 2}D")
@@ -177,7 +187,15 @@ def _checked(name: str, rank: int, input: Tensor, weight: Tensor, bias: Tensor |
 
 
 def _conv(
-    name: str, rank: int, input: Tensor, weight: Tensor, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int
+    name: str,
+    rank: int,
+    input: Tensor,
+    weight: Tensor,
+    bias: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
 ) -> Tensor:
     out = weight._array.shape[0]
     x = _checked(name, rank, input, weight, bias, weight._array.shape[1] * groups, out)
@@ -190,7 +208,8 @@ def _conv(
     for axis, (n, k, d, (low, high)) in enumerate(zip(x._array.shape[2:], kernel, spread, pads)):
         if n + low + high < d * (k - 1) + 1:
             raise RuntimeError(
-                f"Calculated padded input size per channel: ({n + low + high}). Kernel size: ({d * (k - 1) + 1}). Kernel size "
+                f"Calculated padded input size per channel: ({n + low + high}). Kernel size: "
+                f"({d * (k - 1) + 1}). Kernel size "
                 f"can't be greater than actual input size (axis {axis + 2} of {name})"
             )
     if any(s < 1 for s in steps) or any(d < 1 for d in spread):
@@ -246,8 +265,12 @@ def _conv_transpose(
         for n, s, p, d, k, e in zip(shape_of(x)[2:], steps, pads, spread, kernel, extra)
     )
     attributes = {
-        "stride": steps, "padding": tuple((p, p) for p in pads), "dilation": spread, "groups": groups, "spatial": spatial,
-    }  # fmt: skip
+        "stride": steps,
+        "padding": tuple((p, p) for p in pads),
+        "dilation": spread,
+        "groups": groups,
+        "spatial": spatial,
+    }
     return _finished(apply(ops.CONV_TRANSPOSE, (x, weight), attributes), bias, rank, input)
 
 
@@ -271,7 +294,9 @@ def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
     return cut.permute(0, 1, 4, 5, 2, 3).reshape(n, c * kh * kw, oh * ow)
 
 
-def fold(input: Tensor, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Tensor:
+def fold(
+    input: Tensor, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
+) -> Tensor:
     """The adjoint of unfold: columns added back into [N, C, *output_size]."""
     size, kernel, spread, pads, steps = (
         tuple_of("fold", what, v, 2)

@@ -88,7 +88,9 @@ def _from_sequence(data: Any, dtype: DType | None) -> Tensor:
         raise ValueError(f"expected sequences of equal lengths at each level to make a tensor: {error}") from None
     if array.dtype.kind == "O":
         if array.ndim == 0 or not isinstance(data, Sequence):
-            raise TypeError(f"a tensor cannot be made from {type(data).__name__}: expected numbers, sequences or arrays")
+            raise TypeError(
+                f"a tensor cannot be made from {type(data).__name__}: expected numbers, sequences or arrays"
+            )
         raise TypeError("a tensor cannot be made from this sequence: its items are not all numbers of a known size")
     if array.dtype.kind in "US":
         raise TypeError("new(): invalid data type 'str'; a tensor holds numbers")
@@ -152,7 +154,7 @@ def full(
 ) -> Tensor:
     """A tensor of `size` with every element `fill_value`; its dtype follows the value where none is given."""
     check_device(device)
-    shape = size_arguments((size,) if isinstance(size, list | tuple) else (size,))
+    shape = size_arguments((size,))
     if any(type(n) is int and n < 0 for n in shape):
         raise RuntimeError(f"Trying to create tensor with negative dimension: {list(shape)}")
     if isinstance(fill_value, Tensor):
@@ -163,17 +165,23 @@ def full(
     return made.requires_grad_() if requires_grad else made
 
 
-def zeros(*size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, **rest: Any) -> Tensor:
+def zeros(
+    *size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, **rest: Any
+) -> Tensor:
     """A tensor of zeros of the default dtype: `zeros(2, 3)` or `zeros((2, 3))`."""
     return _filled(size, 0, dtype, device, requires_grad, rest)
 
 
-def ones(*size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, **rest: Any) -> Tensor:
+def ones(
+    *size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, **rest: Any
+) -> Tensor:
     """A tensor of ones of the default dtype."""
     return _filled(size, 1, dtype, device, requires_grad, rest)
 
 
-def empty(*size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, **rest: Any) -> Tensor:
+def empty(
+    *size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, **rest: Any
+) -> Tensor:
     """A tensor whose elements are to be written. They are zeros here, so that runs repeat."""
     return _filled(size, 0, dtype, device, requires_grad, rest)
 
@@ -184,11 +192,19 @@ def _filled(size: tuple, value: int, dtype: DType | None, device: Any, requires_
     unknown = set(rest) - {"layout", "memory_format", "pin_memory", "names", "out"}
     if unknown or rest.get("out") is not None:
         raise TypeError(f"unexpected keyword argument(s) {sorted(unknown) or 'out'}")
-    return full(size_arguments(size), value, dtype=dtype or get_default_dtype(), device=device, requires_grad=requires_grad)
+    return full(
+        size_arguments(size), value, dtype=dtype or get_default_dtype(), device=device, requires_grad=requires_grad
+    )
 
 
 def full_like(
-    input: Tensor, fill_value: Any, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, **_: Any
+    input: Tensor,
+    fill_value: Any,
+    *,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    **_: Any,
 ) -> Tensor:
     """A tensor of input's shape and (by default) dtype, every element `fill_value`."""
     return full(
@@ -281,7 +297,14 @@ def arange(
 
 
 def linspace(
-    start: Any, end: Any, steps: int, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, **_: Any
+    start: Any,
+    end: Any,
+    steps: int,
+    *,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    **_: Any,
 ) -> Tensor:
     """`steps` evenly spaced values from start to end, both included."""
     check_device(device)
@@ -310,7 +333,13 @@ def logspace(start: Any, end: Any, steps: int, base: float = 10.0, **options: An
 
 
 def eye(
-    n: int, m: int | None = None, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False, **_: Any
+    n: int,
+    m: int | None = None,
+    *,
+    dtype: DType | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    **_: Any,
 ) -> Tensor:
     """The n × m matrix with ones on the diagonal."""
     check_device(device)

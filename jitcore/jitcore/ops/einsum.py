@@ -28,13 +28,16 @@ def einsum(equation: str, *operands: Any) -> Tensor:
                 sizes[label] = (n, number)
             elif number != 1 and number != known[1]:
                 raise RuntimeError(
-                    f"einsum(): operands do not broadcast with remapped shapes: label {label!r} is {known[1]} in one operand "
+                    f"einsum(): operands do not broadcast with remapped shapes: label {label!r} is "
+                    f"{known[1]} in one operand "
                     f"and {number} in another ({equation!r})"
                 )
         tensors.append((labels, x))
     for label in output:
         if label not in sizes:
-            raise RuntimeError(f"einsum(): output subscript {label} does not appear in the equation for any input operand")
+            raise RuntimeError(
+                f"einsum(): output subscript {label} does not appear in the equation for any input operand"
+            )
     labels, x = tensors[0]
     for position, (other_labels, y) in enumerate(tensors[1:], 2):
         later = set(output).union(*[set(names) for names, _ in tensors[position:]])
@@ -51,7 +54,9 @@ def _parse(equation: str, operands: tuple) -> tuple[list[str], str]:
     left, arrow, right = equation.replace(" ", "").partition("->")
     terms = left.split(",")
     if len(terms) != len(operands):
-        raise RuntimeError(f"einsum(): the equation {equation!r} names {len(terms)} operands, but {len(operands)} were given")
+        raise RuntimeError(
+            f"einsum(): the equation {equation!r} names {len(terms)} operands, but {len(operands)} were given"
+        )
     widest = 0
     for term, x in zip(terms, operands):
         named = len(term.replace("...", ""))

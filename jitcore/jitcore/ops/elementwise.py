@@ -75,7 +75,8 @@ def round(input: Tensor, *, decimals: int = 0) -> Tensor:
     return div_(_round(binary(ops.MUL, input, scale)), scale)
 
 
-def div_(x: Tensor, y: Any) -> Tensor:
+def div_(x: Any, y: Any) -> Tensor:
+    """x / y as a float."""
     return binary(ops.DIV, x, y, to_float=True)
 
 
@@ -111,7 +112,8 @@ def sign(input: Tensor) -> Tensor:
 sgn = sign
 negative, absolute = neg, abs
 for _name, _function in (
-    ("negative", neg), ("absolute", abs), ("sgn", sign), ("arcsin", asin), ("arccos", acos), ("arctan", atan), ("fix", trunc),
+    ("negative", neg), ("absolute", abs), ("sgn", sign), ("arcsin", asin), ("arccos", acos), ("arctan", atan),
+    ("fix", trunc),
 ):  # fmt: skip
     method(_function, name=_name)
 
@@ -171,7 +173,7 @@ def frac(input: Tensor) -> Tensor:
 def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     """input limited to [min, max]; either may be None, a number or a tensor. NaN stays NaN."""
     if min is None and max is None:
-        raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
+        raise RuntimeError("clamp: At least one of 'min' or 'max' must not be None")
     bounds = [b for b in (min, max) if b is not None]
     dtype = result_type(input, *bounds)
     x = as_operand(input, dtype)
@@ -187,7 +189,7 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
 
 clip = clamp
 method(clamp, name="clip")
-method(Tensor.clamp_, name="clip_")
+method(getattr(Tensor, "clamp_"), name="clip_")  # noqa: B009
 
 
 @with_inplace
@@ -231,7 +233,8 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
         raise RuntimeError(f"masked_fill only supports boolean masks, but got mask with dtype {mask.dtype.name}")
     if isinstance(value, Tensor) and value._array.ndim:
         raise RuntimeError(
-            f"masked_fill only supports a 0-dimensional value tensor, but got tensor with {value._array.ndim} dimension(s)."
+            f"masked_fill only supports a 0-dimensional value tensor, but got tensor with "
+            f"{value._array.ndim} dimension(s)."
         )
     return apply(ops.WHERE, (mask, as_operand(value, input.dtype), input), NONE)
 
@@ -239,7 +242,7 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
 @with_inplace
 @method
 def nan_to_num(input: Tensor, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Tensor:
-    """NaN replaced by `nan`, infinities by `posinf` and `neginf` (by default the largest and smallest finite number)."""
+    """NaN replaced by `nan`, infinities by `posinf` and `neginf` (by default the largest and smallest number)."""
     if input._array.dtype.kind in "biu":
         return apply(ops.COPY, (input,), NONE)
     from ..typeinfo import finfo

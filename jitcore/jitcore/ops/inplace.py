@@ -31,7 +31,8 @@ def store(target: Tensor, result: Tensor) -> Tensor:
         return target
     if result._array.shape != target._array.shape:
         raise RuntimeError(
-            f"output with shape {list(target._array.shape)} doesn't match the broadcast shape {list(result._array.shape)}"
+            f"output with shape {list(target._array.shape)} doesn't match the broadcast shape "
+            f"{list(result._array.shape)}"
         )
     if result._array.dtype != target._array.dtype and not can_cast(result.dtype, target.dtype):
         raise RuntimeError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None) -> 
     """Tensors of equal shape but for `dim`, joined along it. Raises RuntimeError where shapes differ elsewhere."""
     tensors = list(tensors)
     if not tensors:
-        raise RuntimeError("torch.cat(): expected a non-empty list of Tensors".replace("torch.", ""))
+        raise RuntimeError("cat(): expected a non-empty list of Tensors")
     for position, t in enumerate(tensors):
         if not isinstance(t, Tensor):
             raise TypeError(f"expected Tensor as element {position} in argument 0, but got {type(t).__name__}")
@@ -51,7 +52,8 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     for position, t in enumerate(tensors):
         if t._array.shape != first:
             raise RuntimeError(
-                f"stack expects each tensor to be equal size, but got {list(first)} at entry 0 and {list(t._array.shape)} "
+                f"stack expects each tensor to be equal size, but got {list(first)} at entry 0 and "
+                f"{list(t._array.shape)} "
                 f"at entry {position}"
             )
     axis = axis_of(dim, len(first) + 1)
@@ -79,7 +81,8 @@ def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Te
         sizes = list(split_size_or_sections)
         if sum(int(s) for s in sizes) != tensor._array.shape[axis]:
             raise RuntimeError(
-                f"split_with_sizes expects split_sizes to sum exactly to {tensor._array.shape[axis]} (input tensor's size "
+                f"split_with_sizes expects split_sizes to sum exactly to {tensor._array.shape[axis]} "
+                f"(input tensor's size "
                 f"at dimension {axis}), but got split_sizes={sizes}"
             )
     else:
@@ -119,7 +122,7 @@ def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple
         sizes = [each + 1] * rest + [each] * (indices_or_sections - rest)
     else:
         cuts = [0, *[min(max(int(c) + (total if c < 0 else 0), 0), total) for c in indices_or_sections], total]
-        sizes = [max(b - a, 0) for a, b in zip(cuts, cuts[1:])]
+        sizes = [max(b - a, 0) for a, b in itertools.pairwise(cuts)]
     pieces, start = [], 0
     for size in sizes:
         pieces.append(slice_axis(input, axis, start, size))

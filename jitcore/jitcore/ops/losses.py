@@ -32,7 +32,8 @@ def _pair(name: str, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     if input._array.shape != target._array.shape:
         warnings.warn(
             f"Using a target size ({list(target._array.shape)}) that is different to the input size "
-            f"({list(input._array.shape)}). This will likely lead to incorrect results due to broadcasting. Please ensure "
+            f"({list(input._array.shape)}). This will likely lead to incorrect results due to "
+            f"broadcasting. Please ensure "
             f"they have the same size.",
             stacklevel=4,
         )
@@ -104,9 +105,7 @@ def binary_cross_entropy_with_logits(
     return _reduced(loss if weight is None else loss * weight, reduction)
 
 
-def kl_div(
-    input: Tensor, target: Tensor, *_: Any, reduction: str = "mean", log_target: bool = False
-) -> Tensor:
+def kl_div(input: Tensor, target: Tensor, *_: Any, reduction: str = "mean", log_target: bool = False) -> Tensor:
     """target * (log(target) - input), input being log-probabilities; 0 where target is 0."""
     if log_target:
         loss = target.exp() * (target - input)
@@ -151,7 +150,8 @@ def _picked(input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: 
     if target._array.shape != expected:
         if target._array.ndim == input._array.ndim - 1 and axis == 1 and target._array.shape[:1] != expected[:1]:
             raise ValueError(
-                f"Expected input batch_size ({input._array.shape[0]}) to match target batch_size ({target._array.shape[0]})."
+                f"Expected input batch_size ({input._array.shape[0]}) to match target batch_size "
+                f"({target._array.shape[0]})."
             )
         raise RuntimeError(f"Expected target size {list(expected)}, got {list(target._array.shape)}")
     index = positions(target, "nll_loss")
@@ -163,7 +163,8 @@ def _picked(input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: 
     else:
         if weight._array.shape != (input._array.shape[axis],):
             raise RuntimeError(
-                f"weight tensor should be defined either for all {input._array.shape[axis]} classes or no classes but got "
+                f"weight tensor should be defined either for all {input._array.shape[axis]} classes "
+                f"or no classes but got "
                 f"weight tensor of shape: {list(weight._array.shape)}"
             )
         weights = apply(ops.TAKE, (weight, safe), {"axis": 0}).masked_fill(ignored, 0.0)
@@ -210,7 +211,8 @@ def _soft_cross_entropy(
 ) -> Tensor:
     if input._array.shape != target._array.shape:
         raise RuntimeError(
-            f"cross_entropy with class probabilities: target of shape {list(target._array.shape)} must have input's shape "
+            f"cross_entropy with class probabilities: target of shape {list(target._array.shape)} "
+            f"must have input's shape "
             f"{list(input._array.shape)}"
         )
     axis = _class_axis(input)
@@ -232,7 +234,13 @@ def _along(weight: Tensor, input: Tensor, axis: int) -> Tensor:
 
 
 def poisson_nll_loss(
-    input: Tensor, target: Tensor, log_input: bool = True, full: bool = False, *_: Any, eps: float = 1e-8, reduction: str = "mean"
+    input: Tensor,
+    target: Tensor,
+    log_input: bool = True,
+    full: bool = False,
+    *_: Any,
+    eps: float = 1e-8,
+    reduction: str = "mean",
 ) -> Tensor:
     """Negative log likelihood of target under a Poisson distribution of rate exp(input) (or input)."""
     loss = input.exp() - target * input if log_input else input - target * (input + eps).log()

@@ -15,12 +15,14 @@ from .movement import broadcast_shapes, permute, reshape, transpose
 
 @method
 def matmul(input: Tensor, other: Tensor) -> Tensor:
-    """Matrix product by NumPy's rules: vectors are rows on the left and columns on the right, leading dims broadcast."""
+    """Matrix product by NumPy's rules: a vector is a row on the left, a column on the right; leading dims broadcast."""
     a, b = input._array.shape, other._array.shape
     if not a or not b:
         raise RuntimeError(f"both arguments to matmul need to be at least 1D, but they are {len(a)}D and {len(b)}D")
     if input._array.dtype != other._array.dtype:
-        raise RuntimeError(f"expected m1 and m2 to have the same dtype, but got: {input.dtype.name} != {other.dtype.name}")
+        raise RuntimeError(
+            f"expected m1 and m2 to have the same dtype, but got: {input.dtype.name} != {other.dtype.name}"
+        )
     if a[-1] != b[-1 if len(b) == 1 else -2]:
         raise _mismatch("matmul", a, b)
     if len(a) == 2 and len(b) == 2:
@@ -162,7 +164,10 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
     sa, sb = shape_of(a), shape_of(b)
     for i, j in zip(of_a, of_b):
         if a._array.shape[i] != b._array.shape[j]:
-            raise RuntimeError(f"contracted dimensions need to match, but first has size {sa[i]} in dim {i} and second has size {sb[j]} in dim {j}")
+            raise RuntimeError(
+                f"contracted dimensions need to match, but first has size {sa[i]} in dim {i} and "
+                f"second has size {sb[j]} in dim {j}"
+            )
     inner = _product([sa[d] for d in of_a])
     x = reshape(permute(a, left + of_a), (_product([sa[d] for d in left]), inner))
     y = reshape(permute(b, of_b + right), (inner, _product([sb[d] for d in right])))

@@ -31,7 +31,9 @@ def axes_of(dims: Any, rank: int) -> tuple[int, ...]:
         return (axis_of(dims, rank),)
     axes = tuple([axis_of(d, rank) for d in dims])
     if len(set(axes)) != len(axes):
-        raise RuntimeError(f"dim {next(a for a in axes if axes.count(a) > 1)} appears multiple times in the list of dims")
+        raise RuntimeError(
+            f"dim {next(a for a in axes if axes.count(a) > 1)} appears multiple times in the list of dims"
+        )
     return axes
 
 
@@ -141,10 +143,8 @@ def permute(input: Tensor, *dims: Any) -> Tensor:
     rank = input._array.ndim
     if len(order) != rank:
         raise RuntimeError(
-            f"permute(sparse_coo): number of dimensions in the tensor input does not match the length of the desired "
-            f"ordering of dimensions i.e. input.dim() = {rank} is not equal to len(dims) = {len(order)}".replace(
-                "(sparse_coo)", ""
-            )
+            f"permute: number of dimensions in the tensor input does not match the length of the desired ordering of "
+            f"dimensions i.e. input.dim() = {rank} is not equal to len(dims) = {len(order)}"
         )
     axes = tuple([axis_of(d, rank) for d in order])
     if len(set(axes)) != rank:
@@ -184,7 +184,9 @@ def _reversed(input: Tensor) -> Tensor:
 def _matrix_transpose(input: Tensor) -> Tensor:
     """The last two dimensions swapped."""
     if input._array.ndim < 2:
-        raise RuntimeError(f"tensor.mT is only supported on matrices or batches of matrices. Got {input._array.ndim}-D tensor.")
+        raise RuntimeError(
+            f"tensor.mT is only supported on matrices or batches of matrices. Got {input._array.ndim}-D tensor."
+        )
     return transpose(input, -2, -1)
 
 
@@ -234,7 +236,8 @@ def expand(input: Tensor, *sizes: Any) -> Tensor:
     extra = len(wanted) - len(shape)
     if extra < 0:
         raise RuntimeError(
-            f"expand: the number of sizes provided ({len(wanted)}) must be greater or equal to the number of dimensions "
+            f"expand: the number of sizes provided ({len(wanted)}) must be greater or equal to the "
+            f"number of dimensions "
             f"in the tensor ({len(shape)})"
         )
     full = []
@@ -281,7 +284,9 @@ def broadcast_shapes(*shapes: Any) -> Size:
             if type(dim) is int and dim == 1:
                 dim = n
             elif n != dim:
-                raise RuntimeError(f"Shape mismatch: objects cannot be broadcast to a single shape: {[list(s) for s in sizes]}")
+                raise RuntimeError(
+                    f"Shape mismatch: objects cannot be broadcast to a single shape: {[list(s) for s in sizes]}"
+                )
         result.append(dim)
     return Size(result)
 
@@ -380,9 +385,7 @@ def repeat(input: Tensor, *repeats: Any) -> Tensor:
     shape = shape_of(input)
     extra = len(counts) - len(shape)
     if extra < 0:
-        raise RuntimeError(
-            "Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor"
-        )
+        raise RuntimeError("Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor")
     shape = (*(1,) * extra, *shape)
     paired = tuple(n for size in shape for n in (1, size))
     wide = tuple(n for count, size in zip(counts, shape) for n in (count, size))

@@ -48,7 +48,9 @@ def batch_norm(
         axes = (0, *range(2, input._array.ndim))
         count = count_of(input, axes)
         if isinstance(count, int) and count <= 1:
-            raise ValueError(f"Expected more than 1 value per channel when training, got input size {list(input._array.shape)}")
+            raise ValueError(
+                f"Expected more than 1 value per channel when training, got input size {list(input._array.shape)}"
+            )
         mean, centred, var = _moments(input, axes)
         if running_mean is not None and running_var is not None:
             _track(running_mean, mean, momentum)
@@ -79,7 +81,11 @@ def _scaled(x: Tensor, weight: Tensor | None, bias: Tensor | None, wide: Sequenc
 
 
 def layer_norm(
-    input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
+    input: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
 ) -> Tensor:
     """(input - mean) / sqrt(var + eps) * weight + bias over the last dimensions, which must be normalized_shape."""
     axes = _last_axes("layer_norm", input, normalized_shape, weight, bias)
@@ -108,12 +114,15 @@ def _last_axes(name: str, input: Tensor, normalized_shape: Any, *parameters: Ten
     rank = input._array.ndim
     if input._array.shape[rank - len(shape) :] != shape:
         raise RuntimeError(
-            f"Given normalized_shape={list(shape)}, expected input with shape [*, {', '.join(str(n) for n in shape)}], but got "
+            f"Given normalized_shape={list(shape)}, expected input with shape [*, "
+            f"{', '.join(str(n) for n in shape)}], but got "
             f"input of size {list(input._array.shape)} ({name})"
         )
     for t in parameters:
         if t is not None and t._array.shape != shape:
-            raise RuntimeError(f"{name}: weight and bias must have shape {list(shape)}, but one has {list(t._array.shape)}")
+            raise RuntimeError(
+                f"{name}: weight and bias must have shape {list(shape)}, but one has {list(t._array.shape)}"
+            )
     return tuple(range(rank - len(shape), rank))
 
 
@@ -182,7 +191,9 @@ def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
     return _dropped(input, (*shape_of(input)[:-3], 1, 1, 1), p, training, inplace, None)
 
 
-def _dropped(input: Tensor, shape: tuple, p: float, training: bool, inplace: bool, generator: Generator | None) -> Tensor:
+def _dropped(
+    input: Tensor, shape: tuple, p: float, training: bool, inplace: bool, generator: Generator | None
+) -> Tensor:
     if not 0.0 <= p <= 1.0:
         raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
     if not training or p == 0:

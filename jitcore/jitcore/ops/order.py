@@ -105,7 +105,11 @@ def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
 
 @method
 def unique(
-    input: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
+    input: Tensor,
+    sorted: bool = True,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    dim: int | None = None,
 ) -> Any:
     """Different elements in rising order, and on request where each element went and how often each occurs."""
     values, inverse, counts = np.unique(peek(input), return_inverse=True, return_counts=True, axis=dim)

@@ -23,7 +23,9 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     mode: "constant" (with `value`, negative amounts cut), "reflect", "replicate" or "circular".
     """
     if len(pad) % 2 or len(pad) // 2 > input._array.ndim:
-        raise RuntimeError(f"Padding length must be divisible by 2 and at most twice the input's dimensions, but got {list(pad)}")
+        raise RuntimeError(
+            f"Padding length must be divisible by 2 and at most twice the input's dimensions, but got {list(pad)}"
+        )
     pairs = [(pad[i], pad[i + 1]) for i in range(0, len(pad), 2)]
     rank = input._array.ndim
     if mode == "constant":
@@ -43,7 +45,9 @@ def _constant(input: Tensor, pairs: dict[int, tuple[int, int]], value: Any) -> T
             cut = max(-before, 0)
             size = shape_of(input)[axis] - cut - max(-after, 0)
             if isinstance(size, int) and size < 0:
-                raise RuntimeError(f"pad: ({before}, {after}) leaves nothing of dimension {axis} of {list(input._array.shape)}")
+                raise RuntimeError(
+                    f"pad: ({before}, {after}) leaves nothing of dimension {axis} of {list(input._array.shape)}"
+                )
             input = slice_axis(input, axis, cut, size)
             before, after = max(before, 0), max(after, 0)
         low[axis], high[axis] = before, after
@@ -56,7 +60,8 @@ def _reflect(input: Tensor, axis: int, low: int, high: int) -> Tensor:
     size = shape_of(input)[axis]
     if max(low, high) >= input._array.shape[axis]:
         raise RuntimeError(
-            f"Argument #4: Padding size should be less than the corresponding input dimension, but got: padding ({low}, "
+            f"Argument #4: Padding size should be less than the corresponding input dimension, but "
+            f"got: padding ({low}, "
             f"{high}) at dimension {axis} of input {list(input._array.shape)}"
         )
     parts = [input]
@@ -101,15 +106,29 @@ def pad_zeros(input: Tensor, pads: Sequence[int]) -> Tensor:
 
 
 def _windows(
-    name: str, input: Tensor, rank: int, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool, fill: Any
+    name: str,
+    input: Tensor,
+    rank: int,
+    kernel: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    ceil_mode: bool,
+    fill: Any,
 ) -> tuple[Tensor, dict[str, Any]]:
     """Every window [*, O..., K...] of the padded input, and the geometry used."""
     kernel = tuple_of(name, "kernel_size", kernel, rank)
-    steps = kernel if stride is None or (isinstance(stride, list | tuple) and not stride) else tuple_of(name, "stride", stride, rank)
+    steps = (
+        kernel
+        if stride is None or (isinstance(stride, list | tuple) and not stride)
+        else tuple_of(name, "stride", stride, rank)
+    )
     pads = tuple_of(name, "padding", padding, rank)
     spread = tuple_of(name, "dilation", dilation, rank)
     if input._array.ndim not in (rank + 1, rank + 2):
-        raise RuntimeError(f"{name}: Expected {rank + 1}D or {rank + 2}D input, but got shape {list(input._array.shape)}")
+        raise RuntimeError(
+            f"{name}: Expected {rank + 1}D or {rank + 2}D input, but got shape {list(input._array.shape)}"
+        )
     if any(2 * p > k for p, k in zip(pads, kernel)):
         raise RuntimeError(
             f"pad should be at most half of effective kernel size, but got pad={list(pads)}, kernel_size={list(kernel)}"
@@ -130,7 +149,8 @@ def _windows(
             high = max((count - 1) * s + span - n - p, p)
         if input._array.shape[first + i] + p + high < span:
             raise RuntimeError(
-                f"{name}: Output size is too small: a window spanning {span} does not fit dimension {first + i} of input "
+                f"{name}: Output size is too small: a window spanning {span} does not fit dimension "
+                f"{first + i} of input "
                 f"{list(input._array.shape)} padded by {p}"
             )
         pairs[first + i] = (p, high)
@@ -154,7 +174,9 @@ def _max_pool(
     flat = cut.reshape((*shape[: cut._array.ndim - rank], _product(geometry["kernel"])))
     axis = flat._array.ndim - 1
     if not indices and not (input.requires_grad):
-        return apply(ops.AMAX, (cut,), {"axes": tuple(range(cut._array.ndim - rank, cut._array.ndim)), "keepdims": False})
+        return apply(
+            ops.AMAX, (cut,), {"axes": tuple(range(cut._array.ndim - rank, cut._array.ndim)), "keepdims": False}
+        )
     best = apply(ops.ARGMAX, (flat,), {"axis": axis, "keepdims": True})
     values = apply(ops.GATHER, (flat, best), {"axis": axis}).squeeze(axis)
     return (values, _flat_positions(best.squeeze(axis), input, rank, geometry)) if indices else values
@@ -165,7 +187,7 @@ def _flat_positions(best: Tensor, input: Tensor, rank: int, geometry: dict[str, 
     spatial = shape_of(input)[geometry["first"] :]
     total: Any = 0
     rest = best
-    offsets = []
+    offsets: list[Tensor] = []
     for k in reversed(geometry["kernel"]):
         offsets.insert(0, rest % k)
         rest = rest // k
@@ -215,7 +237,14 @@ def max_pool3d(
 
 
 def _avg_pool(
-    rank: int, input: Tensor, kernel: Any, stride: Any, padding: Any, ceil_mode: bool, include: bool, divisor: int | None
+    rank: int,
+    input: Tensor,
+    kernel: Any,
+    stride: Any,
+    padding: Any,
+    ceil_mode: bool,
+    include: bool,
+    divisor: int | None,
 ) -> Tensor:
     name = f"avg_pool{rank}d"
     cut, geometry = _windows(name, input, rank, kernel, stride, padding, 1, ceil_mode, 0)
@@ -234,10 +263,12 @@ def _avg_pool(
         ones = _constant(ones, {i: (p, p) for i, p in enumerate(pads)}, 1)
         rest = {i: (0, high - p) for i, ((_, high), p) in enumerate(zip(geometry["pairs"].values(), pads))}
     else:
-        rest = {i: pair for i, pair in enumerate(geometry["pairs"].values())}
+        rest = dict(enumerate(geometry["pairs"].values()))
     if any(low or high for low, high in rest.values()):
         ones = _constant(ones, rest, 0)
-    counted = apply(ops.WINDOWS, (ones,), {"window": geometry["kernel"], "stride": geometry["stride"], "dilation": (1,) * rank})
+    counted = apply(
+        ops.WINDOWS, (ones,), {"window": geometry["kernel"], "stride": geometry["stride"], "dilation": (1,) * rank}
+    )
     counts = apply(ops.SUM, (counted,), {"axes": tuple(range(rank, 2 * rank)), "keepdims": False})
     return total / counts
 
@@ -351,5 +382,3 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     split = input.reshape((*lead, c, h // r, r, w // r, r))
     k = len(lead)
     return split.permute(*range(k), k, k + 2, k + 4, k + 1, k + 3).reshape((*lead, c * r * r, h // r, w // r))
-
-

@@ -119,7 +119,9 @@ def amin(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
 def _nonempty(name: str, input: Tensor, axes: tuple[int, ...]) -> Tensor:
     shape = input._array.shape
     if input._array.size == 0 and any(shape[a] == 0 for a in axes):
-        raise IndexError(f"{name}(): Expected reduction dim to have non-zero size, but the tensor has shape {list(shape)}.")
+        raise IndexError(
+            f"{name}(): Expected reduction dim to have non-zero size, but the tensor has shape {list(shape)}."
+        )
     return input
 
 
@@ -140,7 +142,8 @@ def _extreme(name: str, whole: Callable, position: OpSpec, pairwise: OpSpec) -> 
         if dim is None:
             if input._array.size == 0:
                 raise RuntimeError(
-                    f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim "
+                    f"{name}(): Expected reduction dim to be specified for input.numel() == 0. "
+                    f"Specify the reduction dim "
                     f"with the 'dim' argument."
                 )
             return whole(input)
@@ -156,7 +159,8 @@ def _extreme(name: str, whole: Callable, position: OpSpec, pairwise: OpSpec) -> 
 
     operation.__name__ = operation.__qualname__ = name
     operation.__doc__ = (
-        f"{name}(input): the {'largest' if name == 'max' else 'smallest'} element; {name}(input, dim): (values, indices) "
+        f"{name}(input): the {'largest' if name == 'max' else 'smallest'} element; {name}(input, "
+        f"dim): (values, indices) "
         f"along dim; {name}(input, other): elementwise."
     )
     return method(operation)
@@ -214,7 +218,12 @@ def _truth_reduction(spec: OpSpec, input: Tensor, dim: Any, keepdim: bool, of_no
 @method
 @numpy_names
 def var(
-    input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: float | None = None
+    input: Tensor,
+    dim: Any = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
 ) -> Tensor:
     """Variance along dim: mean squared distance from the mean, divided by count - correction (1 unless given)."""
     return _variance(input, dim, unbiased, keepdim, correction)[0]
@@ -242,7 +251,12 @@ def _variance(input: Tensor, dim: Any, unbiased: Any, keepdim: bool, correction:
 @method
 @numpy_names
 def std(
-    input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: float | None = None
+    input: Tensor,
+    dim: Any = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
 ) -> Tensor:
     """Standard deviation: square root of var."""
     return _variance(input, dim, unbiased, keepdim, correction)[0].sqrt()
@@ -250,7 +264,12 @@ def std(
 
 @numpy_names
 def var_mean(
-    input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: float | None = None
+    input: Tensor,
+    dim: Any = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """var and mean."""
     return _variance(input, dim, unbiased, keepdim, correction)
@@ -258,7 +277,12 @@ def var_mean(
 
 @numpy_names
 def std_mean(
-    input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: float | None = None
+    input: Tensor,
+    dim: Any = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """std and mean."""
     variance, average = _variance(input, dim, unbiased, keepdim, correction)

@@ -109,7 +109,9 @@ def randint(
     return made.requires_grad_() if requires_grad else made
 
 
-def randint_like(input: Tensor, low: int, high: int | None = None, *, dtype: DType | None = None, **options: Any) -> Tensor:
+def randint_like(
+    input: Tensor, low: int, high: int | None = None, *, dtype: DType | None = None, **options: Any
+) -> Tensor:
     """randint of input's shape and dtype."""
     low, high = (0, low) if high is None else (low, high)
     return randint(low, high, shape_of(input), dtype=dtype or input.dtype, **options)
@@ -133,7 +135,9 @@ def randperm(
     return constant(order)
 
 
-def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Generator | None = None, **options: Any) -> Tensor:
+def normal(
+    mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Generator | None = None, **options: Any
+) -> Tensor:
     """Normal numbers of the given mean and deviation, numbers or tensors."""
     if size is None:
         from .movement import broadcast_shapes
@@ -194,7 +198,9 @@ def _multinomial_method(self: Tensor, num_samples: int, replacement: bool = Fals
 
 
 @method
-def uniform_(self: Tensor, from_: float = 0.0, to: float = 1.0, *, generator: Generator | None = None, **old: float) -> Tensor:
+def uniform_(
+    self: Tensor, from_: float = 0.0, to: float = 1.0, *, generator: Generator | None = None, **old: float
+) -> Tensor:
     """Fill with uniform numbers in [from, to)."""
     from_ = old.pop("from", from_)
     if from_ > to:

@@ -45,7 +45,9 @@ def _check_along(name: str, input: Tensor, axis: int, index: Tensor) -> None:
     if len(x) != len(i):
         raise RuntimeError(f"{name}(): Index tensor must have the same number of dimensions as input tensor")
     if any(a != axis and i[a] > x[a] for a in range(len(x))):
-        raise RuntimeError(f"{name}: Expected index {list(i)} to be no larger than self {list(x)} apart from dimension {axis}")
+        raise RuntimeError(
+            f"{name}: Expected index {list(i)} to be no larger than self {list(x)} apart from dimension {axis}"
+        )
 
 
 def _scatter(name: str, input: Tensor, dim: int, index: Tensor, src: Any, mode: str) -> Tensor:
@@ -57,12 +59,17 @@ def _scatter(name: str, input: Tensor, dim: int, index: Tensor, src: Any, mode: 
     _check_along(name, input, axis, index)
     if isinstance(src, Tensor):
         if src._array.dtype != input._array.dtype:
-            raise RuntimeError(f"{name}(): Expected self.dtype to be equal to src.dtype, but got {input.dtype.name} and {src.dtype.name}")
+            raise RuntimeError(
+                f"{name}(): Expected self.dtype to be equal to src.dtype, but got {input.dtype.name} "
+                f"and {src.dtype.name}"
+            )
         shape = index._array.shape
         if src._array.ndim != len(shape) or any(n > m for n, m in zip(shape, src._array.shape)):
             raise RuntimeError(f"Expected index {list(shape)} to be no larger than src {list(src._array.shape)}")
         if src._array.shape != shape:
-            src = apply(ops.SLICE, (src,), {"starts": (0,) * len(shape), "sizes": shape_of(index), "steps": (1,) * len(shape)})
+            src = apply(
+                ops.SLICE, (src,), {"starts": (0,) * len(shape), "sizes": shape_of(index), "steps": (1,) * len(shape)}
+            )
     else:
         src = apply(ops.BROADCAST_TO, (as_operand(src, input.dtype),), {"shape": shape_of(index)})
     return apply(ops.SCATTER, (input, index, src), {"axis": axis, "mode": mode})
@@ -74,7 +81,9 @@ def _flat(src: Any) -> Any:
 
 @with_inplace
 @method
-def scatter(input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None, reduce: str | None = None) -> Tensor:
+def scatter(
+    input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None, reduce: str | None = None
+) -> Tensor:
     """input with input[.., index[.., p, ..], ..] = src[.., p, ..] along dim; src may be a number."""
     if reduce is None:
         return _scatter("scatter", input, dim, index, value if src is None else src, "set")
@@ -110,7 +119,9 @@ def _put(input: Tensor, dim: int, index: Tensor, source: Tensor, mode: str) -> T
     if source._array.dtype != input._array.dtype:
         raise RuntimeError(f"self ({input.dtype.name}) and source ({source.dtype.name}) must have the same scalar type")
     if source._array.ndim != len(wanted) or any(int(a) != b for a, b in zip(wanted, source._array.shape)):
-        raise RuntimeError(f"source of shape {list(source._array.shape)} does not fit the slices, of shape {list(wanted)}")
+        raise RuntimeError(
+            f"source of shape {list(source._array.shape)} does not fit the slices, of shape {list(wanted)}"
+        )
     return apply(ops.PUT, (input, index, source), {"axis": axis, "mode": mode})
 
 
@@ -135,7 +146,11 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     axis = axis_of(dim, input._array.ndim)
     shape = shape_of(input)
     flat = index.reshape(-1)
-    new = apply(ops.BROADCAST_TO, (as_operand(value, input.dtype),), {"shape": (*shape[:axis], *shape_of(flat), *shape[axis + 1 :])})
+    new = apply(
+        ops.BROADCAST_TO,
+        (as_operand(value, input.dtype),),
+        {"shape": (*shape[:axis], *shape_of(flat), *shape[axis + 1 :])},
+    )
     return _put(input, dim, flat, new, "set")
 
 

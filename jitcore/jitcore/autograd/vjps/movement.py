@@ -77,6 +77,10 @@ vjp(
     x=lambda g, x_shape, spatial, stride, dilation: apply(
         ops.WINDOWS,
         (g,),
-        {"window": tuple(int(n) for n in x_shape[len(x_shape) - len(spatial) :]), "stride": stride, "dilation": dilation},
+        {
+            "window": tuple(int(n) for n in x_shape[len(x_shape) - len(spatial) :]),
+            "stride": stride,
+            "dilation": dilation,
+        },
     ),
 )

@@ -36,7 +36,7 @@ def _prod(g: Tensor, x: Tensor, x_shape: tuple, axes: tuple[int, ...]) -> Tensor
     kept = [a for a in range(rank) if a not in axes]
     order = [*kept, *axes]
     moved = x.permute(order)
-    flat = moved.reshape(tuple(x_shape[a] for a in kept) + (-1,))
+    flat = moved.reshape((*[x_shape[a] for a in kept], -1))
     axis = len(kept)
     ones = flat.narrow(axis, 0, 1) * 0.0 + 1.0
     count = shape_of(flat)[axis]
