@@ -115,7 +115,10 @@ class Operation:
                 raise VerificationError(f"{self.spec.name} is erased while its result {value} is used")
 
     def __repr__(self) -> str:
-        return f"Operation({self.spec.name}, {self.operands}, {self.attributes})"
+        """One line of the text form; regions are left out."""
+        from .printer import print_operation
+
+        return print_operation(self)
 
 
 def create_operation(
@@ -148,7 +151,7 @@ def create_operation(
     return operation
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, repr=False, slots=True)
 class Block:
     """A list of operations run in order; the last is the terminator once the block is complete."""
 
@@ -196,7 +199,7 @@ class Block:
         return self.operations[-1]
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, repr=False, slots=True)
 class Region:
     """A nested scope owned by an operation: one block, which may use values defined outside it."""
 
@@ -207,7 +210,7 @@ class Region:
         self.block.region = self
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, repr=False, slots=True)
 class Graph:
     """A named program in SSA form."""
 
@@ -230,6 +233,9 @@ class Graph:
     def walk(self) -> Iterator[Operation]:
         """Every operation, those inside regions after the one that owns them."""
         return _walk(self.block)
+
+    def __repr__(self) -> str:
+        return f"<Graph @{self.name}: {len(self.block.operations)} operations>"
 
     def __str__(self) -> str:
         """The text form, large arrays left out; `print_graph` gives the whole."""

@@ -184,7 +184,7 @@ def test_the_result_does_not_depend_on_object_addresses():
         "from jitcore_runtime.kernels import KERNELS\n"
         f"text = {LONG!r}\n"
         "graph = parse_graph(text)\n"
-        "PassManager(list(standard_passes(KERNELS)))(graph)\n"
+        "PassManager(standard_passes(KERNELS))(graph)\n"
         "print(print_graph(graph))"
     )
     results = set()
@@ -215,7 +215,7 @@ LONG = print_graph(chain(20))
 def test_long_chains_are_no_trouble():
     """Deep graphs recurse nowhere, and lists of operations and uses are not searched from end to end."""
     graph = chain(1000)
-    PassManager(list(standard_passes(KERNELS)), verify=True)(graph)
+    PassManager(standard_passes(KERNELS), verify=True)(graph)
     assert len(graph.operations) == 1000 * 3 + 1
 
 

@@ -32,7 +32,7 @@ PASSES = {
     "drop_unused": drop_unused,
     "fold": ConstantFold(KERNELS, result_bytes=64, operand_bytes=256),
     "merge_equal": merge_equal,
-    "standard": PassManager(list(standard_passes(KERNELS)), verify=True),
+    "standard": PassManager(standard_passes(KERNELS), verify=True),
     "views": views,
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -119,8 +119,7 @@ class PassManager:
             raise VerificationError(f"{when}: {error}") from error
 
 
-def standard_passes(kernels: Mapping[OpSpec, Callable[..., Any]]) -> Iterator[Any]:
+def standard_passes(kernels: Mapping[OpSpec, Callable[..., Any]]) -> list[Any]:
     """The passes that every graph gets before lowering; `kernels` is the table that folds constants."""
-    yield drop_unused
-    yield Fixpoint([canonicalize, ConstantFold(kernels), views, casts, algebra, merge_equal])
-    yield drop_unused
+    settle = Fixpoint([canonicalize, ConstantFold(kernels), views, casts, algebra, merge_equal])
+    return [drop_unused, settle, drop_unused]
