@@ -114,7 +114,11 @@ class Geometry:
         stride, dilation, padding = self.spec.stride[axis], self.spec.dilation[axis], self.spec.padding[axis][0]
         found = []
         for r in range(stride):
-            behind = [(t, (t * dilation - r) // stride) for t in range(self.kernel[axis]) if t * dilation % stride == r % stride]
+            behind = [
+                (t, (t * dilation - r) // stride)
+                for t in range(self.kernel[axis])
+                if t * dilation % stride == r % stride
+            ]
             start = -((r - padding) // stride)  # the first q whose result has a coordinate >= 0
             found.append((r, behind, start))
         low = max([0, *(m - start for _, behind, start in found for _, m in behind)])

@@ -20,10 +20,21 @@ from .conv_image import emit_image, emit_position_table, emit_tap_table
 from .conv_spec import ConvSpec
 from .gemm import Dimensions
 from .gemm_builder import (
-    I8, I64, PTR, Code, Frame, Size, define, listed, numbered, parallel, product, unflatten,
+    I8,
+    I64,
+    PTR,
+    Code,
+    Frame,
+    Size,
+    define,
+    listed,
+    numbered,
+    parallel,
+    product,
+    unflatten,
 )  # fmt: skip
 from .gemm_epilogue import emit_row, read_context, scalar_epilogue
-from .gemm_plan import ALIGN
+from .gemm_plan import ALIGN, aligned
 from .gemm_spec import Dim, Epilogue, PlainStore
 from .microkernel import Shape, element_type, kernel, plus
 from .packing import GROUP, Source, pack_group
@@ -100,7 +111,9 @@ class _Division:
     @classmethod
     def of(cls, geometry: Geometry) -> _Division:
         spec = geometry.spec
-        channels, columns = (size // spec.groups for size in (spec.x_shape[1], spec.y_shape[1]) if isinstance(size, int))
+        channels, columns = (
+            size // spec.groups for size in (spec.x_shape[1], spec.y_shape[1]) if isinstance(size, int)
+        )
         rows = channels * len(geometry.parts[0].taps)
         tiles = max(1, -(-rows // spec.machine.rows))
         height = max(1, -(-rows // tiles))
@@ -139,7 +152,7 @@ def _layout(geometry: Geometry, how: _Division) -> list[Dim]:
     packed = shapes.product((spec.x_shape[0], spec.groups * how.stride, positions, item))
     image = 0 if geometry.is_plain else shapes.product((spec.x_shape[0], image_elements(geometry), item))
     sums = how.chunks * spec.groups * how.rows * how.stride * item
-    return [_aligned(size) for size in (how.rows * 8, shapes.mul(positions, 8), sums, packed, image)]
+    return [aligned(size) for size in (how.rows * 8, shapes.mul(positions, 8), sums, packed, image)]
 
 
 def _run_time_size(code: Code, geometry: Geometry, how: _Division, dims: Dimensions, number: int) -> Size:
@@ -151,10 +164,6 @@ def _run_time_size(code: Code, geometry: Geometry, how: _Division, dims: Dimensi
     if number > 2:
         size = product(code, [dims[spec.x_shape[0]], positions, spec.groups * how.stride * item])
     return code.times(code.ceil_divide(size, ALIGN), ALIGN)
-
-
-def _aligned(size: Dim) -> Dim:
-    return shapes.mul(shapes.floordiv(shapes.add(size, ALIGN - 1), ALIGN), ALIGN)
 
 
 class _GradientTask:

@@ -11,7 +11,7 @@ from jitcore_ir.ops.elementwise import ACCUMULATOR
 from jitcore_ir.shapes import Expr
 
 from .blocking import Machine, machine
-from .gemm_spec import Dims, check_dtype, run_time_dims
+from .gemm_spec import Dims, check_dtype
 
 Pairs = tuple[tuple[int, int], ...]
 DIRECTIONS = ("forward", "input", "weight")

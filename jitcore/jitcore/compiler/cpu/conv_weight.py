@@ -1,7 +1,8 @@
 """Packing the weight of a convolution: tiles of rows, as kernels read them.
 
-Element (row i of tile t, step k) of group g lies at `((g*tiles + t)*steps + k)*height + i`. A step is a (channel, tap)
-of a forward convolution and a (tap, channel) of a transposed one, so that the taps a part needs are neighbours.
+Rows are the result's channels. Element (row i of tile t, step k) of group g lies at
+`((g*tiles + t)*steps + k)*height + i`. A step is a (channel, tap) of a forward convolution and a (tap, channel) of a
+transposed one, so that the taps a part needs are neighbours.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ from .microkernel import element_type, widen
 class WeightLayout:
     """The sizes of one group of a weight [O, C / groups, *kernel] in a direction, and of its packed tiles.
 
-    `rows` is the number of result channels and `channels` of those summed over.
+    `rows` is the number of result channels and `channels` of those summed over. `wide`: vectors run over rows, and a
+    tile is as high as a strip is wide; otherwise they run over positions.
     """
 
+    wide: bool
     rows: int
     channels: int
     taps: int
@@ -47,9 +50,10 @@ def weight_layout(spec: ConvSpec) -> WeightLayout:
         taps *= size
     outputs //= spec.groups
     rows, channels = (outputs, inputs) if spec.direction == "forward" else (inputs, outputs)
-    tiles = max(1, -(-rows // spec.machine.rows))
-    height = max(1, -(-rows // tiles))
-    return WeightLayout(rows, channels, taps, height, max(1, -(-rows // height)))
+    strip = spec.machine.columns(spec.accumulator)
+    wide = 4 * rows >= 3 * strip * -(-rows // strip) > 0  # at least three quarters of the vectors' lanes are of use
+    height = strip if wide else max(1, -(-rows // max(1, -(-rows // spec.machine.rows))))
+    return WeightLayout(wide, rows, channels, taps, height, max(1, -(-rows // height)))
 
 
 def packed_weight_size(spec: ConvSpec) -> int:

@@ -30,7 +30,19 @@ from llvmlite import ir
 from jitcore_ir import shapes
 
 from .gemm_builder import (
-    I8, I64, PTR, Code, Frame, Size, define, listed, numbered, offset, parallel, product, unflatten,
+    I8,
+    I64,
+    PTR,
+    Code,
+    Frame,
+    Size,
+    define,
+    listed,
+    numbered,
+    offset,
+    parallel,
+    product,
+    unflatten,
 )  # fmt: skip
 from .gemm_plan import ALIGN, heights, packed_bytes, plan, workspace_layout
 from .gemm_spec import Dim, Dims, Epilogue, GemmSpec, PlainStore

@@ -188,7 +188,9 @@ def _as_it_is(module: ir.Module) -> ir.MDValue:
     return node
 
 
-def define(module: ir.Module, name: str, parameters: Sequence[ir.Type], internal: bool = True) -> tuple[ir.Function, Code]:
+def define(
+    module: ir.Module, name: str, parameters: Sequence[ir.Type], internal: bool = True
+) -> tuple[ir.Function, Code]:
     """A new function that returns nothing, and a builder at its entry."""
     function = ir.Function(module, ir.FunctionType(VOID, parameters), name)
     function.attributes.add("nounwind")

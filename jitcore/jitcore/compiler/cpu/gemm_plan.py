@@ -98,7 +98,9 @@ def heights(spec: GemmSpec) -> list[int]:
     if isinstance(rows, int):
         return [rows]
     full = spec.machine.rows
-    return [full] if spec.accumulator is not spec.dtype else [*spec.machine.fewer, full]  # packed strips are `full` wide
+    return (
+        [full] if spec.accumulator is not spec.dtype else [*spec.machine.fewer, full]
+    )  # packed strips are `full` wide
 
 
 def workspace_layout(spec: GemmSpec) -> tuple[Dim, Dim]:
@@ -118,8 +120,12 @@ def packed_bytes(spec: GemmSpec, neighbours: Dim, width: int) -> Dim:
     """Bytes of an operand with so many rows or columns, packed, rounded up to ALIGN."""
     strips = shapes.floordiv(shapes.add(neighbours, width - 1), width)
     elements = shapes.mul(shapes.product((*spec.batch, strips, spec.k)), width)
-    rounded = shapes.floordiv(shapes.add(shapes.mul(elements, spec.accumulator.itemsize), ALIGN - 1), ALIGN)
-    return shapes.mul(rounded, ALIGN)
+    return aligned(shapes.mul(elements, spec.accumulator.itemsize))
+
+
+def aligned(size: Dim) -> Dim:
+    """Bytes rounded up to a multiple of ALIGN."""
+    return shapes.mul(shapes.floordiv(shapes.add(size, ALIGN - 1), ALIGN), ALIGN)
 
 
 def _rows(code: Code, spec: GemmSpec, m: Size) -> Size:

@@ -271,4 +271,3 @@ class _Kernel:
         name = f"llvm.masked.{what}.v{self.lanes}{self.vector.element.intrinsic_name}.p0"
         found = self.module.globals.get(name)
         return found or ir.Function(self.module, ir.FunctionType(result, parameters), name)
-

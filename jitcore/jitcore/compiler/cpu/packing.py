@@ -133,7 +133,10 @@ class _Packer:
         """Element by element. `last`: neighbours end here; those beyond repeat it."""
         code, source = self.code, self.source
         first = code.times(strip, self.width)
-        with code.loop(begin, source.depth, name="step") as k, code.loop(0, self.width, name="neighbour", optimize=last is None) as i:
+        with (
+            code.loop(begin, source.depth, name="step") as k,
+            code.loop(0, self.width, name="neighbour", optimize=last is None) as i,
+        ):
             neighbour = code.plus(first, i.index)
             neighbour = neighbour if last is None else code.least(neighbour, last)
             place = code.plus(code.times(neighbour, source.stride), code.times(k.index, source.step))
