@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from jitcore_ir import BufferType, Location, Operation, Value
-from jitcore_ir.shapes import product
+from jitcore_ir import BufferType, Graph, Location, Operation, Value
+from jitcore_ir.shapes import add, product
 from jitcore_runtime.plan import BufferKind
 
 from ..loops.module import KernelCall, LoopBuffer, LoopModule
 from .emitter import Emitter
 from .facts import in_place_pairs, parallel_extent, work_of
 from .index import Dim, Indices, flatten
+from .peel import peel_offsets
 from .pointwise import POINTWISE
 
 
@@ -87,12 +88,26 @@ class KernelBuilder:
         """Append the call of this kernel to the module."""
         graph = self.e.finish()
         keys = list(self._arguments)
+        offsets = tuple(add(k[2], peeled) for k, peeled in zip(keys, peel_offsets(graph), strict=True))
         reads, writes = tuple(sorted(self._reads)), tuple(sorted(self._writes))
         call = KernelCall(
-            graph, tuple(k[0] for k in keys), tuple(k[2] for k in keys), reads, writes,
-            in_place_pairs(graph, reads, writes), work_of(graph), parallel_extent(graph), self._label, self._location,
+            graph, tuple(k[0] for k in keys), offsets, reads, writes,
+            self._in_place(graph, keys, offsets, reads, writes), work_of(graph), parallel_extent(graph), self._label, self._location,
         )  # fmt: skip
         self.memory.module.kernels.append(call)
+
+    def _in_place(
+        self,
+        graph: Graph,
+        keys: Sequence[tuple],
+        offsets: Sequence[Dim],
+        reads: tuple[int, ...],
+        writes: tuple[int, ...],
+    ) -> tuple[tuple[int, int], ...]:
+        """The pairs that are safe as whole buffers, not only as the parts that this kernel sees."""
+        sizes = [product(self.memory.module.buffers[buffer].shape) for buffer, *_ in keys]
+        pairs = in_place_pairs(graph, reads, writes)
+        return tuple((w, r) for w, r in pairs if sizes[w] == sizes[r] and offsets[w] == offsets[r])
 
     def _address(self, buffer: int, indices: Indices, shape: Sequence[Dim]) -> tuple[Indices, tuple[Dim, ...]]:
         if buffer in self.shared:
