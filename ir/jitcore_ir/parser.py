@@ -28,7 +28,11 @@ def parse_graph(text: str) -> Graph:
 
     Operations below the graph level (`for`, `load` ...) are known once the module that defines them is imported.
     """
-    return _Parser(text).graph()
+    parser = _Parser(text)
+    try:
+        return parser.graph()
+    except RecursionError:
+        raise error_at(text, parser.peek().position, "this is nested too deeply") from None
 
 
 class _Parser:

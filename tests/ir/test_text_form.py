@@ -356,6 +356,12 @@ def test_cut_off_text_is_refused(text):
         parse_graph(text)
 
 
+def test_deep_nesting_is_refused():
+    deep = "(" * 5000 + "N" + ")" * 5000
+    with pytest.raises(ParseError, match="nested too deeply"):
+        parse_graph(f"graph @m(%x: f32[{deep}]) {{ return(%x) }}")
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_damaged_text_gives_a_graph_or_a_parse_error(data):

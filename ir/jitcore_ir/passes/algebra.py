@@ -193,8 +193,11 @@ def where_decided(op: Operation, build: Builder) -> Value | None:
 @algebra.on(ops.WHERE)
 def where_not(op: Operation, build: Builder) -> Value | None:
     condition, x, y = op.operands
-    inner = defined_by(condition, ops.LOGICAL_NOT)
-    return build.value(ops.WHERE, inner.operands[0], y, x) if inner else None
+    if inner := defined_by(condition, ops.LOGICAL_NOT):
+        return build.value(ops.WHERE, inner.operands[0], y, x)
+    if inner := defined_by(condition, ops.NE):
+        return build.value(ops.WHERE, build.value(ops.EQ, *inner.operands), y, x)
+    return None
 
 
 @algebra.on(ops.LOGICAL_NOT, ops.BITWISE_NOT)

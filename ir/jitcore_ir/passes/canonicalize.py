@@ -21,7 +21,7 @@ from ..builder import Builder
 from ..dtypes import int64
 from ..graph import Operation, Value
 from ..spec import OPS, Trait
-from .match import all_same, constant_of, defined_by, is_commutative, shape_of, tensor
+from .match import all_same, constant_of, defined_by, is_commutative, shape_of, tensor, without_leading_ones
 from .rewrite import Patterns
 
 canonicalize = Patterns("canonicalize")
@@ -130,3 +130,12 @@ def broadcast_after_elementwise(op: Operation, build: Builder) -> Value | None:
     if sources == op.operands:
         return None
     return build.create(op.spec, sources, op.attributes).result
+
+
+@canonicalize.on(*_ELEMENTWISE)
+def leading_ones_before_elementwise(op: Operation, build: Builder) -> Value | None:
+    """An operand of lower rank will do, where another one has the rank of the result."""
+    operands = [without_leading_ones(v) for v in op.operands]
+    if operands == op.operands or max(len(shape_of(v)) for v in operands) < len(shape_of(op.result)):
+        return None
+    return build.create(op.spec, operands, op.attributes).result

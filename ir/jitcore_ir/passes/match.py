@@ -27,6 +27,16 @@ def shape_of(value: Value) -> Shape:
     return tensor(value).shape
 
 
+def without_leading_ones(value: Value) -> Value:
+    """What a reshape puts axes of size 1 in front of, as elementwise operations and `broadcast_to` do by themselves."""
+    operation = defined_by(value, RESHAPE)
+    if operation is None:
+        return value
+    source = operation.operands[0]
+    extra = len(shape_of(value)) - len(shape_of(source))
+    return source if extra >= 0 and shape_of(value) == (1,) * extra + shape_of(source) else value
+
+
 def is_commutative(operation: Operation) -> bool:
     """Whether swapping the operands changes no bit. Not so for complex products, whose parts round by their place."""
     if not operation.spec.has(Trait.COMMUTATIVE):

@@ -17,7 +17,7 @@ from ..builder import Builder
 from ..graph import Operation, Value
 from ..ops import BROADCAST_TO, CONCAT, FLIP, PAD, PERMUTE, RESHAPE, SLICE, SLICE_UPDATE
 from ..shapes import Shape, add, mul
-from .match import defined_by, shape_of
+from .match import defined_by, shape_of, without_leading_ones
 from .rewrite import Patterns
 
 views = Patterns("views")
@@ -56,14 +56,8 @@ def broadcast_of_broadcast(op: Operation, build: Builder) -> Value | None:
 @views.on(BROADCAST_TO)
 def broadcast_of_leading_ones(op: Operation, build: Builder) -> Value | None:
     """`broadcast_to` puts axes of size 1 in front by itself."""
-    inner = defined_by(op.operands[0], RESHAPE)
-    if inner is None:
-        return None
-    source = shape_of(inner.operands[0])
-    extra = len(shape_of(inner.result)) - len(source)
-    if extra < 0 or shape_of(inner.result) != (1,) * extra + source:
-        return None
-    return build.value(BROADCAST_TO, inner.operands[0], shape=op.attributes["shape"])
+    x = without_leading_ones(op.operands[0])
+    return None if x is op.operands[0] else build.value(BROADCAST_TO, x, shape=op.attributes["shape"])
 
 
 @views.on(SLICE)
