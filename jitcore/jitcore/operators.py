@@ -77,4 +77,4 @@ _METHODS: dict[str, Callable] = {
 }  # fmt: skip
 for _name, _function in _METHODS.items():
     setattr(Tensor, _name, _function)
-Tensor.__hash__ = object.__hash__  # type: ignore[method-assign, assignment]  # tensors compare by value, hash by identity
+Tensor.__hash__ = object.__hash__  # type: ignore[method-assign, assignment]  # by identity

@@ -12,7 +12,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +26,6 @@ _NAMES = {
     "BOOL": D.bool_, "U8": D.uint8, "I8": D.int8, "I16": D.int16, "I32": D.int32, "I64": D.int64, "F16": D.float16,
     "BF16": D.bfloat16, "F32": D.float32, "F64": D.float64, "C64": D.complex64,
 }  # fmt: skip
-_DTYPES = {dtype: name for name, dtype in _NAMES.items()}
 _STRUCTURE = "jitcore.structure"
 _REFERENCE = "$tensor"
 
@@ -47,7 +46,7 @@ def save(obj: Any, f: str | os.PathLike) -> None:
     else:
         structure = _described(obj, "", tensors)
         metadata = {"format": "jitcore", _STRUCTURE: json.dumps(structure)}
-    _write(Path(f), {name: _entry(name, t) for name, t in tensors.items()}, metadata)
+    _write(Path(f), {name: _array(name, t) for name, t in tensors.items()}, metadata)
 
 
 def load(f: str | os.PathLike, map_location: Any = None, *, weights_only: bool = True, mmap: bool | None = None) -> Any:
@@ -128,12 +127,10 @@ def _rebuilt(part: Any, tensors: Mapping[str, Tensor]) -> Any:
     raise ValueError(f"unknown part {kind!r}")
 
 
-def _entry(name: str, t: Tensor) -> dict[str, Any]:
-    dtype = _DTYPES.get(t.dtype)
-    if dtype is None:
+def _array(name: str, t: Tensor) -> np.ndarray:
+    if t.dtype not in _NAMES.values():
         raise SerializationError(f"save: {name!r} is {t.dtype.name}, which safetensors files do not hold")
-    array = np.ascontiguousarray(peek(t))
-    return {"dtype": t.dtype.name, "shape": list(t._array.shape), "data": array.tobytes()}
+    return np.asarray(peek(t), order="C")
 
 
 def _tensor(file: str, name: str, entry: Mapping[str, Any]) -> Tensor:
@@ -150,16 +147,16 @@ def _metadata(data: bytes) -> dict[str, str]:
     return json.loads(data[8 : 8 + length]).get("__metadata__", {})
 
 
-def _write(path: Path, entries: dict[str, dict[str, Any]], metadata: dict[str, str]) -> None:
+def _write(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
     """Write beside the file, then rename over it."""
-    from safetensors import serialize_file
+    from safetensors.numpy import save_file
 
     if not path.parent.is_dir():
         raise FileNotFoundError(f"save: the folder {path.parent} does not exist")
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
     try:
-        serialize_file(cast(Any, entries), temporary, metadata=metadata)
+        save_file(arrays, temporary, metadata=metadata)
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)

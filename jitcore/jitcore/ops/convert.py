@@ -32,7 +32,7 @@ def to(
         elif isinstance(argument, str | Device):
             device = argument
         elif not isinstance(argument, bool) and argument is not None:
-            raise TypeError(f"to() received an invalid argument of type {type(argument).__name__}")
+            raise TypeError(f"to() received an invalid argument of type {argument.__class__.__name__}")
     check_device(device)
     if dtype is None or dtype is input.dtype:
         return apply(ops.COPY, (input,)) if copy else input

@@ -118,7 +118,7 @@ def amin(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
 
 def _nonempty(name: str, input: Tensor, axes: tuple[int, ...]) -> Tensor:
     shape = input._array.shape
-    if input._array.size == 0 and any(shape[a] == 0 for a in axes):
+    if input._array.size == 0 and 0 in [shape[a] for a in axes]:
         raise IndexError(
             f"{name}(): Expected reduction dim to have non-zero size, but the tensor has shape {list(shape)}."
         )
