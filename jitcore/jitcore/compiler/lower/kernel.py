@@ -90,9 +90,10 @@ class KernelBuilder:
         keys = list(self._arguments)
         offsets = tuple(add(k[2], peeled) for k, peeled in zip(keys, peel_offsets(graph), strict=True))
         reads, writes = tuple(sorted(self._reads)), tuple(sorted(self._writes))
+        pairs = self._in_place(graph, keys, offsets, reads, writes)
         call = KernelCall(
-            graph, tuple(k[0] for k in keys), offsets, reads, writes,
-            self._in_place(graph, keys, offsets, reads, writes), work_of(graph), parallel_extent(graph), self._label, self._location,
+            graph, tuple(k[0] for k in keys), offsets, reads, writes, pairs, work_of(graph), parallel_extent(graph),
+            self._label, self._location,
         )  # fmt: skip
         self.memory.module.kernels.append(call)
 
