@@ -77,4 +77,5 @@ _METHODS: dict[str, Callable] = {
 }  # fmt: skip
 for _name, _function in _METHODS.items():
     setattr(Tensor, _name, _function)
-Tensor.__hash__ = object.__hash__  # type: ignore[method-assign, assignment]  # by identity
+# By identity, although tensors compare by value.
+Tensor.__hash__ = object.__hash__  # type: ignore[method-assign, assignment]

@@ -1,5 +1,6 @@
 """save and load: what goes in comes out, files stay whole, nothing is pickled."""
 
+import contextlib
 import os
 import pickle
 
@@ -99,7 +100,7 @@ def test_a_failing_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch)
 def test_missing_and_foreign_files(tmp_path):
     with pytest.raises(FileNotFoundError):
         jitcore.load(tmp_path / "nothing")
-    with pytest.raises(FileNotFoundError, match="folder .* does not exist"):
+    with pytest.raises(FileNotFoundError, match=r"folder .* does not exist"):
         jitcore.save({"x": jitcore.ones(1)}, tmp_path / "no" / "m")
     (tmp_path / "p").write_bytes(pickle.dumps({"x": 1}))
     torch.save({"x": torch.ones(1)}, tmp_path / "t")
@@ -119,10 +120,8 @@ def test_damaged_files_are_errors_or_answers_never_crashes(tmp_path):
             data[random.integers(0, len(data))] = random.integers(0, 256)
         cut = data[: random.integers(0, len(data) + 1)] if random.random() < 0.3 else data
         (tmp_path / "d").write_bytes(cut)
-        try:
+        with contextlib.suppress(SerializationError):
             jitcore.load(tmp_path / "d")
-        except SerializationError:
-            pass
 
 
 def test_tensors_are_never_pickled():
