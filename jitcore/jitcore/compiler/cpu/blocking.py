@@ -17,8 +17,8 @@ class Machine:
     """What the generators of matrix products need to know of a target.
 
     `vector_bits` and `rows` shape the register tile, which is always two vectors wide. `fewer` are the heights of tiles
-    for few rows where their number is known at run time only. `wide` says how many tiles lie side by side where they are
-    low: `wide[r]` for r rows, so that enough independent sums hide the latency of a multiply-add. `masks`: vectors can be
+    for few rows where their number is known at run time only. `wide[r]` says how many tiles lie side by side where
+    they have few rows r, so that enough independent sums hide the latency of a multiply-add. `masks`: vectors can be
     loaded and stored in part. `half`: float16 converts in hardware.
     """
 
@@ -55,11 +55,16 @@ BLOCK_K = 384
 
 BLOCK_ROWS = 96
 BLOCK_BYTES = 96 << 10
-"""A task's tile of the result has at most so many rows, and its sums take at most so many bytes: with its part of packed
-x it stays in the L2 cache, and on the stack."""
+"""A task's tile of the result has at most so many rows, and its sums take at most so many bytes: with its part of
+packed x it stays in the L2 cache, and on the stack."""
 
 SMALL_BYTES = 32 << 10
 """Operands of at most so many bytes stay in the L1 cache, and are read where they lie instead of being packed."""
+
+LOW_ROWS = 72
+WIDE_COLUMNS = 256
+"""A product of at most LOW_ROWS rows and at least WIDE_COLUMNS columns packs y strip by strip, just before its use: one
+task uses each strip, which would leave the cache on its way through the workspace."""
 
 TASK_WORK = 1 << 18
 TASKS = 16

@@ -1,7 +1,7 @@
 """Convolutions whose vectors run over the result's channels: no lane is wasted, however small the image.
 
-A kernel's rows are positions, found in the image by a table, and its columns are channels, as the weight was packed. The
-sums come out channels last, and are transposed before the epilogue sees them.
+A kernel's rows are positions, found in the image by a table, and its columns are channels, as the weight was packed.
+The sums come out channels last, and are transposed before the epilogue sees them.
 """
 
 from __future__ import annotations

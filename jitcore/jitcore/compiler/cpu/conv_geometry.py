@@ -109,16 +109,13 @@ class Geometry:
         return self.spec.padding[axis][0], extent, [_AxisPart(taps, count, 1, 0)]
 
     def _transposed(self, axis: int) -> tuple[int, Dim, list[_AxisPart]]:
-        """Result i gets x[j] through tap t where i + padding = j*stride + t*dilation. For i + padding = q*stride + r only
-        taps with t*dilation = m*stride + r contribute, and read x[q - m]."""
+        """Result i gets x[j] through tap t where i + padding = j*stride + t*dilation. For i + padding = q*stride + r
+        only taps with t*dilation = m*stride + r contribute, and read x[q - m]."""
         stride, dilation, padding = self.spec.stride[axis], self.spec.dilation[axis], self.spec.padding[axis][0]
+        taps = range(self.kernel[axis])
         found = []
         for r in range(stride):
-            behind = [
-                (t, (t * dilation - r) // stride)
-                for t in range(self.kernel[axis])
-                if t * dilation % stride == r % stride
-            ]
+            behind = [(t, t * dilation // stride) for t in taps if t * dilation % stride == r]
             start = -((r - padding) // stride)  # the first q whose result has a coordinate >= 0
             found.append((r, behind, start))
         low = max([0, *(m - start for _, behind, start in found for _, m in behind)])
@@ -127,10 +124,10 @@ class Geometry:
         for r, behind, start in found:
             first = start * stride + r - padding
             count = floordiv(add(self.spec.spatial[axis], stride - 1 - first), stride)
-            taps = tuple((t, 0, start + low - m) for t, m in behind)
-            parts.append(_AxisPart(taps, count, stride, first))
-            if taps:
-                reach = add(count, max(shift for _, _, shift in taps))
+            reads = tuple((t, 0, start + low - m) for t, m in behind)
+            parts.append(_AxisPart(reads, count, stride, first))
+            if reads:
+                reach = add(count, max(shift for _, _, shift in reads))
                 extent = reach if extent == 0 else maximum(extent, reach)
         return low, extent, parts
 

@@ -1,7 +1,7 @@
 """The gradient of a convolution in its weight: sums over samples and positions.
 
 Row (channel, tap) and column (output channel) of a group's product: each kernel step is a position, which reads for
-every row the element of the image under that tap, and the output channels' gradients at that position, packed beforehand.
+every row the element of the image under that tap, and the gradients of the output channels there, packed beforehand.
 Samples are divided into a fixed number of chunks, summed apart and then added in order.
 """
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from llvmlite import ir
 
 from .conv_geometry import Geometry, Part
-from .gemm_builder import Code, Frame, Size, listed, numbered, offset, parallel, product, unflatten
+from .gemm_builder import Code, Frame, Size, Truth, listed, numbered, offset, parallel, product, unflatten
 from .microkernel import element_type, widen
 
 COPY_WORK = 1 << 14
@@ -32,7 +32,7 @@ def nest(code: Code, counts: Sequence[Size]) -> Iterator[list[Size]]:
 
 def emit_image(
     code: Code, name: str, geometry: Geometry, x: ir.Value, image: ir.Value, sizes: list[Size],
-    extents: list[Size], channels: Size, serial: bool | ir.Value,
+    extents: list[Size], channels: Size, serial: Truth,
 ) -> None:  # fmt: skip
     """Copy all channels of all samples of x (`channels` of them) into the image, widened, with its border."""
     values: dict[str, Size] = {"x": x, "image": image, **numbered("size", sizes), **numbered("extent", extents)}
@@ -61,7 +61,7 @@ def _copy_line(
     """One row of a phase: zeros, elements of x, zeros."""
     dtype, machine = geometry.spec.dtype, geometry.spec.machine
     source = starts[0]
-    inside: bool | ir.Value = True
+    inside: Truth = True
     strides = row_major_sizes(code, sizes)
     for axis, place in enumerate(line):
         at = code.plus(code.times(place, geometry.split[axis]), code.minus(phase[axis], geometry.low[axis]))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from llvmlite import ir
 
 from .conv_spec import ConvSpec
-from .gemm_builder import Code, Frame, Size, offset, parallel, unflatten
+from .gemm_builder import Code, Frame, Size, Truth, offset, parallel, unflatten
 from .gemm_plan import ALIGN
 from .microkernel import element_type, widen
 
@@ -62,7 +62,7 @@ def packed_weight_size(spec: ConvSpec) -> int:
 
 
 def emit_pack_weight(
-    code: Code, name: str, spec: ConvSpec, weight: ir.Value, packed: ir.Value, serial: bool | ir.Value
+    code: Code, name: str, spec: ConvSpec, weight: ir.Value, packed: ir.Value, serial: Truth
 ) -> None:
     """Pack all tiles of all groups."""
     layout = weight_layout(spec)

@@ -36,6 +36,7 @@ from .gemm_builder import (
     Code,
     Frame,
     Size,
+    Truth,
     define,
     listed,
     numbered,
@@ -132,7 +133,7 @@ class _Operand:
 
 def _pack(
     module: ir.Module, code: Code, name: str, spec: GemmSpec, batch: list[Size], operand: _Operand,
-    serial: bool | ir.Value,
+    serial: Truth,
 ) -> None:  # fmt: skip
     """Emit the packing of all strips of all matrices of an operand."""
     strips = code.ceil_divide(operand.neighbours, operand.width)

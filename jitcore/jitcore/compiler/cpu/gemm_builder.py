@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from llvmlite import ir
 
-Size = int | ir.Value
+Size: TypeAlias = "int | ir.Value"
+Truth: TypeAlias = "bool | ir.Value"
 I1, I8, I16, I64 = ir.IntType(1), ir.IntType(8), ir.IntType(16), ir.IntType(64)
 PTR = ir.PointerType()
 VOID = ir.VoidType()
@@ -76,30 +78,30 @@ class Code(ir.IRBuilder):
     def greatest(self, a: Size, b: Size) -> Size:
         return self.choose(self.less(a, b), b, a)
 
-    def less(self, a: Size, b: Size) -> bool | ir.Value:
+    def less(self, a: Size, b: Size) -> Truth:
         if isinstance(a, int) and isinstance(b, int):
             return a < b
         return self.icmp_signed("<", self.value(a), self.value(b))
 
-    def equal(self, a: Size, b: Size) -> bool | ir.Value:
+    def equal(self, a: Size, b: Size) -> Truth:
         if isinstance(a, int) and isinstance(b, int):
             return a == b
         return self.icmp_signed("==", self.value(a), self.value(b))
 
-    def both(self, a: bool | ir.Value, b: bool | ir.Value) -> bool | ir.Value:
+    def both(self, a: Truth, b: Truth) -> Truth:
         if isinstance(a, bool):
             return b if a else False
         if isinstance(b, bool):
             return a if b else False
         return self.and_(a, b)
 
-    def either(self, a: bool | ir.Value, b: bool | ir.Value) -> bool | ir.Value:
+    def either(self, a: Truth, b: Truth) -> Truth:
         return self.negated(self.both(self.negated(a), self.negated(b)))
 
-    def negated(self, a: bool | ir.Value) -> bool | ir.Value:
+    def negated(self, a: Truth) -> Truth:
         return not a if isinstance(a, bool) else self.not_(a)
 
-    def choose(self, condition: bool | ir.Value, a: Size, b: Size) -> Size:
+    def choose(self, condition: Truth, a: Size, b: Size) -> Size:
         """a where the condition holds, else b."""
         if isinstance(condition, bool):
             return a if condition else b
@@ -114,8 +116,8 @@ class Code(ir.IRBuilder):
         self, start: Size, stop: Size, step: Size = 1, carried: Sequence[ir.Value] = (), name: str = "loop",
         optimize: bool = False,
     ) -> Iterator[Loop]:  # fmt: skip
-        """for index in range(start, stop, step). `optimize`: LLVM may vectorize and unroll; otherwise it is told not to,
-        which halves the time it takes for loops that are either outer or already made of vectors."""
+        """for index in range(start, stop, step). `optimize`: LLVM may vectorize and unroll; otherwise it is told not
+        to, which saves it time on loops that are outer ones or made of vectors already."""
         entry = self.block
         head, body, done = (self.append_basic_block(f"{name}.{part}") for part in ("head", "body", "done"))
         self.branch(head)
@@ -140,7 +142,7 @@ class Code(ir.IRBuilder):
         self.position_at_end(done)
 
     @contextmanager
-    def when(self, condition: bool | ir.Value) -> Iterator[bool]:
+    def when(self, condition: Truth) -> Iterator[bool]:
         """Run the body where the condition holds. Yields False where it is known not to: emit nothing then."""
         if isinstance(condition, bool):
             yield condition
@@ -180,7 +182,7 @@ class Code(ir.IRBuilder):
 
 
 def _as_it_is(module: ir.Module) -> ir.MDValue:
-    """A loop's metadata that keeps LLVM from unrolling and vectorizing it. Its first operand is itself, by LLVM's rule."""
+    """A loop's metadata that keeps LLVM from unrolling and vectorizing it. LLVM wants it to contain itself."""
     unroll = module.add_metadata(["llvm.loop.unroll.disable"])
     vectorize = module.add_metadata(["llvm.loop.vectorize.enable", ir.Constant(I1, 0)])
     node = module.add_metadata([f"loop {len(module.metadata)}", unroll, vectorize])
@@ -231,7 +233,7 @@ Task = Callable[[Code, dict[str, Size], ir.Value], None]
 
 
 def parallel(
-    module: ir.Module, code: Code, name: str, frame: Frame, count: Size, serial: bool | ir.Value, task: Task,
+    module: ir.Module, code: Code, name: str, frame: Frame, count: Size, serial: Truth, task: Task,
     grain: Size = 1,
 ) -> None:  # fmt: skip
     """Emit `task` as the body of a parallel loop over `count` and run it."""
@@ -249,7 +251,7 @@ def emit_body(module: ir.Module, name: str, frame: Frame, task: Task) -> ir.Func
 
 
 def run_parallel(
-    code: Code, body: ir.Function, frame: Frame, count: Size, serial: bool | ir.Value, grain: Size = 1
+    code: Code, body: ir.Function, frame: Frame, count: Size, serial: Truth, grain: Size = 1
 ) -> None:
     """Run a body for all indices below `count`: here where `serial`, else on the pool."""
     memory, total, zero = frame.save(code), code.value(count), ir.Constant(I64, 0)

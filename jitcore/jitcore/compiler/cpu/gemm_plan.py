@@ -13,12 +13,21 @@ from llvmlite import ir
 
 from jitcore_ir import shapes
 
-from .blocking import BLOCK_BYTES, BLOCK_K, BLOCK_ROWS, SERIAL_WORK, SMALL_BYTES, TASK_WORK, TASKS
-from .gemm_builder import I64, Code, Size, define
+from .blocking import (
+    BLOCK_BYTES,
+    BLOCK_K,
+    BLOCK_ROWS,
+    LOW_ROWS,
+    SERIAL_WORK,
+    SMALL_BYTES,
+    TASK_WORK,
+    TASKS,
+    WIDE_COLUMNS,
+)  # fmt: skip
+from .gemm_builder import I64, Code, Size, Truth, define
 from .gemm_spec import Dim, GemmSpec
 
 ALIGN = 64
-Truth = bool | ir.Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +36,8 @@ class GemmPlan:
 
     The result is cut into `tiles` register tiles of `rows` rows down and `strips` strips of `width` columns across;
     `row_blocks` x `column_blocks` tasks take `block_tiles` x `block_strips` of them each. k is cut into `k_blocks` of
-    `block_k`. `wide` strips share one kernel call. `pack_x`, `pack_y`: whether the operand is packed first.
+    `block_k`. `wide` strips share one kernel call. `pack_x`, `pack_y`: whether the operand is packed first. `local_y`:
+    each task packs its own part of y instead, strip by strip.
     """
 
     m: Size
@@ -47,6 +57,7 @@ class GemmPlan:
     block_k: Size
     pack_x: Truth
     pack_y: Truth
+    local_y: bool
     serial: Truth
 
     @property
@@ -70,7 +81,9 @@ def plan(code: Code, spec: GemmSpec, batch: Size, m: Size, n: Size, k: Size) -> 
     width = machine.columns(spec.accumulator)
     rows = _rows(code, spec, m)
     tiles, strips = code.ceil_divide(m, rows), code.ceil_divide(n, width)
-    wide = _wide(code, spec, rows)
+    pack_y = _packs_y(code, spec, m, n, k)
+    local_y = pack_y is not False and _is_low_and_wide(m, n)
+    wide = 1 if local_y else _wide(code, spec, rows)
     work = code.times(code.times(batch, code.times(m, n)), k)
     tasks = code.greatest(1, code.least(TASKS, code.divide(work, TASK_WORK)))
     # As few blocks as fit the cache, more where that leaves threads idle: columns first, so that x is read whole.
@@ -79,7 +92,7 @@ def plan(code: Code, spec: GemmSpec, batch: Size, m: Size, n: Size, k: Size) -> 
     missing = code.ceil_divide(tasks, code.greatest(1, code.times(batch, row_blocks)))
     column_blocks = code.greatest(column_blocks, code.least(code.ceil_divide(strips, 2), missing))
     missing = code.ceil_divide(tasks, code.greatest(1, code.times(batch, column_blocks)))
-    row_blocks = code.greatest(row_blocks, code.least(tiles, missing))
+    row_blocks = 1 if local_y else code.greatest(row_blocks, code.least(tiles, missing))
     block_tiles = code.greatest(1, code.ceil_divide(tiles, code.greatest(1, row_blocks)))
     block_strips = code.ceil_divide(strips, code.greatest(1, column_blocks))
     block_strips = code.greatest(1, code.times(code.ceil_divide(block_strips, wide), wide))
@@ -88,7 +101,7 @@ def plan(code: Code, spec: GemmSpec, batch: Size, m: Size, n: Size, k: Size) -> 
     return GemmPlan(
         m, n, k, batch, width, rows, wide, tiles, strips, block_tiles, block_strips,
         code.ceil_divide(tiles, block_tiles), code.ceil_divide(strips, block_strips), k_blocks, block_k,
-        _packs_x(code, spec, m, n, k), _packs_y(code, spec, m, n, k), code.less(work, SERIAL_WORK),
+        _packs_x(code, spec, m, n, k), not local_y and pack_y, local_y, code.less(work, SERIAL_WORK),
     )  # fmt: skip
 
 
@@ -98,9 +111,9 @@ def heights(spec: GemmSpec) -> list[int]:
     if isinstance(rows, int):
         return [rows]
     full = spec.machine.rows
-    return (
-        [full] if spec.accumulator is not spec.dtype else [*spec.machine.fewer, full]
-    )  # packed strips are `full` wide
+    if spec.accumulator is not spec.dtype:  # x is always packed, in strips of a width known now
+        return [full]
+    return [*spec.machine.fewer, full]
 
 
 def workspace_layout(spec: GemmSpec) -> tuple[Dim, Dim]:
@@ -158,6 +171,11 @@ def _packs_y(code: Code, spec: GemmSpec, m: Size, n: Size, k: Size) -> Truth:
     return code.both(
         code.less(spec.machine.rows, m), code.less(SMALL_BYTES // spec.dtype.itemsize, code.times(k, n))
     )  # fmt: skip
+
+
+def _is_low_and_wide(m: Size, n: Size) -> bool:
+    """Whether one row of blocks covers the result, so that no two tasks read the same part of y."""
+    return isinstance(m, int) and isinstance(n, int) and m <= LOW_ROWS and n >= WIDE_COLUMNS
 
 
 def _packs_x(code: Code, spec: GemmSpec, m: Size, n: Size, k: Size) -> Truth:

@@ -25,8 +25,8 @@ class Epilogue:
 
     `emit(builder, sum, indices, captured)` adds code that stores it. `indices` are the i64 position in the result, the
     last of which usually is the index of the innermost loop; `captured` are the values of the fields of the struct at
-    `context`, whose types are `captures`. `distinct` are positions in `captures` of pointers to memory that the epilogue
-    reaches in no other way, which spares the vectorizer its checks.
+    `context`, whose types are `captures`. `distinct` are positions in `captures` of pointers to memory that the
+    epilogue reaches in no other way, which spares the vectorizer its checks.
     `emit` may add basic blocks; it must leave the builder where control continues.
     """
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
-from .blocking import BLOCK_BYTES
-from .gemm_builder import Code, Size, listed, offset, unflatten
+from .blocking import BLOCK_BYTES, BLOCK_K
+from .gemm_builder import Code, Size, Truth, listed, offset, unflatten
 from .gemm_epilogue import emit_row, read_context, scalar_epilogue, stride_values
 from .gemm_plan import GemmPlan, heights
 from .gemm_spec import Epilogue, GemmSpec, PlainStore
 from .microkernel import Shape, element_type, kernel, kernels
+from .packing import Source, pack_group
 
 _NULL = ir.Constant(ir.PointerType(), None)
 
@@ -54,6 +55,7 @@ class TileTask:
         tiles = _range(code, row_block, p.block_tiles, p.tiles)
         strips = _range(code, column_block, p.block_strips, p.strips)
         x, y = self._x(code, v, p, matrix, position), self._y(code, v, p, matrix, position)
+        buffer = code.stack(self.element, p.width * BLOCK_K) if p.local_y else None
         first_row, first_column = code.times(tiles[0], p.rows), code.times(strips[0], p.width)
         captured = read_context(code, v["context"], self.epilogue.captures)
         if self.direct and isinstance(self.epilogue, PlainStore):
@@ -65,7 +67,7 @@ class TileTask:
 
         def block(accumulate: Size, first_k: Size) -> None:
             depth = code.least(p.block_k, code.minus(p.k, first_k))
-            self._columns(code, p, x, y, (c, ld), tiles, strips, first_k, depth, accumulate)
+            self._columns(code, p, x, y, buffer, (c, ld), tiles, strips, first_k, depth, accumulate)
 
         if p.k_blocks == 1:
             block(0, 0)
@@ -81,13 +83,20 @@ class TileTask:
                 code.invoke(self.row, [sums, columns, *place, *captured])
 
     def _columns(
-        self, code: Code, p: GemmPlan, x: _Matrix, y: _Matrix, c: tuple[ir.Value, Size], tiles: tuple[Size, Size],
-        strips: tuple[Size, Size], first_k: Size, depth: Size, accumulate: Size,
+        self, code: Code, p: GemmPlan, x: _Matrix, y: _Matrix, buffer: ir.Value | None, c: tuple[ir.Value, Size],
+        tiles: tuple[Size, Size], strips: tuple[Size, Size], first_k: Size, depth: Size, accumulate: Size,
     ) -> None:  # fmt: skip
         """All strips of a block for some k: as many at once as the tile's height asks for, then one by one."""
 
         def strip(index: Size, call: Callable[..., None], columns: Size) -> None:
-            y_start = code.plus(code.times(index, y.part), code.times(first_k, y.step))
+            place = code.plus(code.times(index, y.part), code.times(first_k, y.step))
+            element = element_type(self.spec.dtype) if p.local_y else self.element
+            y_start, y_step = code.at(y.pointer, place, element), y.step
+            if buffer is not None:
+                present = code.least(p.width, code.minus(p.n, code.times(index, p.width)))
+                source = Source(self.spec.dtype, y_start, present, depth, y.next, y.step)
+                pack_group(code, self.machine, source, p.width, buffer, 0)
+                y_start, y_step = buffer, p.width
             c_start = code.at(c[0], code.times(code.minus(index, strips[0]), p.width), self.element)
             with code.loop(tiles[0], tiles[1], name="tile") as tile:
                 x_start = code.plus(code.times(tile.index, x.part), code.times(first_k, x.step))
@@ -95,11 +104,11 @@ class TileTask:
                 rows = code.least(p.rows, code.minus(p.m, code.times(tile.index, p.rows)))
                 call([
                     code.at(x.pointer, x_start, self.element), x.next, x.step,
-                    code.at(y.pointer, y_start, self.element), y.step, y.part,
+                    y_start, y_step, y.part,
                     code.at(c_start, row, self.element), c[1], rows, columns, depth, accumulate, _NULL, _NULL,
                 ])  # fmt: skip
 
-        in_place = not self.spec.prepacked and p.pack_y is not True  # y may be read where it lies
+        in_place = not (self.spec.prepacked or p.local_y or p.pack_y is True)  # y may be read where it lies
         masked = self.ragged and (self.direct or in_place)
         whole = code.least(strips[1], code.divide(p.n, p.width)) if masked else strips[1]
         begin = strips[0]
@@ -139,17 +148,18 @@ class TileTask:
         strides = listed(v, "y_stride", self.rank + 2)
         size = code.times(p.width, p.k)
         packed = _Matrix(v["packed_y"], size, 1, p.width)
-        direct = _Matrix(v["y"], p.width, 1, strides[-2])
+        direct = _Matrix(v["y"], code.times(p.width, strides[-1]), strides[-1], strides[-2])
         start = offset(code, position, strides[:-2]), code.times(matrix, code.times(p.strips, size))
         return self._either(code, True if self.spec.prepacked else p.pack_y, packed, direct, start)
 
     def _either(
-        self, code: Code, packs: bool | ir.Value, packed: _Matrix, direct: _Matrix, starts: tuple[Size, Size]
+        self, code: Code, packs: Truth, packed: _Matrix, direct: _Matrix, starts: tuple[Size, Size]
     ) -> _Matrix:
         """The packed operand or the one in place, from where this task's matrix starts."""
         if isinstance(packs, bool):
             found, start = (packed, starts[1]) if packs else (direct, starts[0])
-            return _Matrix(code.at(found.pointer, start, self.element), found.part, found.next, found.step)
+            element = self.element if packs else element_type(self.spec.dtype)
+            return _Matrix(code.at(found.pointer, start, element), found.part, found.next, found.step)
         pointer = code.select(
             packs, code.at(packed.pointer, starts[1], self.element), code.at(direct.pointer, starts[0], self.element)
         )  # fmt: skip

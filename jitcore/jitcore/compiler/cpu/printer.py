@@ -58,12 +58,16 @@ class Printer:
     def block(self, block: Block) -> list[Scalar]:
         """Print a block; gives what its terminator yields."""
         for operation in block.operations[:-1]:
-            handler = _HANDLERS.get(operation.spec)
-            if handler is not None:
-                handler(self, operation)
-            else:
-                self._elementwise(operation)
+            self.operation(operation)
         return [self.scalar(v) for v in block.terminator.operands]
+
+    def operation(self, operation: Operation) -> None:
+        """Print one operation."""
+        handler = _HANDLERS.get(operation.spec)
+        if handler is not None:
+            handler(self, operation)
+        else:
+            self._elementwise(operation)
 
     def scalar(self, value: Value) -> Scalar:
         found = self.values[value]

@@ -1,0 +1,53 @@
+"""`compile_graph`: passes, lowering, memory plan, code, link; or, on a warm start, the plan and the image from the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from jitcore_ir import Graph
+from jitcore_runtime.plan import Image
+from jitcore_runtime.program import Program
+
+from ..log import log
+from .cache import cached_image
+from .cpu.target import host_target
+from .passes import optimize
+
+Pairs = Sequence[tuple[int, int]]
+
+
+def compile_graph(
+    graph: Graph,
+    updates: Pairs = (),
+    guards: Sequence[tuple[int, Any]] = (),
+    constant_inputs: Collection[int] = (),
+    target: str | None = None,
+    cache: bool = True,
+) -> Program:
+    """Compile `graph`, which is left as it is, for `target` (default: this machine).
+
+    updates: (graph output, graph input) pairs: the output's value is committed to the input's memory at the end.
+    guards: (graph output, expected Python value): a run whose value differs changes nothing.
+    constant_inputs: inputs with the same values in every call, whose packed form is computed once.
+
+    Raises ValueError for an unknown target and LinkError where the code would need what the runtime does not provide.
+    """
+    from .lower.lower import lower_graph
+
+    target = target or host_target()
+    graph = optimize(graph)
+    module = lower_graph(graph, constant_inputs)
+    log("loops", lambda: str(module))
+    from .cpu.layout import lay_out
+
+    memory = lay_out(module, updates, [output for output, _ in guards], target)
+    content = ("program", str(module), repr(list(updates)), repr(list(guards)), repr(sorted(constant_inputs)))
+
+    def build() -> Image:
+        from .cpu.build import build_image
+
+        return build_image(module, memory, guards, target)
+
+    image = cached_image(content, target, build, cache)
+    return Program(graph.name, graph, memory.plan, image, tuple(updates), tuple(guards), module.operations)

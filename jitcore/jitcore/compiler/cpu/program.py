@@ -1,0 +1,194 @@
+"""A lowered program as one LLVM module: `jc_run` calls its kernels in order, checks guards and errors, and commits
+updates; `jc_prepare` packs the weights that never change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from jitcore_ir.dtypes import DType, bool_, float32, float64
+from jitcore_ir.shapes import Expr
+from llvmlite import ir
+
+from ..loops.module import KernelCall, LoopModule
+from ..memory_plan import MemoryPlan, bytes_of
+from .bodies import Contraction, contraction, emit_contraction, emit_loops, plain_result, prepared_contraction
+from .dims import emit_dim, load_symbols
+from .printer import ZERO_DIVISION, element_pointer
+from .scalars import I64, PTR, declare, memory_type
+from .target import target_named
+
+SERIAL_WORK = 60_000
+"""Calls of less work than this (in scalar operations) do not go to the thread pool."""
+CHUNK_WORK = 30_000
+"""Work in one chunk of a parallel loop."""
+
+INDEX_ERROR, DIVISION_ERROR = -1, -2
+
+Guard = tuple[int, Any]
+
+
+def emit_program(module: LoopModule, memory: MemoryPlan, guards: Sequence[Guard], target: str) -> ir.Module:
+    """The LLVM module of the whole program."""
+    text = ir.Module(module.name)
+    text.triple = target_named(target).triple
+    _Program(text, module, memory, target).emit(guards)
+    return text
+
+
+@dataclass(slots=True)
+class _Program:
+    text: ir.Module
+    module: LoopModule
+    memory: MemoryPlan
+    target: str
+    bodies: dict[Any, ir.Function] = field(default_factory=dict)
+    contractions: dict[int, Contraction | None] = field(default_factory=dict)
+
+    def emit(self, guards: Sequence[Guard]) -> None:
+        run = ir.Function(self.text, ir.FunctionType(I64, [PTR]), "jc_run")
+        b = ir.IRBuilder(run.append_basic_block("entry"))
+        frame = _Frame(b, run.args[0], self.module.symbols)
+        b.store(I64(-1), frame.error)
+        for number, call in enumerate(self.module.kernels):
+            self._call(frame, number, call)
+        outputs = {buffer.index: n for n, buffer in enumerate(self.module.buffers) if buffer.kind.name == "OUTPUT"}
+        for position, (output, expected) in enumerate(guards):
+            buffer = self.module.buffers[outputs[output]]
+            value = b.load(frame.buffer(outputs[output]), typ=memory_type(buffer.dtype))
+            with b.if_then(b.not_(_equals(b, value, buffer.dtype, expected)), likely=False):
+                b.ret(I64(position + 1))
+        self._return_errors(frame)
+        for buffer_number, input_number in self.memory.commits:
+            size = emit_dim(b, bytes_of(self.module.buffers[buffer_number]), frame.symbols)
+            copy = declare(self.text, "memcpy", PTR, [PTR, PTR, I64])
+            b.call(copy, [frame.buffer(input_number), frame.buffer(buffer_number), size])
+        b.ret(I64(0))
+        if any(buffer.preparation is not None for buffer in self.module.buffers):
+            self._prepare()
+
+    def _return_errors(self, frame: _Frame) -> None:
+        b = frame.b
+        code = b.load(frame.error, typ=I64)
+        with b.if_then(b.icmp_signed("!=", code, I64(-1)), likely=False):
+            zero = b.icmp_signed("==", code, I64(ZERO_DIVISION))
+            b.ret(b.select(zero, I64(DIVISION_ERROR), I64(INDEX_ERROR)))
+
+    def _call(self, frame: _Frame, number: int, call: KernelCall) -> None:
+        b = frame.b
+        pointers = []
+        for argument, offset in zip(call.arguments, call.offsets, strict=True):
+            base = frame.buffer(argument)
+            dtype = self.module.buffers[argument].dtype
+            pointers.append(base if offset == 0 else element_pointer(b, base, emit_dim(b, offset, frame.symbols), dtype))
+        found = self._contraction(call)
+        if found is not None:
+            self._call_contraction(frame, number, call, found, pointers)
+            return
+        context = frame.context([*pointers, frame.dims, frame.error])
+        shared = self._shared(call)
+        key = (id(call.kernel), tuple(sorted(shared.items())))
+        if key not in self.bodies:
+            self.bodies[key] = emit_loops(
+                self.text, f"kernel{len(self.bodies)}", call.kernel, shared, self.module.symbols, self.target
+            )
+        body = self.bodies[key]
+        extent = emit_dim(b, call.parallel, frame.symbols)
+        if isinstance(call.work, int) and (call.work < SERIAL_WORK or call.parallel == 1):
+            b.call(body, [context, I64(0), extent])
+            return
+        share = declare(self.text, "jc_parallel_for", ir.VoidType(), [PTR, PTR, I64, I64])
+        b.call(share, [body, context, extent, _grain(b, call.work, call.parallel, extent, frame.symbols)])
+
+    def _contraction(self, call: KernelCall) -> Contraction | None:
+        key = id(call.kernel)
+        if key not in self.contractions:
+            self.contractions[key] = contraction(call.kernel, self.target)
+        return self.contractions[key]
+
+    def _call_contraction(
+        self, frame: _Frame, number: int, call: KernelCall, found: Contraction, pointers: list[ir.Value]
+    ) -> None:
+        b = frame.b
+        key = id(call.kernel)
+        if key not in self.bodies:
+            name = f"kernel{len(self.bodies)}"
+            self.bodies[key] = emit_contraction(self.text, name, call.kernel, found, self.module.symbols, self.target)
+        result = plain_result(call.kernel, found)
+        fields = [pointers[result]] if result is not None else [*pointers, frame.dims, frame.error]
+        x, y = (pointers[call.kernel.inputs.index(v)] for v in found.operation.operands)
+        workspace = frame.buffer(self.memory.workspace[number]) if number in self.memory.workspace else PTR(None)
+        b.call(self.bodies[key], [x, y, frame.context(fields), frame.sizes(found.spec.run_time_dims), workspace])
+
+    def _shared(self, call: KernelCall) -> dict[int, int]:
+        """Read position -> written position, where both are the same memory."""
+        shared = {}
+        for written, read in call.in_place:
+            if self.memory.in_place.get(call.arguments[written]) == call.arguments[read]:
+                shared[read] = written
+        return shared
+
+    def _prepare(self) -> None:
+        prepare = ir.Function(self.text, ir.FunctionType(ir.VoidType(), [PTR]), "jc_prepare")
+        b = ir.IRBuilder(prepare.append_basic_block("entry"))
+        frame = _Frame(b, prepare.args[0], self.module.symbols)
+        for number, buffer in enumerate(self.module.buffers):
+            if buffer.preparation is not None:
+                found, _ = prepared_contraction(buffer, number, self.module.kernels, self.target)
+                pack = found.emit_packing(self.text, f"pack{number}")
+                pack.linkage = "internal"
+                source = frame.buffer(buffer.preparation.source)
+                b.call(pack, [source, frame.buffer(number), frame.sizes(found.spec.run_time_dims)])
+        b.ret_void()
+
+
+class _Frame:
+    """What a call gives: its pointer table, the symbols' values and the error fields; and stack memory for contexts."""
+
+    def __init__(self, b: ir.IRBuilder, call: ir.Value, symbols: tuple[str, ...]) -> None:
+        self.b = b
+        self._table = b.load(call, typ=PTR)
+        self.dims = b.load(b.gep(call, [I64(1)], source_etype=PTR), typ=PTR)
+        self.error = b.gep(call, [I64(2)], source_etype=I64)
+        self.symbols: Mapping[str, ir.Value] = load_symbols(b, self.dims, symbols)
+
+    def buffer(self, number: int) -> ir.Value:
+        return self.b.load(self.b.gep(self._table, [I64(number)], source_etype=PTR), typ=PTR)
+
+    def context(self, pointers: Sequence[ir.Value]) -> ir.Value:
+        memory = self._stack(PTR, len(pointers))
+        for i, pointer in enumerate(pointers):
+            self.b.store(pointer, self.b.gep(memory, [I64(i)], source_etype=PTR))
+        return memory
+
+    def sizes(self, dims: Sequence[Expr]) -> ir.Value:
+        if not dims:
+            return PTR(None)
+        memory = self._stack(I64, len(dims))
+        for i, dim in enumerate(dims):
+            self.b.store(emit_dim(self.b, dim, self.symbols), self.b.gep(memory, [I64(i)], source_etype=I64))
+        return memory
+
+    def _stack(self, kind: ir.Type, count: int) -> ir.Value:
+        with self.b.goto_entry_block():
+            return self.b.alloca(kind, size=I64(count))
+
+
+def _grain(b: ir.IRBuilder, work: int | Expr, parallel: int | Expr, extent: ir.Value, symbols: Mapping) -> ir.Value:
+    """Iterations per chunk: CHUNK_WORK of work each."""
+    if isinstance(work, int) and isinstance(parallel, int):
+        return I64(max(1, CHUNK_WORK * parallel // max(work, 1)))
+    total = emit_dim(b, work, symbols)
+    total = b.select(b.icmp_signed(">", total, I64(0)), total, I64(1))
+    grain = b.sdiv(b.mul(extent, I64(CHUNK_WORK)), total)
+    return b.select(b.icmp_signed(">", grain, I64(0)), grain, I64(1))
+
+
+def _equals(b: ir.IRBuilder, value: ir.Value, dtype: DType, expected: Any) -> ir.Value:
+    kind = memory_type(dtype)
+    if dtype in (float32, float64):
+        return b.fcmp_ordered("==", value, ir.Constant(kind, float(expected)))
+    if dtype is bool_:
+        return b.icmp_unsigned("!=" if expected else "==", value, ir.Constant(kind, 0))
+    return b.icmp_signed("==", value, ir.Constant(kind, int(expected)))

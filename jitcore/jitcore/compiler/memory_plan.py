@@ -1,0 +1,175 @@
+"""Where every buffer of a lowered program lives: the arena's slots, and which updates happen in place.
+
+Liveness is counted in kernel calls. A temporary takes a slot that is free over its whole life; slots of known size grow
+to the largest temporary they hold, slots of symbolic size are shared by temporaries of equal size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from jitcore_ir.dtypes import uint8
+from jitcore_ir.shapes import Expr, add, floordiv, mul, product
+from jitcore_runtime.plan import ALIGNMENT, Buffer, BufferKind, Plan
+
+from .loops.module import LoopBuffer, LoopModule
+from .loops.ops import CHECK_INDEX
+
+Dim = int | Expr
+
+
+@dataclass(slots=True)
+class MemoryPlan:
+    """`plan` for the runtime. The pointer table starts with the module's buffers, in order; `workspace[k]` is the table
+    position of the workspace of kernel call k. `commits` are pairs (buffer, input buffer) to copy at the end."""
+
+    plan: Plan
+    workspace: dict[int, int]
+    commits: list[tuple[int, int]]
+    in_place: dict[int, int]  # output buffer -> input buffer whose memory it is
+
+
+@dataclass(slots=True)
+class _Slots:
+    """Arena slots while they are handed out. `busy[s]` is the last call that uses slot s."""
+
+    sizes: list[Dim] = field(default_factory=list)
+    busy: list[int] = field(default_factory=list)
+
+    def take(self, size: Dim, first: int, last: int) -> int:
+        free = [s for s in range(len(self.sizes)) if self.busy[s] < first]
+        best = self._fit(size, free)
+        if best is None:
+            self.sizes.append(size)
+            self.busy.append(last)
+            return len(self.sizes) - 1
+        if isinstance(size, int):
+            self.sizes[best] = max(self.sizes[best], size)  # type: ignore[type-var]
+        self.busy[best] = last
+        return best
+
+    def _fit(self, size: Dim, free: Sequence[int]) -> int | None:
+        if not isinstance(size, int):
+            return next((s for s in free if self.sizes[s] == size), None)
+        static = [s for s in free if isinstance(self.sizes[s], int)]
+        large = [s for s in static if self.sizes[s] >= size]  # type: ignore[operator]
+        if large:
+            return min(large, key=lambda s: self.sizes[s])  # type: ignore[return-value, arg-type]
+        return max(static, key=lambda s: self.sizes[s], default=None)  # type: ignore[return-value, arg-type]
+
+
+def plan_memory(
+    module: LoopModule,
+    updates: Sequence[tuple[int, int]],
+    guards: Sequence[int],
+    workspaces: Mapping[int, Dim],
+    prepared: Mapping[int, Dim],
+) -> MemoryPlan:
+    """Plan `module`. `updates` are pairs (graph output, graph input), `guards` graph outputs; `workspaces` gives bytes by
+    kernel call, `prepared` bytes by prepared buffer."""
+    lives = _lives(module)
+    outputs = {b.index: n for n, b in enumerate(module.buffers) if b.kind is BufferKind.OUTPUT}
+    in_place: dict[int, int] = {}
+    commits: list[tuple[int, int]] = []
+    end = len(module.kernels)
+    for output, input in updates:
+        buffer = outputs[output]
+        if not guards and not _can_fail(module) and _may_share(module, buffer, input):
+            in_place[buffer] = input
+        else:
+            commits.append((buffer, input))
+            lives[buffer] = (lives.get(buffer, (0, 0))[0], end)
+    slots = _Slots()
+    committed = {buffer for buffer, _ in commits}
+    wanted = [
+        (*lives.get(n, (0, end)), n, bytes_of(b))
+        for n, b in enumerate(module.buffers)
+        if b.kind is BufferKind.TEMPORARY or n in committed
+    ]
+    wanted += [(k, k, -1 - k, size) for k, size in workspaces.items()]
+    places: dict[int, int] = {}
+    for first, last, number, size in sorted(wanted, key=lambda w: (w[0], w[1], w[2])):
+        places[number] = slots.take(_aligned(size), first, last)
+    table = [_entry(n, b, in_place, places, prepared) for n, b in enumerate(module.buffers)]
+    workspace = {}
+    for call, size in workspaces.items():
+        workspace[call] = len(table)
+        table.append(Buffer(BufferKind.TEMPORARY, uint8, (size,), places[-1 - call]))
+    sources = {module.buffers[b.preparation.source].index for b in module.buffers if b.preparation is not None}
+    aliases = tuple((module.buffers[b].index, i) for b, i in in_place.items())
+    plan = Plan(tuple(table), module.symbols, tuple(slots.sizes), aliases, tuple(sorted(sources)))
+    return MemoryPlan(plan, workspace, commits, in_place)
+
+
+def bytes_of(buffer: LoopBuffer) -> Dim:
+    return mul(product(buffer.shape), buffer.dtype.itemsize)
+
+
+def _aligned(size: Dim) -> Dim:
+    return mul(floordiv(add(size, ALIGNMENT - 1), ALIGNMENT), ALIGNMENT)
+
+
+def _entry(number: int, buffer: LoopBuffer, in_place: Mapping, places: Mapping, prepared: Mapping) -> Buffer:
+    if number in in_place:
+        return Buffer(BufferKind.INPUT, buffer.dtype, buffer.shape, in_place[number])
+    if number in places:
+        return Buffer(BufferKind.TEMPORARY, buffer.dtype, buffer.shape, places[number])
+    if buffer.kind is BufferKind.PREPARED:
+        return Buffer(BufferKind.PREPARED, uint8, (prepared[number],))
+    return Buffer(buffer.kind, buffer.dtype, buffer.shape, buffer.index, buffer.data)
+
+
+def _lives(module: LoopModule) -> dict[int, tuple[int, int]]:
+    """First and last kernel call that touches each buffer."""
+    lives: dict[int, tuple[int, int]] = {}
+    for k, call in enumerate(module.kernels):
+        for number in call.arguments:
+            lives[number] = (lives.get(number, (k, k))[0], k)
+    return lives
+
+
+def _can_fail(module: LoopModule) -> bool:
+    """Whether a kernel may find a bad index or divisor: then nothing may be written before all have run."""
+    kernels = {id(call.kernel): call.kernel for call in module.kernels}.values()
+    return any(
+        operation.spec is CHECK_INDEX or (operation.spec.name in _DIVISIONS and operation.result.type.dtype.is_integer)
+        for kernel in kernels
+        for operation in kernel.walk()
+        if operation.results or operation.spec is CHECK_INDEX
+        if not _is_index_arithmetic(operation)
+    )
+
+
+_DIVISIONS = ("floor_divide", "remainder", "fmod")
+
+
+def _is_index_arithmetic(operation: object) -> bool:
+    """Divisions by constants and sizes take positions apart; they cannot fail."""
+    operands = operation.operands  # type: ignore[attr-defined]
+    if operation.spec.name not in _DIVISIONS:  # type: ignore[attr-defined]
+        return False
+    source = operands[1].operation
+    if source is None:
+        return False
+    return source.spec.name == "size" or (source.spec.name == "constant" and bool(source.attributes["value"].all()))
+
+
+def _may_share(module: LoopModule, output: int, input: int) -> bool:
+    """Whether the output may be written straight into the input's memory: one call writes it, no later call reads the
+    input, and the call itself reads each element of the input before it stores to that place."""
+    writers = [k for k, call in enumerate(module.kernels) if output in (call.arguments[w] for w in call.writes)]
+    readers = [k for k, call in enumerate(module.kernels) if input in call.arguments]
+    reread = [k for k, call in enumerate(module.kernels) if output in (call.arguments[r] for r in call.reads)]
+    if len(writers) != 1 or reread or any(k > writers[0] for k in readers):
+        return False
+    if any(b.preparation is not None and b.preparation.source == input for b in module.buffers):
+        return False
+    call = module.kernels[writers[0]]
+    (position,) = (w for w in call.writes if call.arguments[w] == output)
+    if call.offsets[position] != 0:
+        return False
+    for read, number in enumerate(call.arguments):
+        if number == input and ((position, read) not in call.in_place or call.offsets[read] != 0):
+            return False
+    return True

@@ -1,0 +1,25 @@
+"""The runtime's errors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class InputError(ValueError):
+    """Inputs that a program does not take: says which, what was given and what is expected."""
+
+
+class NativeError(RuntimeError):
+    """Machine code that cannot be run here: says why."""
+
+
+class GuardFailed(Exception):
+    """A value that the recording saw came out otherwise. Nothing has been changed.
+
+    `index` is the number of the first guard that failed, `observed` the value it has now.
+    """
+
+    def __init__(self, index: int, observed: Any) -> None:
+        super().__init__(f"guard {index} observed {observed!r}")
+        self.index = index
+        self.observed = observed
