@@ -349,7 +349,8 @@ SETTINGS = {
     (schedule, "LONG_COLUMNS"): (4, 1 << 18), (schedule, "MANY_ROWS"): (2, 64), (columns, "TILE"): (2, 128),
     (writes, "TILE"): (2, 128),
     (columns, "CHUNK"): (3, 1 << 14), (columns, "CHUNK_TILE"): (2, 1024), (cluster, "FEW_ROWS"): (0, 8),
-    (rows, "SCRATCH_BYTES"): (0, 1 << 16), (split, "WORTH_SPLITTING"): (0, 1 << 12), (split, "MOST_PIECES"): (2, 4),
+    (rows, "SCRATCH_BYTES"): (0, 1 << 16), (rows, "TILE"): (2, 32), (split, "WORTH_SPLITTING"): (0, 1 << 12),
+    (split, "MOST_PIECES"): (2, 4),
 }  # fmt: skip
 
 

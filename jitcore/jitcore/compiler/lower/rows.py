@@ -14,16 +14,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from jitcore_ir import Value, shapes
-from jitcore_ir.shapes import product
+from jitcore_ir.shapes import add, floordiv, minimum, mul, product, sub
 
 from ..fuse.cluster import Cluster
 from ..fuse.node import Node
 from ..fuse.roots import MULTIPLE_USE_COST
 from .collapse import AxisUse, merge_runs
 from .emitter import carrier
-from .index import Dim, Index, Indices, variable_name
+from .index import Dim, Index, Indices, coefficients, flatten, variable_name
 from .kernel import KernelBuilder, Scratch
 from .reduction import REDUCTIONS, initial
+
+TILE = 32
+"""Rows and columns of a tile where an elementwise kernel reads along one axis and writes along another."""
 
 SCRATCH_BYTES = 1 << 16
 """Row scratch beyond this goes to a temporary buffer, where it costs no stack."""
@@ -57,9 +60,50 @@ class RowNest:
         if not extents:
             return self._row(())
         merged = merged_extents(extents, runs)
+        crossing = self._crossing_run(runs)
+        if crossing is not None:
+            return self._tiles(extents, runs, crossing)
         with self.e.loop(product(merged), "parallel") as loop:
             rows = spread(self.e.space.unflatten(loop.index, merged), extents, runs, self.e.space)
             self._row(rows)
+
+    # --- reading across ---
+
+    def _crossing_run(self, runs: Sequence[int]) -> int | None:
+        """The run of row axes along which some operand's memory runs, where another runs along the innermost axis."""
+        if len(self.stages) != 1 or any(n.kind == "reduction" or not self.cluster.inner(n) for n in self.cluster.nodes):
+            return None
+        for node in self.cluster.nodes:
+            rows, last = self.cluster.rows[node], node.free[-1]
+            for value, indices in node.reads:
+                found = coefficients(flatten(indices, value.type.shape))
+                strides = found[0] if found else {}
+                if strides.get(variable_name(last), 1) == 1:
+                    continue
+                along = [a for a, v in enumerate(rows) if strides.get(variable_name(v)) == 1]
+                if along and all(_may_exceed(node.space.extent(v), TILE) for v in (last, rows[along[0]])):
+                    return next(r for r in range(len(runs)) if sum(runs[: r + 1]) > along[0])
+        return None
+
+    def _tiles(self, extents: tuple[Dim, ...], runs: Sequence[int], crossing: int) -> None:
+        """Square tiles over the crossing rows and the innermost axis: both memories are used a line at a time."""
+        (stage,) = self.stages
+        inner_runs = merge_runs([axis_use(n, self.cluster.inner(n)) for n in stage.nodes])
+        merged, width = merged_extents(extents, runs), product(stage.extents)
+        height = merged[crossing]
+        outer_extents = (*merged[:crossing], _tile_count(height), *merged[crossing + 1 :])
+        with self.e.loop(product(outer_extents), "parallel") as loop:
+            outer = self.e.space.unflatten(loop.index, outer_extents)
+            with self.e.loop(_tile_count(width), "serial") as across:
+                top, left = mul(outer[crossing], TILE), mul(across.index, TILE)
+                with self.e.loop(TILE, "serial", (), _tile_limit(height, top)) as row:
+                    at = (*outer[:crossing], add(top, row.index), *outer[crossing + 1 :])
+                    rows = spread(at, extents, runs, self.e.space)
+                    for node in self.cluster.nodes:
+                        self._bind(node, self.cluster.rows[node], rows)
+                    with self.e.loop(TILE, "serial", (), _tile_limit(width, left)) as column:
+                        place = spread((add(left, column.index),), stage.extents, inner_runs, self.e.space)
+                        self._body(stage, place, ())
 
     # --- one row ---
 
@@ -184,6 +228,19 @@ def spread(indices: Indices, extents: Sequence[Dim], runs: Sequence[int], space)
         found += space.unflatten(index, extents[start : start + length])
         start += length
     return tuple(found)
+
+
+def _may_exceed(extent: Dim, size: int) -> bool:
+    return not isinstance(extent, int) or extent > size
+
+
+def _tile_count(extent: Dim) -> Dim:
+    return floordiv(add(extent, TILE - 1), TILE)
+
+
+def _tile_limit(extent: Dim, start: Index) -> Index | None:
+    """The size of the tile that begins at `start`, where it is not always whole."""
+    return None if isinstance(extent, int) and extent % TILE == 0 else minimum(TILE, sub(extent, start))
 
 
 def _make_rows(cluster: Cluster) -> None:
