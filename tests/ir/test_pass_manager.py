@@ -19,6 +19,7 @@ from jitcore_ir.passes import (
     drop_unused,
     merge_equal,
     standard_passes,
+    views,
 )
 from jitcore_ir.passes.match import defined_by
 from jitcore_ir.verifier import verify
@@ -231,3 +232,18 @@ def test_folding_is_held_to_the_kernels_result_type():
     text = "graph @main() {\n %c = constant() {value = 1.0} : f32[]\n %r = exp(%c) : f32[]\n return(%r)\n}"
     with pytest.raises(IRError, match=r"the kernel of exp gives f64\[\], not f32\[\]"):
         ConstantFold(wrong)(parse_graph(text))
+
+
+def test_a_rewrite_that_waits_to_be_the_only_user_gets_its_turn():
+    text = """graph @main(%x: f32[2,4]) {
+  %a = sum(%x) {axes = [1], keepdims = true} : f32[2,1]
+  %b = reshape(%a) {shape = [2]} : f32[2]
+  %c = reshape(%a) {shape = [1, 2]} : f32[1,2]
+  %d = reshape(%c) {shape = [2, 1]} : f32[2,1]
+  %e = reshape(%d) {shape = [1, 1, 2]} : f32[1,1,2]
+  return(%b)
+}
+"""
+    graph = parse_graph(text)
+    assert views(graph)
+    assert [o.spec for o in graph.operations] == [ops.SUM, ops.RETURN]

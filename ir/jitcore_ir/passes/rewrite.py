@@ -127,6 +127,8 @@ class _Driver:
         for value in operands:
             if value.operation is not None:
                 self.push(value.operation)
+            if len(value.uses) == 1:
+                self.push(value.uses[0][0])  # it may have waited to be the only user
 
     def push(self, operation: Operation) -> None:
         if operation not in self.queued and operation not in self.erased:

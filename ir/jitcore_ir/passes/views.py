@@ -15,7 +15,8 @@ from __future__ import annotations
 
 from ..builder import Builder
 from ..graph import Operation, Value
-from ..ops import BROADCAST_TO, CONCAT, FLIP, PAD, PERMUTE, RESHAPE, SLICE, SLICE_UPDATE
+from ..ops import AMAX, AMIN, BROADCAST_TO, CONCAT, FLIP, PAD, PERMUTE, PROD, RESHAPE, SLICE, SLICE_UPDATE, SUM
+from ..ops.reduction import reduced_shape
 from ..shapes import Shape, add, mul
 from .match import defined_by, shape_of, without_leading_ones
 from .rewrite import Patterns
@@ -27,6 +28,18 @@ views = Patterns("views")
 def reshape_of_reshape(op: Operation, build: Builder) -> Value | None:
     inner = defined_by(op.operands[0], RESHAPE)
     return build.value(RESHAPE, inner.operands[0], shape=op.attributes["shape"]) if inner else None
+
+
+@views.on(RESHAPE)
+def reshape_of_reduction(op: Operation, build: Builder) -> Value | None:
+    """A reshape that drops or restores the reduced axes, where nobody else wants them otherwise."""
+    inner = defined_by(op.operands[0], SUM, PROD, AMAX, AMIN)
+    if inner is None or len(inner.result.uses) > 1:
+        return None
+    axes, keepdims = inner.attributes["axes"], not inner.attributes["keepdims"]
+    if reduced_shape(shape_of(inner.operands[0]), axes, keepdims) != op.attributes["shape"]:
+        return None
+    return build.value(inner.spec, inner.operands[0], axes=axes, keepdims=keepdims)
 
 
 @views.on(PERMUTE)
