@@ -63,7 +63,8 @@ class LoopBuffer:
 
     def __str__(self) -> str:
         name = f" {self.name}" if self.name else ""
-        return f"{self.kind.name.lower()}{name}: {self.dtype.short}[{','.join(map(str, self.shape))}]"
+        source = f" of b{self.preparation.source}" if self.preparation else ""
+        return f"{self.kind.name.lower()}{source}{name}: {self.dtype.short}[{','.join(map(str, self.shape))}]"
 
 
 @dataclass(frozen=True, slots=True)
