@@ -61,11 +61,12 @@ REALS = [0.0, -0.0, 1.0, -1.0, 2.0, 0.5, -4.0, 3.0, 1.5, np.inf, -np.inf, np.nan
 
 
 def evaluate(graph, inputs):
-    """The outputs by one kernel after another."""
+    """The outputs by one kernel after another, each on row-major operands: NumPy adds up in the order of memory."""
     known = dict(zip(graph.inputs, inputs, strict=True))
     with np.errstate(all="ignore"):
         for op in graph.operations[:-1]:
-            known[op.result] = KERNELS[op.spec](*(known[v] for v in op.operands), **op.attributes)
+            result = KERNELS[op.spec](*(known[v] for v in op.operands), **op.attributes)
+            known[op.result] = np.array(result, order="C")
     return [known[v] for v in graph.outputs]
 
 
