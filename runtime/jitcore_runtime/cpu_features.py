@@ -3,32 +3,56 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterable
 from functools import cache
 
-_LEVELS = (
+from .plan import Image
+
+LEVELS: tuple[tuple[str, str], ...] = (
     ("x86-64-v2", "cx16 lahf_lm popcnt pni sse4_1 sse4_2 ssse3"),
-    ("x86-64-v3", "avx avx2 bmi1 bmi2 f16c fma abm movbe xsave"),
-    ("x86-64-v4", "avx512f avx512bw avx512cd avx512dq avx512vl"),
+    ("x86-64-v3", "abm avx avx2 bmi1 bmi2 f16c fma movbe xsave"),
+    ("x86-64-v4", "avx512bw avx512cd avx512dq avx512f avx512vl"),
 )
 """Each level of the x86-64 psABI needs these flags (as Linux names them) and those of the levels before."""
 
 
 @cache
-def host_targets() -> tuple[str, ...]:
-    """Names of the targets whose code runs here, best first; empty for an unknown processor or system."""
+def host_features() -> frozenset[str]:
+    """The processor's features in Linux's spelling; empty where the system does not tell."""
     if platform.system() != "Linux":
-        return ()
-    if platform.machine() == "aarch64":
+        return frozenset()
+    try:
+        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
+            return features_of(file.read())
+    except OSError:
+        return frozenset()
+
+
+def features_of(cpuinfo: str) -> frozenset[str]:
+    """The features that every processor of a /proc/cpuinfo text has: its lines "flags" (x86) or "Features" (Arm)."""
+    lines = [line.partition(":") for line in cpuinfo.splitlines()]
+    found = [frozenset(value.split()) for key, _, value in lines if key.strip() in ("flags", "Features")]
+    return frozenset.intersection(*found) if found else frozenset()
+
+
+def targets_of(machine: str, features: frozenset[str]) -> tuple[str, ...]:
+    """The targets that a processor runs, best first. `machine` is as `platform.machine()` names it."""
+    if machine == "aarch64":
         return ("aarch64",)
-    if platform.machine() != "x86_64":
+    if machine != "x86_64":
         return ()
-    flags = _cpu_flags()
     found: list[str] = []
-    for name, needs in _LEVELS:
-        if not set(needs.split()) <= flags:
+    for name, needs in LEVELS:
+        if not features.issuperset(needs.split()):
             break
         found.insert(0, name)
     return tuple(found)
+
+
+@cache
+def host_targets() -> tuple[str, ...]:
+    """Names of the targets whose code runs here, best first; empty for an unknown processor or system."""
+    return targets_of(platform.machine(), host_features()) if platform.system() == "Linux" else ()
 
 
 def host_target() -> str | None:
@@ -37,12 +61,8 @@ def host_target() -> str | None:
     return targets[0] if targets else None
 
 
-def _cpu_flags() -> set[str]:
-    try:
-        with open("/proc/cpuinfo") as file:
-            for line in file:
-                if line.startswith("flags"):
-                    return set(line.split(":", 1)[1].split())
-    except OSError:
-        pass
-    return set()
+def choose_image(images: Iterable[Image]) -> Image | None:
+    """The image made for the best level that this processor runs, None where none fits."""
+    targets = host_targets()
+    fitting = [image for image in images if image.target in targets and host_features().issuperset(image.features)]
+    return min(fitting, key=lambda image: targets.index(image.target), default=None)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import platform
+import threading
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 from jitcore_runtime.cpu_features import host_target as _host_target
@@ -27,7 +27,7 @@ TARGETS: dict[str, Target] = {
         Target("x86-64-v2", "x86_64-unknown-linux-gnu", "x86-64-v2", "", False),
         Target("x86-64-v3", "x86_64-unknown-linux-gnu", "x86-64-v3", "", True),
         Target("x86-64-v4", "x86_64-unknown-linux-gnu", "x86-64-v4", "-prefer-256-bit", True),
-        Target("aarch64", "aarch64-unknown-linux-gnu", "generic", "+neon,+fullfp16", True),
+        Target("aarch64", "aarch64-unknown-linux-gnu", "generic", "+neon", True),
     )
 }
 
@@ -47,20 +47,31 @@ def host_target() -> str:
     return found
 
 
-@cache
-def _initialize() -> None:
+def create_machine(name: str, opt: int = 3) -> Any:
+    """A new llvmlite TargetMachine: position-independent, small code model. Each thread needs one of its own.
+
+    Raises ValueError for an unknown target.
+    """
     import llvmlite.binding as llvm
 
-    llvm.initialize_all_targets()
-    llvm.initialize_all_asmprinters()
-
-
-def create_machine(name: str) -> Any:
-    """A new llvmlite TargetMachine: position-independent, small code model."""
-    import llvmlite.binding as llvm
-
-    _initialize()
     target = target_named(name)
+    _initialize()
     return llvm.Target.from_triple(target.triple).create_target_machine(
-        cpu=target.cpu, features=target.features, opt=3, reloc="pic", codemodel="small"
+        cpu=target.cpu, features=target.features, opt=opt, reloc="pic", codemodel="small"
     )
+
+
+_lock = threading.Lock()
+_initialized = False
+
+
+def _initialize() -> None:
+    """Register LLVM's targets, once: a second registration while another thread compiles is not safe."""
+    global _initialized
+    import llvmlite.binding as llvm
+
+    with _lock:
+        if not _initialized:
+            llvm.initialize_all_targets()
+            llvm.initialize_all_asmprinters()
+            _initialized = True

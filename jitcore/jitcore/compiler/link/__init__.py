@@ -1,6 +1,6 @@
-"""A small linker: relocatable ELF objects, as LLVM emits them, to one flat position-independent image."""
+"""The linker: ELF relocatable objects in, one flat image out. No linker program is used."""
 
-from .elf import LinkError
+from .errors import LinkError
 from .linker import link
 
 __all__ = ["LinkError", "link"]

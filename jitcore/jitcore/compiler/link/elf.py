@@ -1,124 +1,221 @@
-"""Reading a relocatable ELF64 object (System V ABI, "Object files"). Every offset and count is checked."""
+"""Reading ELF relocatable objects: sections, symbols and relocations as plain data.
+
+Only what LLVM writes for a 64-bit little-endian Linux target is read (System V ABI, chapters 4 and 5). No offset,
+count or index of the file is used before it has been checked: anything wrong is a `LinkError`.
+"""
 
 from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from enum import IntEnum, IntFlag
+from typing import Any
 
-MACHINES = {62: "x86_64", 183: "aarch64"}
-SHN_UNDEF, SHN_ABS, SHN_COMMON = 0, 0xFFF1, 0xFFF2
-_SHT_SYMTAB, _SHT_STRTAB, _SHT_RELA, _SHT_NOBITS = 2, 3, 4, 8
-_SHF_WRITE, _SHF_ALLOC, _SHF_EXEC = 1, 2, 4
+from .errors import LinkError
 
 
-class LinkError(RuntimeError):
-    """An object that cannot become a self-contained image: says which symbol or relocation and what to do."""
+class SectionType(IntEnum):
+    PROGRAM = 1
+    SYMBOLS = 2
+    STRINGS = 3
+    RELOCATIONS = 4
+    NOTE = 7
+    EMPTY = 8
+    """Takes memory (filled with zeros) and no place in the file."""
+    SHORT_RELOCATIONS = 9
+    INITIALIZERS = 14
+    FINALIZERS = 15
+    EARLY_INITIALIZERS = 16
+    COMPACT_RELOCATIONS = 0x40000014
+
+
+class SectionFlag(IntFlag):
+    WRITE = 0x1
+    ALLOCATE = 0x2
+    EXECUTE = 0x4
+    THREAD_LOCAL = 0x400
+
+
+UNDEFINED = 0
+"""The section number of a symbol that another object defines."""
+_FIRST_RESERVED = 0xFF00
+"""Section numbers from here on are marks (absolute, common), not sections."""
+_THREAD_LOCAL, _INDIRECT = 6, 10
+_SECTION_SYMBOL = 3
+_LOCAL, _WEAK = 0, 2
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A section that is part of the running program. `part` is "text", "rodata" or "data"."""
+    """`data` is None where the section is `size` zero bytes."""
 
-    number: int
     name: str
-    part: str
+    type: int
+    flags: SectionFlag
+    data: bytes | None
+    size: int
     alignment: int
-    content: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Symbol:
-    """`section` is SHN_UNDEF for a symbol defined elsewhere."""
+    """A name for a place: `value` bytes into section number `section` (0: defined elsewhere)."""
 
     name: str
     section: int
     value: int
-    is_global: bool
+    local: bool
+    weak: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Relocation:
-    """At `offset` of section `section`, put a function of `symbol` and `addend`."""
+    """Section number `section` refers to symbol number `symbol` at `offset`; `type` says how."""
 
     section: int
     offset: int
-    kind: int
+    type: int
     symbol: int
     addend: int
 
 
 @dataclass(frozen=True, slots=True)
-class Object:
-    machine: str
-    sections: dict[int, Section]
-    symbols: list[Symbol]
-    relocations: list[Relocation]
+class ObjectFile:
+    """One object. `name` is how errors call it; `machine` is the ELF machine number."""
+
+    name: str
+    machine: int
+    sections: tuple[Section, ...]
+    symbols: tuple[Symbol, ...]
+    relocations: tuple[Relocation, ...]
 
 
-def read_object(data: bytes) -> Object:
-    """Parse an object. Raises LinkError for anything malformed."""
-    try:
-        return _read(data)
-    except (struct.error, IndexError, UnicodeDecodeError, OverflowError, ValueError) as error:
-        raise LinkError(f"the object file is malformed: {error}") from error
+def read_object(data: bytes, name: str) -> ObjectFile:
+    """Raises LinkError unless `data` is a well-formed relocatable object."""
+    return _Reader(bytes(data), name).read()
 
 
-def _read(data: bytes) -> Object:
-    if data[:7] != b"\x7fELF\x02\x01\x01":
-        raise LinkError("not a little-endian 64-bit ELF object")
-    kind, machine = struct.unpack_from("<HH", data, 16)
-    if kind != 1 or machine not in MACHINES:
-        raise LinkError(f"ELF type {kind} for machine {machine} is not a relocatable object for x86-64 or aarch64")
-    table, count, names_index = struct.unpack_from("<Q", data, 40)[0], *struct.unpack_from("<HH", data, 60)
-    headers = [struct.unpack_from("<IIQQQQIIQQ", data, table + 64 * i) for i in range(count)]
-    names = _bytes(data, headers[names_index])
-    sections: dict[int, Section] = {}
-    symbols: list[Symbol] = []
-    relocations: list[Relocation] = []
-    for number, header in enumerate(headers):
-        name, kind, flags, alignment = _text(names, header[0]), header[1], header[2], header[8]
-        if kind == _SHT_SYMTAB:
-            symbols = _symbols(_bytes(data, header), _bytes(data, headers[header[6]]))
-        elif kind == _SHT_RELA:
-            relocations += _relocations(_bytes(data, header), header[7])
-        elif flags & _SHF_ALLOC and not name.startswith((".eh_frame", ".note", ".llvm")):
-            part = "text" if flags & _SHF_EXEC else "data" if flags & _SHF_WRITE else "rodata"
-            if kind == _SHT_NOBITS and header[5] > 1 << 30:
-                raise LinkError(f"section {name} asks for {header[5]} bytes")
-            content = bytes(header[5]) if kind == _SHT_NOBITS else _bytes(data, header)
-            if alignment > 4096 or alignment & (alignment - 1):
-                raise LinkError(f"section {name} has alignment {alignment}")
-            sections[number] = Section(number, name, part, max(alignment, 1), content)
-    for relocation in relocations:
-        if relocation.symbol >= len(symbols):
-            raise LinkError(f"a relocation names symbol {relocation.symbol} of {len(symbols)}")
-    return Object(MACHINES[machine], sections, symbols, [r for r in relocations if r.section in sections])
+@dataclass(frozen=True, slots=True)
+class _Header:
+    name: int
+    type: int
+    flags: int
+    address: int
+    offset: int
+    size: int
+    link: int
+    info: int
+    alignment: int
+    entry_size: int
 
 
-def _bytes(data: bytes, header: tuple) -> bytes:
-    offset, size = header[4], header[5]
-    if offset + size > len(data):
-        raise LinkError(f"a section of {size} bytes at {offset} passes the end of the object ({len(data)} bytes)")
-    return data[offset : offset + size]
+class _Reader:
+    def __init__(self, data: bytes, name: str) -> None:
+        self.data = data
+        self.name = name
+        self.headers: list[_Header] = []
+        self.names: list[str] = []
 
+    def fail(self, what: str) -> LinkError:
+        return LinkError(f"{self.name} is not a relocatable object that can be linked: {what}")
 
-def _text(table: bytes, offset: int) -> str:
-    return table[offset : table.index(b"\0", offset)].decode()
+    def fields(self, form: str, offset: int, what: str) -> tuple[Any, ...]:
+        layout = struct.Struct("<" + form)
+        if not 0 <= offset <= len(self.data) - layout.size:
+            raise self.fail(f"{what} at {offset} lies outside its {len(self.data)} bytes")
+        return layout.unpack_from(self.data, offset)
 
+    def read(self) -> ObjectFile:
+        machine = self.read_headers()
+        tables = [number for number, header in enumerate(self.headers) if header.type == SectionType.SYMBOLS]
+        if len(tables) > 1:
+            raise self.fail("it has several symbol tables")
+        symbols = self.read_symbols(self.headers[tables[0]]) if tables else ()
+        relocations: list[Relocation] = []
+        for header in self.headers:
+            if header.type == SectionType.RELOCATIONS:
+                if not tables or header.link != tables[0]:
+                    raise self.fail("a relocation table does not belong to the symbol table")
+                relocations += self.read_relocations(header, len(symbols))
+        sections = tuple(self.section(number) for number in range(len(self.headers)))
+        return ObjectFile(self.name, machine, sections, symbols, tuple(relocations))
 
-def _symbols(table: bytes, names: bytes) -> list[Symbol]:
-    found = []
-    for offset in range(0, len(table), 24):
-        name, info, _, section, value, _ = struct.unpack_from("<IBBHQQ", table, offset)
-        if section == SHN_COMMON:
-            raise LinkError(f"common symbol {_text(names, name)!r}")
-        found.append(Symbol(_text(names, name), section, value, info >> 4 != 0))
-    return found
+    def read_headers(self) -> int:
+        magic, bits, order, _, kind, machine = self.fields("4sBBB9xHH", 0, "the file header")
+        if magic != b"\x7fELF" or (bits, order) != (2, 1):
+            raise self.fail("it is not a 64-bit little-endian ELF file")
+        if kind != 1:
+            raise self.fail("it is not relocatable (an executable or a shared library)")
+        (start,) = self.fields("Q", 40, "the file header")
+        entry_size, count, names = self.fields("HHH", 58, "the file header")
+        if count == 0 or entry_size != 64:
+            raise self.fail(f"it has {count} section headers of {entry_size} bytes")
+        for number in range(count):
+            self.headers.append(_Header(*self.fields("IIQQQQIIQQ", start + 64 * number, f"section header {number}")))
+        table = self.string_table(names, "section names")
+        self.names = [self.string(table, header.name, "a section's name") for header in self.headers]
+        return int(machine)
 
+    def contents(self, header: _Header, what: str) -> bytes:
+        if header.offset > len(self.data) or header.size > len(self.data) - header.offset:
+            raise self.fail(f"{what}: {header.size} bytes at {header.offset} lie outside its {len(self.data)} bytes")
+        return self.data[header.offset : header.offset + header.size]
 
-def _relocations(table: bytes, section: int) -> list[Relocation]:
-    found = []
-    for start in range(0, len(table), 24):
-        offset, info, addend = struct.unpack_from("<QQq", table, start)
-        found.append(Relocation(section, offset, info & 0xFFFFFFFF, info >> 32, addend))
-    return found
+    def string_table(self, number: int, what: str) -> bytes:
+        if number >= len(self.headers) or self.headers[number].type != SectionType.STRINGS:
+            raise self.fail(f"section {number} should hold its {what}")
+        return self.contents(self.headers[number], what)
+
+    def string(self, table: bytes, start: int, what: str) -> str:
+        end = table.find(b"\0", start) if start < len(table) else -1
+        if end < 0:
+            raise self.fail(f"{what} lies outside its string table")
+        try:
+            return table[start:end].decode()
+        except UnicodeDecodeError:
+            raise self.fail(f"{what} is not text") from None
+
+    def section(self, number: int) -> Section:
+        header = self.headers[number]
+        name = self.names[number]
+        if header.alignment & (header.alignment - 1):
+            raise self.fail(f"section {name!r} has alignment {header.alignment}, not a power of two")
+        has_data = header.type not in (SectionType.EMPTY, 0)
+        data = self.contents(header, f"section {name!r}") if has_data else None
+        size = header.size if number else 0
+        flags = SectionFlag(header.flags & sum(SectionFlag))
+        return Section(name, header.type, flags, data, size, max(header.alignment, 1))
+
+    def read_symbols(self, header: _Header) -> tuple[Symbol, ...]:
+        strings = self.string_table(header.link, "symbol names")
+        table = self.contents(header, "the symbol table")
+        if header.entry_size != 24 or len(table) % 24:
+            raise self.fail(f"its symbol table has {len(table)} bytes of entries of {header.entry_size}")
+        symbols = []
+        for name, info, _, section, value, _ in struct.iter_unpack("<IBBHQQ", table):
+            kind, binding = info & 15, info >> 4
+            text = self.string(strings, name, "a symbol's name")
+            if kind == _SECTION_SYMBOL and section < len(self.names):
+                text = text or self.names[section]
+            if kind in (_THREAD_LOCAL, _INDIRECT):
+                what = "thread-local" if kind == _THREAD_LOCAL else "resolved while loading"
+                raise self.fail(f"symbol {text!r} is {what}, which an image cannot have")
+            if len(self.headers) <= section < _FIRST_RESERVED:
+                raise self.fail(f"symbol {text!r} belongs to section {section} of {len(self.headers)}")
+            if section < _FIRST_RESERVED and section and value > self.headers[section].size:
+                raise self.fail(f"symbol {text!r} lies outside section {self.names[section]!r}")
+            symbols.append(Symbol(text, section, value, binding == _LOCAL, binding == _WEAK))
+        return tuple(symbols)
+
+    def read_relocations(self, header: _Header, symbols: int) -> list[Relocation]:
+        table = self.contents(header, "a relocation table")
+        if header.entry_size != 24 or len(table) % 24 or header.info >= len(self.headers):
+            raise self.fail("a relocation table is malformed")
+        size = self.headers[header.info].size
+        found = []
+        for offset, info, addend in struct.iter_unpack("<QQq", table):
+            symbol = info >> 32
+            if symbol >= symbols or offset >= size:
+                raise self.fail(f"a relocation at {offset:#x} of {self.names[header.info]!r} is out of range")
+            found.append(Relocation(header.info, offset, info & 0xFFFFFFFF, symbol, addend))
+        return found
