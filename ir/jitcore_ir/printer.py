@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from .dense import format_dense, format_float
+from .dtypes import from_numpy
 from .graph import Block, Graph, Operation, Value
 from .location import Location
 from .spec import Kind
@@ -127,8 +128,6 @@ class _Printer:
 
 def dense_type(array: Any) -> TensorType:
     """The type of a DENSE attribute."""
-    from .dtypes import from_numpy
-
     return TensorType(from_numpy(array.dtype), array.shape)
 
 
