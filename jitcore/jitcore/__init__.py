@@ -71,6 +71,13 @@ strided = "strided"
 contiguous_format = preserve_format = channels_last = "contiguous"
 newaxis = None
 
+
+def __getattr__(name: str) -> object:
+    from .missing import missing
+
+    raise missing("module 'jitcore'", name)
+
+
 __all__ = [
     "__version__", "autograd", "bfloat16", "bool", "bool_", "can_cast", "cdouble", "cfloat", "channels_last",
     "complex128", "complex64", "contiguous_format", "cuda", "default_generator", "Device", "device", "double",

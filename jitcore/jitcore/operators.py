@@ -71,11 +71,12 @@ def _contains(self: Tensor, element: Any) -> bool:
 _METHODS: dict[str, Callable] = {
     "__add__": _add, "__radd__": lambda self, other: _add(self, other), "__mul__": _mul,
     "__rmul__": lambda self, other: _mul(self, other), "__matmul__": _matmul,
-    "__neg__": neg, "__pos__": lambda self: self, "__abs__": abs, "__invert__": c.bitwise_not, "__contains__": _contains,
+    "__neg__": neg, "__pos__": lambda self: self, "__abs__": abs, "__invert__": c.bitwise_not,
+    "__contains__": _contains,
     "__eq__": _compare(c.eq), "__ne__": _compare(c.ne), "__lt__": _compare(c.lt), "__le__": _compare(c.le),
     "__gt__": _compare(c.gt), "__ge__": _compare(c.ge), "__getitem__": getitem, "__setitem__": setitem,
 }  # fmt: skip
 for _name, _function in _METHODS.items():
     setattr(Tensor, _name, _function)
 # By identity, although tensors compare by value.
-Tensor.__hash__ = object.__hash__  # type: ignore[method-assign, assignment]
+Tensor.__hash__ = object.__hash__  # type: ignore

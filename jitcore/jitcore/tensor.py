@@ -17,6 +17,7 @@ from jitcore_ir import dtypes as _dtypes
 from jitcore_ir.dtypes import DType
 
 from .device import CPU, Device
+from .missing import missing
 from .state import state
 from .storage import Storage
 
@@ -93,7 +94,6 @@ class Tensor:
 
     if TYPE_CHECKING:  # what `jitcore.ops`, `jitcore.operators` and `jitcore.indexing` attach
 
-        def __getattr__(self, name: str) -> Any: ...
         def __getitem__(self, index: Any) -> Tensor: ...
         def __setitem__(self, index: Any, value: Any) -> None: ...
         def __neg__(self) -> Tensor: ...
@@ -106,6 +106,11 @@ class Tensor:
         __lshift__ = __rlshift__ = __rshift__ = __rrshift__ = _operator
         __lt__ = __le__ = __gt__ = __ge__ = _operator
         __eq__ = __ne__ = _operator  # type: ignore[assignment]
+
+    is_sparse = is_quantized = is_meta = False
+
+    def __getattr__(self, name: str) -> Any:
+        raise missing(f"{type(self).__name__!r} object", name)
 
     def __new__(cls, data: Any = (), dtype: DType | None = None) -> Tensor:
         """`Tensor(2, 3)` is not offered: say `empty(2, 3)`; `Tensor([1, 2])` makes a tensor of the default dtype."""

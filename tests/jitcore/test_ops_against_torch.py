@@ -485,3 +485,54 @@ CREATION = {
 @pytest.mark.parametrize("name", CREATION)
 def test_creation(name):
     check(CREATION[name], grads=0)
+
+
+MORE = {
+    "inverse hyperbolics": (lambda lib, x: (lib.asinh(x), lib.atanh(x / 5), lib.acosh(x.abs() + 1.1)), n(3, 4)),
+    "angles": (lambda lib, x: (lib.deg2rad(x), lib.rad2deg(x), lib.sinc(x), x.positive()), n(3, 4)),
+    "hypot": (lambda lib, x, y: (lib.hypot(x, y), lib.copysign(x, y), lib.xlogy(x, y.abs() + 0.1)), n(3, 4), n(4)),
+    "xlogy at 0": (lambda lib, x, y: lib.xlogy(x, y.detach()), np.array([0.0, 0.0, 2.0]), np.array([0.0, 1.0, 3.0])),
+    "heaviside": (
+        lambda lib, x: lib.heaviside(x.detach(), lib.tensor(0.5, dtype=lib.float64)),
+        np.array([-1.0, 0.0, 2.0]),
+    ),
+    "float_power": (lambda lib, x: lib.float_power(x.float().abs(), 2), n(3)),
+    "infinities": (lambda lib, x: (lib.isposinf(x), lib.isneginf(x)), np.array([np.inf, -np.inf, np.nan, 1.0])),
+    "stacks": (lambda lib, x, y: (lib.dstack([x, y]), lib.column_stack([x, y]), lib.row_stack([x, y])), n(3), n(3)),
+    "block_diag": (lambda lib, x, y: lib.block_diag(x, y, x[0]), n(2, 3), n(1, 2)),
+    "splits": (lambda lib, x: (lib.hsplit(x, 2), lib.vsplit(x, [1]), lib.dsplit(x, 3)), n(2, 4, 3)),
+    "rot90": (lambda lib, x: tuple(lib.rot90(x, k, (0, 1)) for k in range(-1, 4)), n(2, 3)),
+    "inner cross": (lambda lib, x, y: (lib.inner(x, y), lib.cross(x, y, dim=-1)), n(2, 3), n(2, 3)),
+    "cdist": (lambda lib, x, y: (lib.cdist(x, y), lib.cdist(x, y, 1.0)), n(4, 3), n(5, 3)),
+    "nanmean": (lambda lib, x: (x.nanmean(), x.nanmean(1), x.nansum(0)), np.array([[1.0, np.nan], [3.0, 4.0]])),
+    "cummax": (lambda lib, x: (tuple(x.cummax(1)), tuple(x.cummin(0))), apart(3, 5)),
+    "unique_consecutive": (
+        lambda lib, x: lib.unique_consecutive(x, return_inverse=True, return_counts=True),
+        np.array([1, 1, 2, 2, 1, 3, 3]),
+    ),
+    "masked_scatter": (lambda lib, x, y: (x.masked_scatter(x > 0, y), x.masked_scatter(x[0] > 0, y)), n(3, 4), n(20)),
+    "scatter_reduce": (
+        lambda lib, x, k, y: (x.scatter_reduce(1, k, y, "sum"), x.scatter_reduce(1, k, y, "mean", include_self=False)),
+        n(3, 5), i(3, 6), n(3, 6),
+    ),
+    "triangles": (lambda lib: (lib.tril_indices(3, 4, -1), lib.triu_indices(3, 3, 1)),),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MORE)
+def test_further_functions(name):
+    function, *arrays = MORE[name]
+    check(function, *arrays, grads=1 if name == "cdist" else 2)
+
+
+def test_names_that_are_left_out_say_so():
+    import jitcore
+
+    assert not hasattr(jitcore, "svd") and not hasattr(jitcore.ones(1), "resize_")
+    assert getattr(jitcore, "stft", None) is None
+    with pytest.raises(NotImplementedError, match="svd is not offered by jitcore; the nearest is numpy"):
+        jitcore.svd(jitcore.ones(2, 2))
+    with pytest.raises(NotImplementedError, match="resize_ is not offered"):
+        jitcore.ones(1).resize_(3)
+    with pytest.raises(AttributeError, match="module 'jitcore' has no attribute 'no_such_name'"):
+        jitcore.no_such_name  # noqa: B018

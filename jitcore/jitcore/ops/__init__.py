@@ -2,7 +2,7 @@
 
 from . import convert
 from .activation import celu, log_softmax, prelu, relu, selu, softmax, threshold
-from .arithmetic import (
+from .arithmetic import (  # fmt: skip
     add,
     addcdiv,
     addcmul,
@@ -12,12 +12,16 @@ from .arithmetic import (
     bitwise_or,
     bitwise_right_shift,
     bitwise_xor,
+    copysign,
     div,
     divide,
+    float_power,
     floor_divide,
     fmax,
     fmin,
     fmod,
+    heaviside,
+    hypot,
     lerp,
     logaddexp,
     maximum,
@@ -30,8 +34,9 @@ from .arithmetic import (
     sub,
     subtract,
     true_divide,
-)  # fmt: skip
-from .compare import (
+    xlogy,
+)
+from .compare import (  # fmt: skip
     allclose,
     bitwise_not,
     eq,
@@ -46,6 +51,8 @@ from .compare import (
     isin,
     isinf,
     isnan,
+    isneginf,
+    isposinf,
     le,
     less,
     less_equal,
@@ -56,7 +63,7 @@ from .compare import (
     lt,
     ne,
     not_equal,
-)  # fmt: skip
+)
 from .convolution import conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d, embedding
 from .creation import (
     arange,
@@ -81,15 +88,18 @@ from .creation import (
     zeros_like,
 )  # fmt: skip
 from .einsum import einsum
-from .elementwise import (
+from .elementwise import (  # fmt: skip
     abs,
     absolute,
     acos,
+    acosh,
     arccos,
     arcsin,
     arctan,
     asin,
+    asinh,
     atan,
+    atanh,
     ceil,
     clamp,
     clamp_max,
@@ -97,6 +107,7 @@ from .elementwise import (
     clip,
     cos,
     cosh,
+    deg2rad,
     erf,
     erfc,
     exp,
@@ -114,6 +125,8 @@ from .elementwise import (
     nan_to_num,
     neg,
     negative,
+    positive,
+    rad2deg,
     reciprocal,
     round,
     rsqrt,
@@ -122,6 +135,7 @@ from .elementwise import (
     sign,
     signbit,
     sin,
+    sinc,
     sinh,
     sqrt,
     square,
@@ -129,24 +143,49 @@ from .elementwise import (
     tanh,
     trunc,
     where,
-)  # fmt: skip
-from .join import (
+)
+from .join import (  # fmt: skip
+    atleast_3d,
+    block_diag,
     cartesian_prod,
     cat,
     chunk,
+    column_stack,
     concat,
     concatenate,
+    dsplit,
+    dstack,
+    hsplit,
     hstack,
     meshgrid,
+    row_stack,
     split,
     stack,
     tensor_split,
     unbind,
+    vsplit,
     vstack,
-)  # fmt: skip
+)
 from .losses import dist
-from .matrix import addbmm, addmm, addmv, baddbmm, bmm, dot, kron, matmul, mm, mv, outer, tensordot, vdot
-from .movement import (
+from .matrix import (
+    addbmm,
+    addmm,
+    addmv,
+    baddbmm,
+    bmm,
+    cdist,
+    cross,
+    dot,
+    inner,
+    kron,
+    matmul,
+    mm,
+    mv,
+    outer,
+    tensordot,
+    vdot,
+)
+from .movement import (  # fmt: skip
     atleast_1d,
     atleast_2d,
     broadcast_shapes,
@@ -165,6 +204,7 @@ from .movement import (
     repeat_interleave,
     reshape,
     roll,
+    rot90,
     select,
     squeeze,
     swapaxes,
@@ -174,9 +214,9 @@ from .movement import (
     transpose,
     unflatten,
     unsqueeze,
-)  # fmt: skip
+)
 from .normalization import dropout, group_norm, layer_norm, rms_norm
-from .order import (
+from .order import (  # fmt: skip
     argsort,
     argwhere,
     bincount,
@@ -191,9 +231,10 @@ from .order import (
     sort,
     topk,
     unique,
-)  # fmt: skip
+    unique_consecutive,
+)
 from .pooling import max_pool1d, max_pool2d, pixel_shuffle, pixel_unshuffle
-from .reduction import (
+from .reduction import (  # fmt: skip
     all,
     amax,
     amin,
@@ -202,6 +243,8 @@ from .reduction import (
     argmax,
     argmin,
     count_nonzero,
+    cummax,
+    cummin,
     cumprod,
     cumsum,
     diff,
@@ -209,6 +252,7 @@ from .reduction import (
     max,
     mean,
     min,
+    nanmean,
     nansum,
     norm,
     prod,
@@ -218,7 +262,7 @@ from .reduction import (
     trace,
     var,
     var_mean,
-)  # fmt: skip
+)
 from .sampling import (
     bernoulli,
     multinomial,
@@ -231,7 +275,7 @@ from .sampling import (
     randn_like,
     randperm,
 )  # fmt: skip
-from .select import (
+from .select import (  # fmt: skip
     diag,
     diag_embed,
     diagonal,
@@ -240,39 +284,47 @@ from .select import (
     index_copy,
     index_fill,
     index_select,
+    masked_scatter,
     scatter,
     scatter_add,
+    scatter_reduce,
     take,
     take_along_dim,
     tril,
+    tril_indices,
     triu,
-)  # fmt: skip
+    triu_indices,
+)
 
 __all__ = [
-    "abs", "absolute", "acos", "add", "addbmm", "addcdiv", "addcmul", "addmm", "addmv", "all", "allclose", "amax",
-    "amin", "aminmax", "any", "arange", "arccos", "arcsin", "arctan", "argmax", "argmin", "argsort", "argwhere",
-    "as_tensor", "asarray", "asin", "atan", "atan2", "atleast_1d", "atleast_2d", "baddbmm", "bernoulli", "bincount",
-    "bitwise_and", "bitwise_left_shift", "bitwise_not", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "bmm",
-    "broadcast_shapes", "broadcast_tensors", "broadcast_to", "bucketize", "cartesian_prod", "cat", "ceil", "celu",
-    "chunk", "clamp", "clamp_max", "clamp_min", "clip", "clone", "concat", "concatenate", "conv1d", "conv2d",
-    "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "convert", "cos", "cosh", "count_nonzero",
-    "cumprod", "cumsum", "detach", "diag", "diag_embed", "diagonal", "diff", "dist", "div", "divide", "dot",
-    "dropout", "einsum", "embedding", "empty", "empty_like", "eq", "equal", "erf", "erfc", "exp", "exp2", "expm1",
-    "eye", "fix", "flatten", "flip", "fliplr", "flipud", "floor", "floor_divide", "fmax", "fmin", "fmod", "frac",
-    "from_dlpack", "from_numpy", "full", "full_like", "gather", "ge", "greater", "greater_equal", "group_norm",
-    "gt", "histc", "hstack", "index_add", "index_copy", "index_fill", "index_select", "is_nonzero", "is_tensor",
-    "isclose", "isfinite", "isin", "isinf", "isnan", "kron", "kthvalue", "layer_norm", "le", "lerp", "less",
-    "less_equal", "linspace", "log", "log10", "log1p", "log2", "log_softmax", "logaddexp", "logical_and",
-    "logical_not", "logical_or", "logical_xor", "logit", "logspace", "logsumexp", "lt", "masked_fill",
-    "masked_select", "matmul", "max", "max_pool1d", "max_pool2d", "maximum", "mean", "median", "meshgrid", "min",
-    "minimum", "mm", "moveaxis", "movedim", "mul", "multinomial", "multiply", "mv", "nan_to_num", "nansum",
-    "narrow", "ne", "neg", "negative", "nonzero", "norm", "normal", "not_equal", "numel", "ones", "ones_like",
-    "outer", "permute", "pixel_shuffle", "pixel_unshuffle", "pow", "prelu", "prod", "quantile", "rand", "rand_like",
-    "randint", "randint_like", "randn", "randn_like", "randperm", "ravel", "reciprocal", "relu", "remainder",
-    "repeat_interleave", "reshape", "rms_norm", "roll", "round", "rsqrt", "rsub", "scatter", "scatter_add",
-    "searchsorted", "select", "selu", "sgn", "sigmoid", "sign", "signbit", "sin", "sinh", "softmax", "sort",
-    "split", "sqrt", "square", "squeeze", "stack", "std", "std_mean", "sub", "subtract", "sum", "swapaxes",
-    "swapdims", "t", "take", "take_along_dim", "tan", "tanh", "tensor", "tensor_split", "tensordot", "threshold",
-    "tile", "topk", "trace", "transpose", "tril", "triu", "true_divide", "trunc", "unbind", "unflatten", "unique",
-    "unsqueeze", "var", "var_mean", "vdot", "vstack", "where", "zeros", "zeros_like",
+    "abs", "absolute", "acos", "acosh", "add", "addbmm", "addcdiv", "addcmul", "addmm", "addmv", "all", "allclose",
+    "amax", "amin", "aminmax", "any", "arange", "arccos", "arcsin", "arctan", "argmax", "argmin", "argsort",
+    "argwhere", "as_tensor", "asarray", "asin", "asinh", "atan", "atan2", "atanh", "atleast_1d", "atleast_2d",
+    "atleast_3d", "baddbmm", "bernoulli", "bincount", "bitwise_and", "bitwise_left_shift", "bitwise_not",
+    "bitwise_or", "bitwise_right_shift", "bitwise_xor", "block_diag", "bmm", "broadcast_shapes",
+    "broadcast_tensors", "broadcast_to", "bucketize", "cartesian_prod", "cat", "cdist", "ceil", "celu", "chunk",
+    "clamp", "clamp_max", "clamp_min", "clip", "clone", "column_stack", "concat", "concatenate", "conv1d", "conv2d",
+    "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "convert", "copysign", "cos", "cosh",
+    "count_nonzero", "cross", "cummax", "cummin", "cumprod", "cumsum", "deg2rad", "detach", "diag", "diag_embed",
+    "diagonal", "diff", "dist", "div", "divide", "dot", "dropout", "dsplit", "dstack", "einsum", "embedding",
+    "empty", "empty_like", "eq", "equal", "erf", "erfc", "exp", "exp2", "expm1", "eye", "fix", "flatten", "flip",
+    "fliplr", "flipud", "float_power", "floor", "floor_divide", "fmax", "fmin", "fmod", "frac", "from_dlpack",
+    "from_numpy", "full", "full_like", "gather", "ge", "greater", "greater_equal", "group_norm", "gt", "heaviside",
+    "histc", "hsplit", "hstack", "hypot", "index_add", "index_copy", "index_fill", "index_select", "inner",
+    "is_nonzero", "is_tensor", "isclose", "isfinite", "isin", "isinf", "isnan", "isneginf", "isposinf", "kron",
+    "kthvalue", "layer_norm", "le", "lerp", "less", "less_equal", "linspace", "log", "log10", "log1p", "log2",
+    "log_softmax", "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor", "logit", "logspace",
+    "logsumexp", "lt", "masked_fill", "masked_scatter", "masked_select", "matmul", "max", "max_pool1d",
+    "max_pool2d", "maximum", "mean", "median", "meshgrid", "min", "minimum", "mm", "moveaxis", "movedim", "mul",
+    "multinomial", "multiply", "mv", "nan_to_num", "nanmean", "nansum", "narrow", "ne", "neg", "negative",
+    "nonzero", "norm", "normal", "not_equal", "numel", "ones", "ones_like", "outer", "permute", "pixel_shuffle",
+    "pixel_unshuffle", "positive", "pow", "prelu", "prod", "quantile", "rad2deg", "rand", "rand_like", "randint",
+    "randint_like", "randn", "randn_like", "randperm", "ravel", "reciprocal", "relu", "remainder",
+    "repeat_interleave", "reshape", "rms_norm", "roll", "rot90", "round", "row_stack", "rsqrt", "rsub", "scatter",
+    "scatter_add", "scatter_reduce", "searchsorted", "select", "selu", "sgn", "sigmoid", "sign", "signbit", "sin",
+    "sinc", "sinh", "softmax", "sort", "split", "sqrt", "square", "squeeze", "stack", "std", "std_mean", "sub",
+    "subtract", "sum", "swapaxes", "swapdims", "t", "take", "take_along_dim", "tan", "tanh", "tensor",
+    "tensor_split", "tensordot", "threshold", "tile", "topk", "trace", "transpose", "tril", "tril_indices", "triu",
+    "triu_indices", "true_divide", "trunc", "unbind", "unflatten", "unique", "unique_consecutive", "unsqueeze",
+    "var", "var_mean", "vdot", "vsplit", "vstack", "where", "xlogy", "zeros", "zeros_like",
 ]  # fmt: skip

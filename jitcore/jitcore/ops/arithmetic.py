@@ -194,6 +194,49 @@ def logaddexp(input: Tensor, other: Tensor) -> Tensor:
     return top + ((x - top).exp() + (y - top).exp()).log()
 
 
+@method
+def hypot(input: Tensor, other: Tensor) -> Tensor:
+    """sqrt(input ** 2 + other ** 2), without overflow."""
+    x, y = (t.abs() for t in promoted((input, other), to_float=True))
+    large, small = maximum(x, y), minimum(x, y)
+    zero = large == 0
+    ratio = div(small, large.masked_fill(zero, 1.0))
+    return (large * (ratio * ratio + 1.0).sqrt()).masked_fill(zero, 0.0)
+
+
+@method
+def xlogy(input: Tensor, other: Any) -> Tensor:
+    """input * log(other); 0 where input is 0, unless other is NaN."""
+    x, y = promoted((input, other), to_float=True)
+    zero = apply(ops.BITWISE_AND, (x == 0, apply(ops.EQ, (y, y), NONE)), NONE)
+    return (x * y.masked_fill(zero, 1.0).log()).masked_fill(zero, 0.0)
+
+
+@method
+def heaviside(input: Tensor, values: Tensor) -> Tensor:
+    """0 below 0, 1 above, `values` at 0."""
+    x, v = promoted((input, values))
+    step = apply(ops.CAST, (x > 0,), {"dtype": x.dtype})
+    return apply(ops.WHERE, (x == 0, v.expand(x.shape) if not v._array.ndim else v, step), NONE)
+
+
+@method
+def copysign(input: Tensor, other: Any) -> Tensor:
+    """|input| with the sign of other."""
+    x, y = promoted((input, other), to_float=True)
+    size = x.abs()
+    return apply(ops.WHERE, (y.signbit(), -size, size), NONE)
+
+
+@method
+def float_power(input: Any, exponent: Any) -> Tensor:
+    """pow in float64."""
+    from jitcore_ir.dtypes import float64
+
+    x, y = (t.to(float64) if isinstance(t, Tensor) else t for t in (input, exponent))
+    return pow(x, y)
+
+
 def rsub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     """other - alpha * input."""
     return sub(other, input, alpha=alpha)

@@ -105,6 +105,18 @@ def isfinite(input: Tensor) -> Tensor:
 
 
 @method
+def isposinf(input: Tensor) -> Tensor:
+    """True where input is +inf."""
+    return binary(ops.EQ, input, float("inf"))
+
+
+@method
+def isneginf(input: Tensor) -> Tensor:
+    """True where input is -inf."""
+    return binary(ops.EQ, input, float("-inf"))
+
+
+@method
 def equal(input: Tensor, other: Tensor) -> bool:
     """Whether both have one shape and equal elements. Python sees the answer."""
     if input._array.shape != other._array.shape:

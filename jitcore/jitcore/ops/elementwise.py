@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from jitcore_ir import OpSpec, ops
@@ -151,6 +152,72 @@ def exp2(input: Tensor) -> Tensor:
 def erfc(input: Tensor) -> Tensor:
     """1 - erf(input)."""
     return binary(ops.SUB, 1.0, erf(input))
+
+
+@with_inplace
+@method
+def asinh(input: Tensor) -> Tensor:
+    """Inverse hyperbolic sine."""
+    x = _floating(input)
+    size = abs(x)
+    # log1p of what asinh(|x|) is above 0 keeps small x accurate: sqrt(x * x + 1) - 1 = x * x / (sqrt(x * x + 1) + 1)
+    square_ = apply(ops.MUL, (x, x), NONE)
+    root = sqrt(binary(ops.ADD, square_, 1.0))
+    beyond = binary(ops.ADD, size, binary(ops.DIV, square_, binary(ops.ADD, root, 1.0)))
+    return binary(ops.MUL, sign(x), log1p(beyond))
+
+
+@with_inplace
+@method
+def acosh(input: Tensor) -> Tensor:
+    """Inverse hyperbolic cosine; NaN below 1."""
+    x = _floating(input)
+    above = binary(ops.SUB, x, 1.0)
+    return log1p(binary(ops.ADD, above, sqrt(binary(ops.MUL, above, binary(ops.ADD, x, 1.0)))))
+
+
+@with_inplace
+@method
+def atanh(input: Tensor) -> Tensor:
+    """Inverse hyperbolic tangent; NaN outside [-1, 1]."""
+    x = _floating(input)
+    return binary(ops.MUL, log1p(div_(binary(ops.MUL, x, 2.0), binary(ops.SUB, 1.0, x))), 0.5)
+
+
+def _floating(input: Tensor) -> Tensor:
+    if input._array.dtype.kind in "biu":
+        return apply(ops.CAST, (input,), {"dtype": get_default_dtype()})
+    return input
+
+
+@with_inplace
+@method
+def deg2rad(input: Tensor) -> Tensor:
+    """Degrees as radians."""
+    return binary(ops.MUL, _floating(input), math.pi / 180)
+
+
+@with_inplace
+@method
+def rad2deg(input: Tensor) -> Tensor:
+    """Radians as degrees."""
+    return binary(ops.MUL, _floating(input), 180 / math.pi)
+
+
+@with_inplace
+@method
+def sinc(input: Tensor) -> Tensor:
+    """sin(pi * input) / (pi * input); 1 at 0."""
+    x = binary(ops.MUL, _floating(input), math.pi)
+    zero = binary(ops.EQ, x, 0.0)
+    safe = where(zero, 1.0, x)
+    return where(zero, 1.0, div_(sin(safe), safe))
+
+
+@method
+def positive(input: Tensor) -> Tensor:
+    """input itself."""
+    return input
 
 
 @with_inplace

@@ -71,6 +71,41 @@ def vstack(tensors: Sequence[Tensor]) -> Tensor:
     return cat([t if t._array.ndim >= 2 else t.reshape(1, -1) for t in tensors], 0)
 
 
+row_stack = vstack
+
+
+def dstack(tensors: Sequence[Tensor]) -> Tensor:
+    """cat along dimension 2, with dimensions added to get there."""
+    return cat([atleast_3d(t) for t in tensors], 2)
+
+
+def column_stack(tensors: Sequence[Tensor]) -> Tensor:
+    """cat along dimension 1, vectors as columns."""
+    return cat([t if t._array.ndim >= 2 else t.reshape(-1, 1) for t in tensors], 1)
+
+
+def atleast_3d(tensor: Tensor) -> Tensor:
+    """At least three dimensions: [n] becomes [1, n, 1], [n, m] becomes [n, m, 1]."""
+    if tensor._array.ndim >= 3:
+        return tensor
+    if tensor._array.ndim == 2:
+        return tensor.unsqueeze(-1)
+    return tensor.reshape(1, -1, 1)
+
+
+def block_diag(*tensors: Tensor) -> Tensor:
+    """Matrices along the diagonal of one of zeros."""
+    blocks = [t if t._array.ndim == 2 else t.reshape(1, -1) for t in tensors]
+    width = sum(b._array.shape[1] for b in blocks)
+    rows, left = [], 0
+    for b in blocks:
+        own = shape_of(b)[1]
+        zero = as_operand(0, b.dtype)
+        rows.append(apply(ops.PAD, (b, zero), {"low": (0, left), "high": (0, width - left - own)}))
+        left = left + own
+    return cat(rows, 0)
+
+
 @method
 def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """Views of pieces along dim: pieces of one size (the last may be smaller), or of the listed sizes."""
@@ -128,6 +163,24 @@ def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple
         pieces.append(slice_axis(input, axis, start, size))
         start += size
     return tuple(pieces)
+
+
+@method
+def hsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
+    """tensor_split along dimension 1 (0 for vectors)."""
+    return tensor_split(input, indices_or_sections, 0 if input._array.ndim == 1 else 1)
+
+
+@method
+def vsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
+    """tensor_split along dimension 0."""
+    return tensor_split(input, indices_or_sections, 0)
+
+
+@method
+def dsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
+    """tensor_split along dimension 2."""
+    return tensor_split(input, indices_or_sections, 2)
 
 
 @method

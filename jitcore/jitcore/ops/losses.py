@@ -267,6 +267,11 @@ def hinge_embedding_loss(input: Tensor, target: Tensor, margin: float = 1.0, red
     return _reduced(loss, reduction)
 
 
+def soft_margin_loss(input: Tensor, target: Tensor, *_: Any, reduction: str = "mean") -> Tensor:
+    """log(1 + exp(-target * input)), target being 1 or -1."""
+    return _reduced(-logsigmoid(target * input), reduction)
+
+
 def margin_ranking_loss(
     input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, reduction: str = "mean"
 ) -> Tensor:

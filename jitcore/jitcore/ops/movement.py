@@ -357,6 +357,19 @@ def flipud(input: Tensor) -> Tensor:
 
 
 @method
+def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
+    """input turned k times by 90 degrees in the plane of two dimensions."""
+    a, b = axes_of(dims, input._array.ndim)
+    turns = k % 4
+    if turns == 0:
+        return apply(ops.COPY, (input,), NONE)
+    if turns == 2:
+        return flip(input, (a, b))
+    turned = transpose(input, a, b)
+    return flip(turned, a if turns == 1 else b)
+
+
+@method
 def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
     """Elements moved along dims, those leaving one end entering at the other."""
     if dims is None:
@@ -451,6 +464,12 @@ def stride(input: Tensor, dim: int | None = None) -> Any:
     """Steps in memory, in elements, per dimension."""
     steps = tuple(s // input._array.itemsize for s in input._array.strides)
     return steps if dim is None else steps[axis_of(dim, len(steps))]
+
+
+@method
+def storage_offset(input: Tensor) -> int:
+    """Distance, in elements, from the start of the storage to the first element."""
+    return (input._array.ctypes.data - input._storage.address) // input._array.itemsize
 
 
 @method

@@ -123,6 +123,20 @@ def unique(
 
 
 @method
+def unique_consecutive(input: Tensor, return_inverse: bool = False, return_counts: bool = False) -> Any:
+    """The flattened elements without repetitions of neighbours."""
+    flat = peek(input).reshape(-1)
+    starts = np.flatnonzero(np.r_[True, flat[1:] != flat[:-1]]) if flat.size else np.zeros(0, np.int64)
+    result = [constant(flat[starts])]
+    if return_inverse:
+        runs = np.cumsum(np.r_[True, flat[1:] != flat[:-1]]) - 1 if flat.size else starts
+        result.append(constant(np.asarray(runs, np.int64).reshape(input._array.shape)))
+    if return_counts:
+        result.append(constant(np.diff(np.r_[starts, flat.size]).astype(np.int64)))
+    return result[0] if len(result) == 1 else tuple(result)
+
+
+@method
 def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
     """How often each non-negative integer occurs, or the sum of its weights."""
     given = None if weights is None else peek(weights)

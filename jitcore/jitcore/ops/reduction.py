@@ -6,12 +6,14 @@ import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from jitcore_ir import OpSpec, ops
 from jitcore_ir.dtypes import DType, bool_, int64
 
-from ..dispatch import NONE, apply
+from ..dispatch import NONE, apply, constant
 from ..promotion import binary
-from ..tensor import Tensor, method, shape_of
+from ..tensor import Tensor, method, peek, shape_of
 from .compare import truth
 from .movement import axes_of, axis_of, product
 
@@ -94,6 +96,16 @@ def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType 
         )
     axes = reduced_axes(input, dim)
     return binary(ops.DIV, reduce(ops.SUM, input, axes, keepdim), count_of(input, axes), to_float=True)
+
+
+@method
+@numpy_names
+def nanmean(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
+    """mean of the elements that are not NaN."""
+    from .compare import isnan
+
+    counted = apply(ops.CAST, (isnan(input).logical_not(),), {"dtype": input.dtype})
+    return nansum(input, dim, keepdim) / sum(counted, dim, keepdim)
 
 
 def count_of(input: Tensor, axes: tuple[int, ...]) -> Any:
@@ -344,6 +356,26 @@ def _running(spec: OpSpec, input: Tensor, dim: int, dtype: DType | None) -> Tens
     axis = axis_of(dim, input._array.ndim)
     x = _summable(input, dtype)
     return apply(spec, (x,), {"axis": axis}) if x._array.ndim else apply(ops.COPY, (x,))
+
+
+def _running_extreme(name: str, accumulate: Any) -> Callable:
+    def operation(input: Tensor, dim: int) -> ValuesIndices:
+        axis = axis_of(dim, input._array.ndim)
+        values = np.moveaxis(peek(input), axis, -1)
+        best = accumulate(values, axis=-1)
+        places = np.arange(values.shape[-1])
+        # The last position that held the extreme so far; NaN, once met, stays it.
+        indices = np.maximum.accumulate(np.where((values == best) | np.isnan(values), places, 0), axis=-1)
+        index = constant(np.ascontiguousarray(np.moveaxis(indices, -1, axis)))
+        return ValuesIndices(input.gather(axis, index), index)
+
+    operation.__name__ = operation.__qualname__ = name
+    operation.__doc__ = f"(values, indices) of the running {'largest' if name == 'cummax' else 'smallest'} along dim."
+    return method(operation)
+
+
+cummax = _running_extreme("cummax", np.maximum.accumulate)
+cummin = _running_extreme("cummin", np.minimum.accumulate)
 
 
 @method

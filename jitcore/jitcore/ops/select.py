@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from jitcore_ir import OpSpec, ops
 from jitcore_ir.dtypes import int64
 
-from ..dispatch import NONE, apply
+from ..dispatch import NONE, apply, constant
 from ..promotion import as_operand
 from ..state import state
 from ..tensor import Tensor, method, shape_of
@@ -97,6 +99,54 @@ def scatter(
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """input with src's elements added at the positions in index along dim."""
     return _scatter("scatter_add", input, dim, index, src, "add")
+
+
+@with_inplace
+@method
+def scatter_reduce(
+    input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True
+) -> Tensor:
+    """input with src's elements combined at the positions in index along dim; reduce may be "sum" or "mean"."""
+    if reduce not in ("sum", "mean"):
+        raise NotImplementedError(f"scatter_reduce(reduce={reduce!r}) is not offered; reduce may be 'sum' or 'mean'")
+    counts = scatter_add(input.detach() * 0 + int(include_self), dim, index, src.detach() * 0 + 1)
+    base = input if include_self else where_zero(counts, input)
+    total = scatter_add(base, dim, index, src)
+    return total if reduce == "sum" else total.div(counts.clamp(min=1), rounding_mode=_rounding_of(input))
+
+
+def where_zero(counts: Tensor, input: Tensor) -> Tensor:
+    """input where counts is 0, else 0."""
+    return apply(ops.WHERE, (counts == 0, input, as_operand(0, input.dtype)), NONE)
+
+
+def _rounding_of(input: Tensor) -> str | None:
+    return None if input.dtype.is_floating_point else "floor"
+
+
+@with_inplace
+@method
+def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
+    """input with source's elements, in order, where mask holds. Raises RuntimeError where source has too few."""
+    if mask._array.dtype.kind != "b":
+        raise RuntimeError(f"masked_scatter_ only supports boolean masks, but got mask of dtype {mask.dtype.name}")
+    if source._array.dtype != input._array.dtype:
+        raise RuntimeError(
+            f"masked_scatter: expected self and source to have same dtypes but got {input.dtype.name} and "
+            f"{source.dtype.name}"
+        )
+    wide = mask.expand(shape_of(input))
+    order = (wide.reshape(-1).to(int64).cumsum(0) - 1).clamp(min=0)  # where in source each True finds its element
+    if state.recorder is None and wide._array.sum() > source._array.size:
+        raise RuntimeError(
+            f"masked_scatter: the mask has {int(wide._array.sum())} True elements, source only {source._array.size}"
+        )
+    if not source._array.size:
+        return apply(ops.COPY, (input,))
+    # Where the mask is False the position does not matter; it may lie past the end of a short source.
+    index = apply(ops.WHERE, (wide.reshape(-1), order, as_operand(0, int64)), NONE)
+    chosen = apply(ops.TAKE, (source.reshape(-1), index), {"axis": 0}).reshape(shape_of(input))
+    return apply(ops.WHERE, (wide, chosen, input), NONE)
 
 
 @method
@@ -192,6 +242,16 @@ def _triangle(spec: OpSpec, name: str, keeps: str) -> Any:
 
 tril = _triangle(ops.LE, "tril", "lower")
 triu = _triangle(ops.GE, "triu", "upper")
+
+
+def tril_indices(row: int, col: int, offset: int = 0, *, dtype: Any = int64, device: Any = None) -> Tensor:
+    """Rows and columns of the lower triangle's elements: [2, count]."""
+    return constant(np.stack(np.tril_indices(row, offset, col)).astype(dtype.numpy))
+
+
+def triu_indices(row: int, col: int, offset: int = 0, *, dtype: Any = int64, device: Any = None) -> Tensor:
+    """Rows and columns of the upper triangle's elements: [2, count]."""
+    return constant(np.stack(np.triu_indices(row, offset, col)).astype(dtype.numpy))
 
 
 @method

@@ -1,0 +1,67 @@
+"""Names that PyTorch has and jitcore does not: an attribute error that says so and what comes nearest.
+
+The error is a NotImplementedError, as for every function that is left out, and an AttributeError, so that `hasattr`
+and `getattr` with a default answer as they should.
+"""
+
+from __future__ import annotations
+
+
+class MissingError(NotImplementedError, AttributeError):
+    """A name of PyTorch's that jitcore does not offer."""
+
+
+NEAREST = {
+    "as_strided": "slicing, permute and unfold give the usual views",
+    "autocast": "convert tensors with .to(dtype)",
+    "cholesky": "numpy.linalg.cholesky(x.numpy())",
+    "complex": "complex numbers have no operations yet",
+    "conj": "complex numbers have no operations yet",
+    "ctc_loss": None,
+    "det": "numpy.linalg.det(x.numpy())",
+    "digamma": None,
+    "eig": "numpy.linalg.eig(x.numpy())",
+    "embedding_bag": "embedding followed by sum or mean",
+    "erfinv": None,
+    "fft": "numpy.fft on x.numpy()",
+    "gcd": None,
+    "grid_sample": "interpolate",
+    "inverse": "numpy.linalg.inv(x.numpy())",
+    "istft": "numpy.fft on x.numpy()",
+    "lcm": None,
+    "lgamma": None,
+    "linalg": "norm and matmul, or numpy.linalg on x.numpy()",
+    "lobpcg": None,
+    "logcumsumexp": "exp, cumsum and log",
+    "lu": None,
+    "map_": "operations on whole tensors",
+    "mode": "unique(return_counts=True)",
+    "polar": "complex numbers have no operations yet",
+    "polygamma": None,
+    "put_": "index_put_",
+    "qr": "numpy.linalg.qr(x.numpy())",
+    "quantize_per_tensor": None,
+    "renorm": "norm and mul",
+    "resize_": "a new tensor",
+    "rnn_tanh": "nn layers",
+    "sparse_coo_tensor": "dense tensors",
+    "special": "functions of the same names outside `special`",
+    "squeeze_": "squeeze",
+    "stft": "numpy.fft on x.numpy()",
+    "svd": "numpy.linalg.svd(x.numpy())",
+    "t_": "t",
+    "transpose_": "transpose",
+    "unsqueeze_": "unsqueeze",
+    "vander": "stacked powers",
+    "view_as_complex": "complex numbers have no operations yet",
+    "view_as_real": "complex numbers have no operations yet",
+    "vmap": "an extra batch dimension",
+}
+
+
+def missing(owner: str, name: str) -> AttributeError:
+    """The error for `owner.name`."""
+    if name not in NEAREST:
+        return AttributeError(f"{owner} has no attribute {name!r}")
+    nearest = NEAREST[name]
+    return MissingError(f"{name} is not offered by jitcore" + (f"; the nearest is {nearest}" if nearest else ""))
