@@ -26,6 +26,8 @@ from .schedule import Shape, reduction_shape
 FEW_ROWS = 8
 MUCH_WORK = 1 << 16
 SMALL = 1 << 14
+MOST_OPERATIONS = 600
+"""Scalar operations in one kernel: beyond this it only gets slow to compile."""
 
 
 @dataclass(eq=False, slots=True)
@@ -52,6 +54,10 @@ class Cluster:
     def anchors(self) -> list[Node]:
         """The anchors: several where reductions over the same elements share a kernel."""
         return list(dict.fromkeys(self.anchor_of.values()))
+
+    @property
+    def operations(self) -> int:
+        return sum(n.operations for n in self.nodes)
 
     def row_extents(self) -> tuple[Dim, ...]:
         node, rows = next(iter(self.rows.items()))
@@ -112,6 +118,8 @@ class Clusters:
         self.dependence.put(node, cluster)
 
     def _may_join(self, node: Node, cluster: Cluster) -> bool:
+        if cluster.operations + node.operations > MOST_OPERATIONS:
+            return False
         if node.kind == "alone" or cluster.kind == "alone" or self.dependence.between([cluster], node):
             return False
         if cluster.kind == "anchored":
@@ -143,7 +151,7 @@ class Clusters:
         """Also join `other`, which `node` reads, to the cluster that `node` is in by now. Gives the merged one."""
         if "anchored" in (target.kind, other.kind) or "alone" in (target.kind, other.kind):
             return target
-        if self.dependence.between([target, other], node):
+        if target.operations + other.operations > MOST_OPERATIONS or self.dependence.between([target, other], node):
             return target
         if target.kind == "flat" and other.kind == "flat":
             if self._flat_rows(node, other) is None:

@@ -11,7 +11,7 @@ from jitcore_ir.shapes import product
 from ..lower.index import Dim, Index, IndexSpace, Indices
 from ..lower.reduction import reduced_extents, whole_index
 from ..lower.trial import Trial
-from .roots import Roots, is_leaf, is_loop_reduction, stands_alone
+from .roots import CONTRACTIONS, Roots, is_leaf, is_loop_reduction, operand_memory, stands_alone
 
 
 @dataclass(eq=False, slots=True)
@@ -21,7 +21,7 @@ class Node:
     `free` are the loop variables of the result's axes (those of extent 1 have none), `reduced` those a reduction sums
     over, `whole` both in the order in which x's axes lie. `reads` are the places read, in terms of those variables:
     (leaf or root, indices). `raw` are index expressions used as numbers rather than as places; `tests` comparisons of
-    an index that decide what is read (padding).
+    an index that decide what is read (padding), `operations` how many scalar operations there are.
     """
 
     value: Value
@@ -34,6 +34,7 @@ class Node:
     reads: list[tuple[Value, Indices]] = field(default_factory=list)
     raw: list[Index] = field(default_factory=list)
     tests: list[tuple[OpSpec, Index, Dim]] = field(default_factory=list)
+    operations: int = 0
 
     @property
     def operation(self) -> Operation:
@@ -64,7 +65,9 @@ def _make_node(value: Value, roots: Roots, numbers: Mapping[Operation, int]) -> 
     free = tuple(v for v in place if v != 0)
     if stands_alone(operation):
         node = Node(value, "alone", space, place, free, (), free)
-        node.reads = [(v, ()) for v in _memory_of(operation, roots)]
+        contracts = operation.spec in CONTRACTIONS
+        memory = operand_memory(operation) if contracts else _memory_of(operation, roots)
+        node.reads = [(v, ()) for v in memory]
         return node
     reduces = is_loop_reduction(operation)
     taps = tuple(space.variable(d) for d in reduced_extents(operation)) if reduces else ()
@@ -78,6 +81,7 @@ def _make_node(value: Value, roots: Roots, numbers: Mapping[Operation, int]) -> 
     return Node(
         value, "reduction" if reduces else "pointwise", space, place, free, tuple(v for v in taps if v != 0),
         tuple(v for v in whole if v != 0), trial.reads, trial.emitter.raw, trial.emitter.tests,
+        sum(1 for _ in trial.emitter.graph.walk()),
     )  # fmt: skip
 
 

@@ -119,7 +119,7 @@ def choose_roots(graph: Graph) -> Roots:
     required = {base(v) for v in graph.outputs}
     for operation in graph.operations:
         if operation.spec in CONTRACTIONS:
-            required.update(_operand_memory(operation))
+            required.update(operand_memory(operation))
     heavy: dict[Value, bool] = {}
     chains: dict[Value, int] = {}
     for operation in graph.operations:
@@ -143,7 +143,7 @@ def choose_roots(graph: Graph) -> Roots:
     return roots
 
 
-def _operand_memory(operation: Operation) -> list[Value]:
+def operand_memory(operation: Operation) -> list[Value]:
     """The values whose memory a contraction reads: its operands, or what they are dense views of."""
     found = []
     for operand in operation.operands:

@@ -74,5 +74,6 @@ def _narrowed(
     trial = Trial(node.space, free, roots, numbers)
     trial.compute(node.value, place)
     return Node(
-        node.value, node.kind, node.space, place, free, (), free, trial.reads, trial.emitter.raw, trial.emitter.tests
+        node.value, node.kind, node.space, place, free, (), free, trial.reads, trial.emitter.raw, trial.emitter.tests,
+        node.operations,
     )  # fmt: skip

@@ -36,7 +36,7 @@ def emit_contraction(
     what becomes of the result at its indices."""
     e, anchor = kernel.e, cluster.anchor
     operation = anchor.operation
-    x, y = (_view(memory, v, ordered=operation.spec is not ops.DOT) for v in operation.operands)
+    x, y = (_view(v, ordered=operation.spec is not ops.DOT) for v in operation.operands)
     prepacked = memory.of[y.source] in constants and y.offset == 0 and operation.spec is not ops.CONV_WEIGHT_GRADIENT
     attributes = _attributes(operation, x, y, prepacked)
     buffer = _prepared(memory, operation, y) if prepacked else memory.of[y.source]
@@ -54,10 +54,10 @@ def emit_contraction(
     kernel.finish()
 
 
-def _view(memory: Memory, operand: Value, ordered: bool) -> DenseView:
+def _view(operand: Value, ordered: bool) -> DenseView:
     """How an operand lies in memory: as a view of what it was moved from, else as it is."""
     view = dense_view(operand, ordered)
-    if view is not None and view.source in memory.of:
+    if view is not None:
         return view
     return DenseView(base(operand), operand.type.shape, tuple(range(operand.type.rank)), 0)
 

@@ -117,8 +117,12 @@ class RowNest:
         for stage in self.stages:
             self._stage(stage)
         for node in self.cluster.nodes:
-            if (node.kind == "reduction" or not self.cluster.inner(node)) and node.value in self.kept:
+            if node.kind != "reduction" and self.cluster.inner(node):
+                continue
+            if node.value in self.kept:
                 self.kernel.store_value(node.value, self._place(node))
+            else:
+                self.e.at(node.value, self._place(node))  # as in _body
 
     def _stage(self, stage: Stage) -> None:
         uses = [axis_use(n, self.cluster.inner(n)) for n in stage.nodes]
@@ -144,6 +148,7 @@ class RowNest:
 
     def _body(self, stage: Stage, inner: Indices, carried: Sequence[Value]) -> list[Value]:
         results, accumulators = [], list(carried)
+        read = {value for node in stage.nodes for value, _ in node.reads}
         for node in stage.nodes:
             self._bind(node, self.cluster.inner(node), inner)
             self.e.location = node.operation.location
@@ -154,9 +159,11 @@ class RowNest:
                 continue
             if node.value in self.kept:
                 self.kernel.store_value(node.value, self._place(node))
-            if node in self._scratch:
+            elif node in self._scratch:
                 place = self._place(node)
                 self.e.store(self.e.at(node.value, place), self._scratch[node], self._scratch_place(node)(place))
+            elif node.value in read:
+                self.e.at(node.value, self._place(node))  # in order, so that asking for a late one does not go deep
         return results
 
     # --- memory for what a later stage reads ---
