@@ -26,7 +26,7 @@ class Generator:
 
     def __init__(self, device: Any = "cpu") -> None:
         check_device(device)
-        self.state = wrap(np.array([67280421310721, 0], np.int64))
+        self._state = wrap(np.array([67280421310721, 0], np.int64))
 
     @property
     def device(self) -> Device:
@@ -49,38 +49,38 @@ class Generator:
 
     def initial_seed(self) -> int:
         """The seed in use."""
-        return int(peek(self.state)[0])
+        return int(peek(self._state)[0])
 
     def get_state(self) -> Tensor:
         """A copy of the state, for set_state."""
-        return self.state.clone()
+        return self._state.clone()
 
     def set_state(self, new_state: Tensor) -> None:
         """Continue from a state that get_state gave. Raises RuntimeError for anything else."""
         if not isinstance(new_state, Tensor) or new_state._array.shape != (2,) or new_state._array.dtype != _INT64:
             raise RuntimeError("a generator's state is an int64 tensor of 2 elements, as get_state() returns")
-        write(self.state, new_state)
+        write(self._state, new_state)
 
     def bits(self, shape: tuple) -> Tensor:
         """int32 random bits of `shape`; advances the offset by one for every four elements."""
-        seed, offset = _part(self.state, 0), _part(self.state, 1)
+        seed, offset = _part(self._state, 0), _part(self._state, 1)
         made = apply(ops.RANDOM_BITS, (seed, offset), {"shape": shape})
         count: Any = 1
         for n in shape:
             count = count * n
         used = (count + 3) // 4
         advanced = offset + used
-        write(_part(self.state, 1), advanced)
+        write(_part(self._state, 1), advanced)
         return made
 
     def clone_state(self) -> Generator:
         """Another generator that will draw the same numbers."""
         other = Generator()
-        other.set_state(self.state)
+        other.set_state(self._state)
         return other
 
     def __reduce__(self) -> tuple:
-        return (_restore, (self.state.tolist(),))
+        return (_restore, (self._state.tolist(),))
 
 
 def _part(state_tensor: Tensor, index: int) -> Tensor:
@@ -97,7 +97,7 @@ def _constant(array: np.ndarray) -> Tensor:
 
 def _restore(values: list[int]) -> Generator:
     made = Generator()
-    made.state._array[...] = values
+    made._state._array[...] = values
     return made
 
 

@@ -96,7 +96,10 @@ class Recorder:
     def operation(self, spec: OpSpec, operands: Sequence[Any], attributes: Mapping[str, Any], result: Any) -> None:
         location = user_location()
         if result._view and any(result._storage is x._storage for x in operands[:1]):
-            self._value(result, location)  # a view: derived from its storage whenever it is read
+            # A view: derived from its storage whenever it is read. Memory from outside enters as the operand, not as
+            # the view, so that a later use of the operand itself finds the same root.
+            self._value(operands[0], location)
+            self._value(result, location)
             return
         values = [self._value(x, location) for x in operands]
         produced = self._append(spec, values, graph_attributes(attributes), location)
