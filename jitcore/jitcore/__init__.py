@@ -43,6 +43,9 @@ from .autograd.modes import (
     no_grad,
     set_grad_enabled,
 )  # fmt: skip
+from .errors import ExportError, TraceError
+from .exporting import export
+from .jit_function import JitWarning, jit
 from .printing import set_printoptions
 from .random import (
     Generator,
@@ -81,10 +84,10 @@ def __getattr__(name: str) -> object:
 __all__ = [
     "__version__", "autograd", "bfloat16", "bool", "bool_", "can_cast", "cdouble", "cfloat", "channels_last",
     "complex128", "complex64", "contiguous_format", "cuda", "default_generator", "Device", "device", "double",
-    "DType", "dtype", "e", "enable_grad", "finfo", "float", "float16", "float32", "float64", "Generator",
+    "DType", "dtype", "e", "enable_grad", "export", "ExportError", "finfo", "float", "float16", "float32", "float64", "Generator",
     "get_default_dtype", "get_rng_state", "half", "iinfo", "inf", "inference_mode", "initial_seed", "int", "int16",
-    "int32", "int64", "int8", "is_grad_enabled", "is_inference_mode_enabled", "load", "long", "manual_seed", "nan",
+    "int32", "int64", "int8", "is_grad_enabled", "is_inference_mode_enabled", "jit", "JitWarning", "load", "long", "manual_seed", "nan",
     "newaxis", "nn", "no_grad", "operators", "optim", "pi", "preserve_format", "promote_types", "random",
     "result_type", "save", "seed", "SerializationError", "set_default_dtype", "set_grad_enabled",
-    "set_printoptions", "set_rng_state", "short", "Size", "strided", "Tensor", "uint8", "vjps", *ops.__all__,
+    "set_printoptions", "set_rng_state", "short", "Size", "strided", "Tensor", "TraceError", "uint8", "vjps", *ops.__all__,
 ]  # fmt: skip

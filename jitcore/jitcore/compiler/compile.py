@@ -8,9 +8,11 @@ from typing import Any
 from jitcore_ir import Graph
 from jitcore_runtime.plan import Image
 from jitcore_runtime.program import Program
+from jitcore_runtime.threads import install_pool, pool_installed
 
 from ..log import log
 from .cache import cached_image
+from .cpu.pool import build_pool_image
 from .cpu.target import host_target
 from .passes import optimize
 
@@ -50,4 +52,6 @@ def compile_graph(
         return build_image(module, memory, guards, target)
 
     image = cached_image(content, target, build, cache)
+    if target == host_target() and not pool_installed():
+        install_pool(build_pool_image(target))
     return Program(graph.name, graph, memory.plan, image, tuple(updates), tuple(guards), module.operations)

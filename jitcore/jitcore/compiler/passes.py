@@ -14,6 +14,6 @@ def optimize(graph: Graph) -> Graph:
     from jitcore_ir.passes import PassManager, standard_passes
 
     copy = clone_graph(graph)
-    PassManager(standard_passes(KERNELS), verify=enabled("graph")).run(copy)
+    PassManager(standard_passes(KERNELS), verify=enabled("graph"))(copy)
     log("graph", lambda: str(copy))
     return copy

@@ -145,18 +145,17 @@ def _unaccounted(recorder: Recorder, watcher: Watcher) -> str | None:
     """
     from ..random import default_generator
 
-    watcher.see(default_generator._state)
+    watcher.see(default_generator.state)
     for optimizer in watcher.optimizers.values():
         _watch_optimizer(optimizer, watcher)
     for root in recorder.roots:
         if root.source is not None:
             continue
         owners = watcher.seen.get(id(root.tensor._storage), [])
-        owner = next((t for t in owners if t._view == root.chain), None)
-        if owner is None:
+        if not owners:
             where = root.value.uses[0][0].location if root.value.uses else "an unknown line"
             return f"a tensor used at {where} is reached in a way that jitcore cannot watch; pass it as an argument"
-        root.tensor = owner
+        root.tensor = next((t for t in owners if t._view == root.chain), root.tensor)
     return None
 
 

@@ -20,6 +20,7 @@ from jitcore_ir.shapes import Expr
 from ..errors import TraceError
 from ..source import user_location
 from ..symbolic import symbolic
+from ..tensor import alias
 from .sources import GradientOf, Source
 from .views import Chain, graph_attributes, read_through, starts_with, write_through
 
@@ -243,7 +244,15 @@ class Recorder:
         return known[1]
 
     def _root_for(self, tensor: Any) -> Root:
-        return self.root_of(tensor) or self.add_root(tensor, f"captured{len(self.roots)}", None)
+        """The root a captured tensor lies in: the whole of its storage, so that all views of it meet there."""
+        known = self.root_of(tensor)
+        if known is not None:
+            return known
+        if tensor._view and id(tensor._storage) not in self._roots_of:
+            whole = alias(tensor)
+            whole._array, whole._view = tensor._storage.array, ()
+            tensor = whole
+        return self.add_root(tensor, f"captured{len(self.roots)}", None)
 
     def _make(self, tensor: Any, value: Value) -> None:
         self._inside[id(tensor._storage)] = value

@@ -25,14 +25,14 @@ class Variant:
     `GuardFailed` where a value that Python saw came out otherwise, having changed nothing.
     """
 
-    def __init__(self, recording: Recording, program: Program, native: bool) -> None:
+    def __init__(self, recording: Recording, program: Program, native: bool, backward: Any = None) -> None:
         self.recording = recording
         self.program = program
         self.executor = Executor(program, native)
         self.still_valid = recording.checks.compile()
         self.outcomes = tuple(read.outcome for read in recording.reads)
         self.hits = 0
-        self.backward: Any = None  # `differentiate.Backward` where the result carries gradient history
+        self.backward = backward  # where the result carries gradient history
         self._finders = [_finder(root) for root in recording.roots]
         self._written = tuple(recording.written)
         self._pieces = recording.pieces
@@ -51,11 +51,36 @@ class Variant:
         """The tensors that are this call's graph inputs. Raises LookupError where a captured one changed its shape."""
         return [find(leaves) for find in self._finders]
 
-    def call(self, leaves: Sequence[Any]) -> Any:
+    def call(self, leaves: Sequence[Any], arguments: tuple, keywords: dict) -> Any:
         """Run the program on the call's argument leaves and build its result."""
         inputs = [find(leaves) for find in self._finders]
-        outputs = self.executor.run([x._array for x in inputs])
+        arrays = [x._array for x in inputs]
+        if self._written:
+            self._check_overlap(inputs, arrays)
+        outputs: list[Any] = self.executor.run(arrays)
+        if self.backward is not None:
+            made = self._differentiable(inputs, outputs, arguments, keywords)
+            for number, tensor in zip(self.backward.outputs, made, strict=True):
+                outputs[number] = tensor
         return self.finish(inputs, outputs)
+
+    def _differentiable(self, inputs: list[Tensor], outputs: list[Any], arguments: tuple, keywords: dict) -> tuple:
+        """The outputs that carry gradients, on the tape."""
+        from .differentiate import Call, CompiledFunction
+
+        call = Call(self.backward, arguments, keywords, inputs, list(outputs), not self._written)
+        made = CompiledFunction.apply(call, *(inputs[i] for i in self.backward.roots))
+        return made if isinstance(made, tuple) else (made,)
+
+    def _check_overlap(self, inputs: Sequence[Tensor], arrays: Sequence[np.ndarray]) -> None:
+        """Memory that NumPy shares may overlap although the storages differ; then a write could be seen by an input.
+        Raises LookupError, which sends the call to eager execution."""
+        for number in self._written:
+            if not inputs[number]._storage.shared:
+                continue
+            for other, array in enumerate(arrays):
+                if other != number and np.may_share_memory(arrays[number], array):
+                    raise LookupError("an input overlaps memory that the function writes")
 
     def finish(self, inputs: Sequence[Tensor], outputs: Sequence[np.ndarray]) -> Any:
         """Commit what the run changed besides memory (versions, gradients) and build the result."""
@@ -65,7 +90,8 @@ class Variant:
         for leaf, piece in self._gradients:
             leaf._grad = self._build(piece, inputs, outputs)
         if self._only_output is not None:
-            return wrap(outputs[self._only_output])
+            made = outputs[self._only_output]
+            return made if isinstance(made, Tensor) else wrap(made)
         return unflatten(self.recording.structure, [self._build(piece, inputs, outputs) for piece in self._pieces])
 
     def _build(self, piece: Piece, inputs: Sequence[Tensor], outputs: Sequence[Any]) -> Any:

@@ -73,7 +73,7 @@ class Watcher:
             return
         self._busy = True
         try:
-            if event == "call" and _is_watched(frame.f_code):
+            if event == "call" and _is_watched(frame):
                 self._function_starts(frame)
             elif event == "c_call" and self.problem is None and not is_own_file(frame.f_code.co_filename):
                 self._builtin_starts(frame, argument)
@@ -150,14 +150,17 @@ class Watcher:
             self.optimizers[id(value)] = value
             for group in value.param_groups:
                 self._visit_hyperparameters(group, type(value).__name__, value.run_time_scalars, names)
-            self._visit_attributes(value, what, names)
+            self._visit_names(value.__dict__, what, names - {"param_groups", "state", "defaults"})
+            self._visit_class(type(value), what, names)
         elif isinstance(value, Generator):
-            self._visit("", value._state, what, names)
+            self._visit("", value.state, what, names)
         elif isinstance(value, type):
             self._visit_class(value, what, names)
         elif isinstance(value, types.ModuleType):
             if not _is_library(getattr(value, "__file__", None)):
                 self._visit_names(value.__dict__, what, names)
+        elif type(value).__module__.startswith(("jitcore.", "jitcore_")):
+            pass  # our own machinery: what matters of it is in the key
         elif hasattr(value, "__dict__") or hasattr(type(value), "__slots__"):
             self._visit_attributes(value, what, names)
 
@@ -274,9 +277,14 @@ def _names(code: CodeType | None) -> frozenset[str]:
     return frozenset(found)
 
 
-def _is_watched(code: CodeType) -> bool:
+def _is_watched(frame: FrameType) -> bool:
     """The user's functions, and our layers and optimizers; not the rest of jitcore nor installed libraries."""
-    return code.co_filename.startswith(_LAYERS) or not _is_library(code.co_filename)
+    file = frame.f_code.co_filename
+    if file.startswith(_LAYERS):
+        return True
+    if file.startswith("<") and str(frame.f_globals.get("__name__")).startswith("jitcore"):
+        return False  # code that a dataclass of ours was given
+    return not _is_library(file)
 
 
 def _is_library(file: str | None) -> bool:

@@ -78,7 +78,7 @@ def export(
     the file cannot be written. The old file stays as it was then.
     """
     from .compiler.archive import write_program
-    from .jit import JitFunction
+    from .jit_function import JitFunction
 
     if isinstance(function, JitFunction):
         function = function._function

@@ -68,9 +68,9 @@ class JitFunction:
         entry = self._entries.get(key)
         if entry is not None:
             if entry.reason is None:
-                variant = _matching(entry, leaves)
+                variant = _matching(entry)
                 if variant is not None:
-                    result = self._replay(entry, variant, leaves)
+                    result = self._replay(entry, variant, leaves, arguments, keywords)
                     if result is not _MISSED:
                         return result
             else:
@@ -95,12 +95,15 @@ class JitFunction:
 
         return explain(self._name, self._entries, self._eager_calls)
 
-    def _replay(self, entry: Entry, variant: Variant, leaves: Sequence[Any]) -> Any:
+    def _replay(self, entry: Entry, variant: Variant, leaves: Sequence[Any], arguments: tuple, keywords: dict) -> Any:
         """Run `variant`; where a guard fails go to the sibling recorded for what was seen. `_MISSED`: there is none."""
         tried: set[int] = set()
         while True:
             try:
-                return variant.call(leaves)
+                return variant.call(leaves, arguments, keywords)
+            except LookupError:
+                self._eager_calls += 1
+                return self._function(*arguments, **keywords)
             except GuardFailed as failure:
                 tried.add(id(variant))
                 seen = (*variant.outcomes[: failure.index], failure.observed)
@@ -136,13 +139,12 @@ class JitFunction:
         from .trace.differentiate import differentiate
 
         backward = differentiate(recording) if recording.differentiable else None
+        if backward is not None:
+            backward.compile(self._function, self._native)
         updates, guards = seal(recording)
         log("trace", lambda: f"{self._name} recorded:\n{recording.graph}")
         program = compile_graph(recording.graph, updates=updates, guards=guards)
-        variant = Variant(recording, program, self._native)
-        if backward is not None:
-            variant.backward = backward.compile(self._function)
-        return variant
+        return Variant(recording, program, self._native, backward)
 
     def _stay_eager(self, entry: Entry, reason: str, keep: bool = False) -> None:
         if not keep:
@@ -202,7 +204,7 @@ def _key(leaves: Sequence[Any], structure: Any) -> Any:
 _BY_VALUE = (int, float, complex, str, bytes, bool, type(None))
 
 
-def _matching(entry: Entry, leaves: Sequence[Any]) -> Variant | None:
+def _matching(entry: Entry) -> Variant | None:
     for variant in entry.variants:
         if variant.is_valid():
             return variant
