@@ -145,7 +145,7 @@ def _unaccounted(recorder: Recorder, watcher: Watcher) -> str | None:
     """
     from ..random import default_generator
 
-    watcher.see(default_generator.state)
+    watcher.see(default_generator._state)
     for optimizer in watcher.optimizers.values():
         _watch_optimizer(optimizer, watcher)
     for root in recorder.roots:

@@ -149,11 +149,12 @@ class Watcher:
         elif isinstance(value, Optimizer):
             self.optimizers[id(value)] = value
             for group in value.param_groups:
+                self._visited.add((id(group), 0))  # where it is met again, as a dict, nothing is to be added
                 self._visit_hyperparameters(group, type(value).__name__, value.run_time_scalars, names)
             self._visit_names(value.__dict__, what, names - {"param_groups", "state", "defaults"})
             self._visit_class(type(value), what, names)
         elif isinstance(value, Generator):
-            self._visit("", value.state, what, names)
+            self._visit("", value._state, what, names)
         elif isinstance(value, type):
             self._visit_class(value, what, names)
         elif isinstance(value, types.ModuleType):
