@@ -1,68 +1,148 @@
-"""Running a graph with the NumPy kernels, one operation after another."""
+"""Runs a graph with the NumPy kernels: what happens where there is no native code, and what it must agree with."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jitcore_ir.graph import Graph, Operation, Value
+
+from jitcore_ir import Graph, IRError, Location, Operation, TensorType, Trait, Value, ops
+from jitcore_ir.dtypes import from_numpy
 from jitcore_ir.shapes import Expr, evaluate
-from jitcore_ir.spec import Kind
+from jitcore_ir.spec import OpSpec
 
 from .kernels import KERNELS
-from .signature import bind_symbols
-
-_SYMBOLIC = (Kind.DIM, Kind.DIMS)
+from .signature import Signature
 
 
 def interpret(graph: Graph, arrays: Sequence[np.ndarray], symbols: Mapping[str, int] | None = None) -> list[np.ndarray]:
-    """The graph's outputs for these inputs. A value is dropped after its last use.
+    """The graph's outputs for these inputs, as row-major arrays that share no memory with anything.
 
-    `symbols` gives the values of symbols; without it they are found in the inputs' shapes. Raises InputError for inputs
-    that do not fit, IndexError and ZeroDivisionError as the operations do, with the user's line.
+    `symbols` are found from the inputs' shapes where they are not given. Raises InputError for inputs that do not fit,
+    and what a kernel raises (IndexError, ZeroDivisionError, ShapeError) with the user's file and line added.
     """
     if symbols is None:
-        symbols = bind_symbols(graph, arrays)
-    values: dict[Value, np.ndarray] = dict(zip(graph.inputs, arrays, strict=True))
-    for operation, dead in _schedule(graph):
-        operands = [values[v] for v in operation.operands]
-        attributes = concrete_attributes(operation, symbols)
-        try:
-            values[operation.results[0]] = KERNELS[operation.spec](*operands, **attributes)
-        except (IndexError, ZeroDivisionError, ValueError) as error:
-            where = f"; at {operation.location}" if operation.location.line else ""
-            raise type(error)(f"{error}{where}") from error
-        for value in dead:
-            del values[value]
-    return [values[v] for v in graph.outputs]
+        symbols = Signature.of(graph).bind(arrays)
+    return Interpreter(graph).run(arrays, symbols)
 
 
-def concrete_attributes(operation: Operation, symbols: Mapping[str, int]) -> dict[str, Any]:
-    """The operation's attributes with every dim as an int."""
-    kinds = operation.spec.attributes
-    return {
-        name: _concrete(value, symbols) if kinds[name] in _SYMBOLIC else value
-        for name, value in operation.attributes.items()
-    }
+@dataclass(slots=True)
+class _Step:
+    """One operation: which slots it reads, writes, and which hold nothing needed after it."""
+
+    spec: OpSpec
+    kernel: Callable[..., np.ndarray]
+    operands: tuple[int, ...]
+    result: int
+    attributes: dict[str, Any]
+    symbolic: tuple[str, ...]
+    dead: tuple[int, ...]
+    location: Location
 
 
-def _concrete(value: Any, symbols: Mapping[str, int]) -> Any:
-    if isinstance(value, tuple):
-        return tuple(evaluate(d, symbols) if isinstance(d, Expr) else d for d in value)
-    return evaluate(value, symbols) if isinstance(value, Expr) else value
+class Interpreter:
+    """A graph made ready to be run many times. `outputs` limits what is computed; default: the graph's outputs."""
+
+    def __init__(self, graph: Graph, outputs: Sequence[Value] | None = None) -> None:
+        wanted = list(graph.outputs if outputs is None else outputs)
+        operations = _needed(graph, wanted)
+        slots = {id(v): n for n, v in enumerate(graph.inputs)}
+        for operation in operations:
+            slots[id(operation.result)] = len(slots)
+        self._inputs = len(graph.inputs)
+        self._slots = len(slots)
+        self._steps = [_step(o, slots, dead) for o, dead in zip(operations, _last_uses(operations, wanted, slots))]
+        self._outputs = [(slots[id(v)], copied) for v, copied in zip(wanted, _must_copy(wanted))]
+
+    def run(self, arrays: Sequence[np.ndarray], symbols: Mapping[str, int]) -> list[np.ndarray]:
+        """The outputs, each row-major and in memory of its own. Inputs are only read."""
+        values: list[Any] = [None] * self._slots
+        values[: self._inputs] = arrays
+        for step in self._steps:
+            operands = [values[slot] for slot in step.operands]
+            attributes = step.attributes
+            try:
+                if step.symbolic:
+                    attributes = _bound(step, operands, symbols)
+                values[step.result] = step.kernel(*operands, **attributes)
+            except (IndexError, ZeroDivisionError, IRError) as error:
+                if not step.location.line:
+                    raise
+                raise type(error)(f"{error}; at {step.location}") from error
+            for slot in step.dead:
+                values[slot] = None
+        return [_owned(values[slot], copied) for slot, copied in self._outputs]
 
 
-def _schedule(graph: Graph) -> list[tuple[Operation, list[Value]]]:
-    """The operations in order, each with the values that nothing needs after it."""
-    last: dict[Value, Operation] = {}
-    operations = [o for o in graph.operations if o is not graph.block.terminator]
-    for operation in operations:
-        for value in (*operation.operands, *operation.results):
-            last[value] = operation
-    kept = set(graph.outputs)
-    dead: dict[Operation, list[Value]] = {}
-    for value, operation in last.items():
-        if value not in kept:
-            dead.setdefault(operation, []).append(value)
-    return [(operation, dead.get(operation, [])) for operation in operations]
+def _step(operation: Operation, slots: Mapping[int, int], dead: tuple[int, ...]) -> _Step:
+    spec = operation.spec
+    if spec not in KERNELS:
+        raise NotImplementedError(f"{spec.name} has no NumPy kernel; it is used at {operation.location}")
+    symbolic = tuple(name for name, value in operation.attributes.items() if _has_symbols(value))
+    operands = tuple(slots[id(v)] for v in operation.operands)
+    result = slots[id(operation.result)]
+    return _Step(spec, KERNELS[spec], operands, result, operation.attributes, symbolic, dead, operation.location)
+
+
+def _needed(graph: Graph, wanted: Sequence[Value]) -> list[Operation]:
+    """The operations that the wanted values depend on, in order."""
+    needed: set[int] = set()
+    waiting = [v.operation for v in wanted]
+    while waiting:
+        operation = waiting.pop()
+        if operation is not None and id(operation) not in needed:
+            needed.add(id(operation))
+            waiting.extend(v.operation for v in operation.operands)
+    # An operation with an effect would have to run even where nothing uses it; graphs have none but their terminator.
+    return [o for o in graph.operations if id(o) in needed]
+
+
+def _last_uses(
+    operations: Sequence[Operation], wanted: Sequence[Value], slots: Mapping[int, int]
+) -> list[tuple[int, ...]]:
+    """For each operation, the slots whose values nothing needs after it."""
+    alive = {slots[id(v)] for v in wanted}
+    result = []
+    for operation in reversed(operations):
+        touched = {slots[id(v)] for v in (*operation.operands, *operation.results)}
+        result.append(tuple(sorted(touched - alive)))
+        alive |= touched
+    return result[::-1]
+
+
+def _must_copy(wanted: Sequence[Value]) -> list[bool]:
+    """Which outputs are, or may be views of, an input, a constant or an output before them."""
+    taken: set[int] = set()
+    result = []
+    for value in wanted:
+        root = value
+        while root.operation is not None and root.operation.spec.has(Trait.VIEW):
+            root = root.operation.operands[0]
+        borrowed = root.operation is None or root.operation.spec is ops.CONSTANT
+        result.append(borrowed or id(root) in taken)
+        taken.add(id(root))
+    return result
+
+
+def _owned(array: np.ndarray, copied: bool) -> np.ndarray:
+    if copied or array.base is not None or not array.flags.c_contiguous:
+        return array.copy()
+    return array
+
+
+def _has_symbols(value: Any) -> bool:
+    return isinstance(value, Expr) or (isinstance(value, tuple) and any(isinstance(v, Expr) for v in value))
+
+
+def _bound(step: _Step, operands: Sequence[np.ndarray], symbols: Mapping[str, int]) -> dict[str, Any]:
+    """The attributes with symbols replaced. The rule is asked again: it could not check dims that had no value."""
+    attributes = dict(step.attributes)
+    for name in step.symbolic:
+        value = attributes[name]
+        is_tuple = isinstance(value, tuple)
+        attributes[name] = tuple(evaluate(v, symbols) for v in value) if is_tuple else evaluate(value, symbols)
+    types = tuple(TensorType(from_numpy(a.dtype), a.shape) for a in operands)
+    step.spec.infer(types, attributes)
+    return attributes

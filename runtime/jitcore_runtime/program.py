@@ -1,23 +1,25 @@
-"""`Program`: a graph with what it takes to run it. The jit cache holds it, an archive stores it, the executor runs it."""
+"""`Program`: all it takes to run a compiled function. jit keeps it, an archive stores it, `Executor` runs it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from jitcore_ir.graph import Graph
+from jitcore_ir import Graph
 
 from .plan import Image, Plan
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Program:
-    """Graph outputs are results first, then updated values, then guard values.
+    """A graph with what a run of it commits and checks, and optionally its native code.
 
-    `updates`: pairs (graph output, graph input): the output's value is committed to the input's memory at the end.
-    `guards`: pairs (graph output, expected Python value): where one differs, nothing is committed.
-    `plan` and `image` are None for a program that is interpreted. `operations[n]` names the operation that an index
-    error number n of the native code is about.
+    The graph's outputs are the results, then the values named in `updates`, then those named in `guards`.
+    `updates` are pairs (graph output, graph input): once every guard has held, the output's value is written to the
+    input's memory. `guards` are pairs (graph output, expected Python value) of 0-d outputs: where a value differs, the
+    run ends with `GuardFailed` and nothing has been written. `plan` and `image` are both there or both None; without
+    them the graph is interpreted. `operations[n]` names the operation that native code calls number n in an IndexError,
+    which is `graph.operations[n]` where the graph is the one that was lowered.
     """
 
     name: str
@@ -29,7 +31,7 @@ class Program:
     operations: tuple[str, ...] = ()
 
     @property
-    def results(self) -> list[int]:
-        """The graph outputs that are given back."""
-        taken = {output for output, _ in (*self.updates, *self.guards)}
-        return [number for number in range(len(self.graph.outputs)) if number not in taken]
+    def results(self) -> tuple[int, ...]:
+        """The graph outputs that a run returns: those that are neither updates nor guards."""
+        internal = {output for output, _ in self.updates} | {output for output, _ in self.guards}
+        return tuple(n for n in range(len(self.graph.outputs)) if n not in internal)

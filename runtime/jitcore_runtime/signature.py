@@ -1,64 +1,141 @@
-"""What a graph takes: checking inputs against it, and finding the values of its symbols."""
+"""`Signature`: what a program takes. Checks arrays against it and finds the symbols' values from their shapes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from jitcore_ir.errors import ShapeError
-from jitcore_ir.graph import Graph
-from jitcore_ir.shapes import Expr, evaluate, symbol, symbols_of
-from jitcore_ir.types import TensorType
+
+from jitcore_ir import Graph, TensorType
+from jitcore_ir.dtypes import DType
+from jitcore_ir.shapes import Expr, Symbol, evaluate, symbols_of
 
 from .errors import InputError
 
+Dim = int | Expr
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """One input: its name (never empty), element type and shape, whose dims may be expressions over symbols."""
+
+    name: str
+    dtype: DType
+    shape: tuple[Dim, ...]
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.dtype.name}[{', '.join(map(str, self.shape))}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """The inputs of a program, in order."""
+
+    inputs: tuple[InputSpec, ...]
+
+    @staticmethod
+    def of(graph: Graph) -> Signature:
+        """The signature of a graph; an input without a name is called `input0`, `input1` ..."""
+        specs = []
+        for number, value in enumerate(graph.inputs):
+            assert isinstance(value.type, TensorType)
+            specs.append(InputSpec(value.name or f"input{number}", value.type.dtype, tuple(value.type.shape)))
+        return Signature(tuple(specs))
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Names of the symbols in the shapes, in order of first appearance."""
+        return tuple(dict.fromkeys(s for spec in self.inputs for dim in spec.shape for s in symbols_of(dim)))
+
+    def bind(self, arrays: Sequence[np.ndarray]) -> dict[str, int]:
+        """Check count, dtypes, ranks and every dim of `arrays`, and give the symbols' values.
+
+        Raises InputError naming the input, what was given and what is expected.
+        """
+        if len(arrays) != len(self.inputs):
+            raise InputError(f"{len(arrays)} inputs were given, expected {len(self.inputs)}: {self}")
+        for spec, array in zip(self.inputs, arrays):
+            _check_kind(spec, array)
+        values: dict[str, int] = {}
+        origins: dict[str, str] = {}
+        dims = [
+            (spec, axis, dim, array.shape[axis])
+            for spec, array in zip(self.inputs, arrays)
+            for axis, dim in enumerate(spec.shape)
+        ]
+        # Plain symbols first, then expressions in one unknown such as 2*N + 1, then everything is checked.
+        for solve in (_plain, _linear):
+            for spec, axis, dim, size in dims:
+                found = solve(dim, size, values)
+                if found is not None and found[0] not in values:
+                    values[found[0]] = found[1]
+                    origins[found[0]] = f"dimension {axis} of input {spec.name!r}"
+        for spec, axis, dim, size in dims:
+            _check_dim(spec, axis, dim, size, values, origins)
+        return values
+
+    def __str__(self) -> str:
+        return f"({', '.join(map(str, self.inputs))})"
+
 
 def bind_symbols(graph: Graph, arrays: Sequence[np.ndarray]) -> dict[str, int]:
-    """Check count, dtypes and shapes of the inputs; returns the values of the symbols in their shapes.
-
-    Raises InputError naming the input, what was given and what is expected.
-    """
-    inputs = graph.inputs
-    if len(arrays) != len(inputs):
-        names = ", ".join(v.name or f"input {i}" for i, v in enumerate(inputs))
-        raise InputError(f"{len(arrays)} inputs given, {len(inputs)} expected ({names})")
-    values: dict[str, int] = {}
-    for number, (value, array) in enumerate(zip(inputs, arrays, strict=True)):
-        kind = value.type
-        assert isinstance(kind, TensorType)
-        if array.dtype != kind.dtype.numpy or array.ndim != kind.rank:
-            raise _mismatch(number, value.name, kind, array)
-        for dim, size in zip(kind.shape, array.shape, strict=True):
-            if isinstance(dim, int):
-                if dim != size:
-                    raise _mismatch(number, value.name, kind, array)
-            elif (name := _plain(dim)) is not None and values.setdefault(name, size) != size:
-                raise _mismatch(number, value.name, kind, array, f" ({name} is {values[name]} in an input before)")
-    _check_derived(graph, arrays, values)
-    return values
+    """`Signature.of(graph).bind(arrays)`."""
+    return Signature.of(graph).bind(arrays)
 
 
-def _check_derived(graph: Graph, arrays: Sequence[np.ndarray], values: dict[str, int]) -> None:
-    """Dims that are expressions over symbols must have the value that the symbols give."""
-    for number, (value, array) in enumerate(zip(graph.inputs, arrays, strict=True)):
-        for dim, size in zip(value.type.shape, array.shape, strict=True):
-            if isinstance(dim, Expr) and _plain(dim) is None:
-                try:
-                    wanted = evaluate(dim, values)
-                except ShapeError as error:
-                    raise InputError(f"input {value.name or number}: {error}") from error
-                if wanted != size:
-                    assert isinstance(value.type, TensorType)
-                    raise _mismatch(number, value.name, value.type, array, f" ({dim} is {wanted})")
+def _check_kind(spec: InputSpec, array: np.ndarray) -> None:
+    if not isinstance(array, np.ndarray):
+        raise InputError(f"input {spec.name!r} is a {type(array).__name__}, expected a NumPy array for {spec}")
+    if array.dtype != spec.dtype.numpy:
+        raise InputError(f"input {spec.name!r} has dtype {array.dtype}, expected {spec.dtype.name}")
+    if array.ndim != len(spec.shape):
+        raise InputError(
+            f"input {spec.name!r} has shape {list(array.shape)} of {array.ndim} dimensions, "
+            f"expected {len(spec.shape)}: {spec}"
+        )
 
 
-def _plain(dim: Expr) -> str | None:
-    """The symbol's name where the dim is just a symbol."""
-    names = symbols_of(dim)
-    return names[0] if len(names) == 1 and dim == symbol(names[0]) else None
+def _check_dim(
+    spec: InputSpec, axis: int, dim: Dim, size: int, values: Mapping[str, int], origins: Mapping[str, str]
+) -> None:
+    if isinstance(dim, int):
+        if size != dim:
+            raise InputError(f"input {spec.name!r}: dimension {axis} is {size}, expected {dim} ({spec})")
+        return
+    unknown = [s for s in symbols_of(dim) if s not in values]
+    if unknown:
+        raise InputError(
+            f"input {spec.name!r}: dimension {axis} is {size}, which no {' or '.join(unknown)} makes {dim} equal to"
+        )
+    expected = evaluate(dim, values)
+    if size != expected:
+        known = ", ".join(f"{s} = {values[s]} from {origins[s]}" for s in symbols_of(dim))
+        raise InputError(f"input {spec.name!r}: dimension {axis} is {size}, expected {dim} = {expected} ({known})")
 
 
-def _mismatch(number: int, name: str, kind: TensorType, array: np.ndarray, why: str = "") -> InputError:
-    expected = f"{kind.dtype.name}[{', '.join(map(str, kind.shape))}]"
-    given = f"{array.dtype}[{', '.join(map(str, array.shape))}]"
-    return InputError(f"input {number}{f' ({name})' if name else ''} is {given}, expected {expected}{why}")
+def _plain(dim: Dim, size: int, values: Mapping[str, int]) -> tuple[str, int] | None:
+    """The symbol and its value where dim is a symbol alone."""
+    if isinstance(dim, Expr) and len(dim.terms) == 1:
+        coefficient, atoms = dim.terms[0]
+        if coefficient == 1 and len(atoms) == 1 and isinstance(atoms[0], Symbol):
+            return atoms[0].name, size
+    return None
+
+
+def _linear(dim: Dim, size: int, values: Mapping[str, int]) -> tuple[str, int] | None:
+    """The symbol and its value where dim is a multiple of one unknown symbol plus what is known."""
+    if isinstance(dim, int):
+        return None
+    unknown = [s for s in symbols_of(dim) if s not in values]
+    if len(unknown) != 1:
+        return None
+    base, slope = (evaluate(dim, {**values, unknown[0]: n}) for n in (0, 1))
+    slope -= base
+    if slope == 0 or (size - base) % slope:
+        return None
+    value = (size - base) // slope
+    # Divisions and extremes are not linear: the answer must give the size back.
+    if value < 0 or evaluate(dim, {**values, unknown[0]: value}) != size:
+        return None
+    return unknown[0], value

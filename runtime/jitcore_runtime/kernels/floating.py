@@ -16,7 +16,7 @@ import numpy as np
 Kernel = Callable[..., np.ndarray]
 
 try:
-    from numpy._core._ufunc_config import _extobj_contextvar
+    from numpy._core._ufunc_config import _extobj_contextvar  # type: ignore[attr-defined]
     from numpy._core.umath import _make_extobj
 
     _set, _reset, _IGNORE = _extobj_contextvar.set, _extobj_contextvar.reset, _make_extobj(all="ignore")
@@ -30,7 +30,7 @@ except ImportError:
     def _reset(state: np.errstate) -> None:
         state.__exit__(None, None, None)
 
-    _IGNORE = None
+    _IGNORE = None  # type: ignore[assignment]
 
 # `out=...` (NumPy 2.3) makes a ufunc give a 0-d array where it would give a scalar: 0.1 us less than `asarray`.
 _HAS_ELLIPSIS_OUT = tuple(int(part) for part in np.__version__.split(".")[:2]) >= (2, 3)

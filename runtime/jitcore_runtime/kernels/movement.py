@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 
@@ -97,8 +98,10 @@ def add_windows(target: np.ndarray, x: np.ndarray, stride: Ints, dilation: Ints)
     count = len(stride)
     counts, window = x.shape[x.ndim - 2 * count : x.ndim - count], x.shape[x.ndim - count :]
     for place in itertools.product(*map(range, window)):
-        where = tuple(slice(p * d, p * d + (n - 1) * s + 1, s) for p, d, n, s in zip(place, dilation, counts, stride))
-        target[(..., *where)] += x[(..., *place)]
+        spans = [slice(p * d, p * d + (n - 1) * s + 1, s) for p, d, n, s in zip(place, dilation, counts, stride)]
+        taken: Any = (..., *spans)
+        source: Any = (..., *place)
+        target[taken] += x[source]
 
 
 KERNELS: dict[OpSpec, Kernel] = {

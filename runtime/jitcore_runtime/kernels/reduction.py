@@ -6,6 +6,8 @@ after another, and the float32 sum of a million rows is wrong in the third digit
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from jitcore_ir import ops
@@ -19,12 +21,12 @@ _BLOCK = 128
 
 @quiet
 def sum_(x: np.ndarray, axes: tuple[int, ...], keepdims: bool) -> np.ndarray:
-    dtype = x.dtype
-    if x.size <= _BLOCK or dtype.kind in "iu":
-        total = np.add.reduce(x, axis=axes, dtype=accumulator(dtype), keepdims=keepdims)
-    else:
-        total = np.add.reduce(_in_blocks(x, axes), axis=axes, dtype=accumulator(dtype), keepdims=keepdims)
-    return np.asarray(total).astype(dtype, copy=False)
+    parts = x if x.size <= _BLOCK or x.dtype.kind in "iu" else _in_blocks(x, axes)
+    return _reduced(np.add, parts, axes, keepdims).astype(x.dtype, copy=False)
+
+
+def _reduced(ufunc: Any, x: np.ndarray, axes: tuple[int, ...], keepdims: bool) -> np.ndarray:
+    return np.asarray(ufunc.reduce(x, axis=axes, dtype=accumulator(x.dtype), keepdims=keepdims))
 
 
 def _in_blocks(x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
@@ -58,11 +60,10 @@ def _sum_blocks(x: np.ndarray, axis: int) -> np.ndarray:
 
 @quiet
 def prod(x: np.ndarray, axes: tuple[int, ...], keepdims: bool) -> np.ndarray:
-    total = np.multiply.reduce(x, axis=axes, dtype=accumulator(x.dtype), keepdims=keepdims)
-    return np.asarray(total).astype(x.dtype, copy=False)
+    return _reduced(np.multiply, x, axes, keepdims).astype(x.dtype, copy=False)
 
 
-def _extreme(ufunc: np.ufunc) -> Kernel:
+def _extreme(ufunc: Any) -> Kernel:
     @quiet
     def kernel(x: np.ndarray, axes: tuple[int, ...], keepdims: bool) -> np.ndarray:
         return np.asarray(ufunc.reduce(x, axis=axes, keepdims=keepdims))
@@ -82,7 +83,7 @@ def _comparable(x: np.ndarray) -> np.ndarray:
     return x.astype(np.float32) if is_half(x.dtype) else x
 
 
-def _running(ufunc: np.ufunc) -> Kernel:
+def _running(ufunc: Any) -> Kernel:
     @quiet
     def kernel(x: np.ndarray, axis: int) -> np.ndarray:
         running = ufunc.accumulate(x, axis=axis, dtype=accumulator(x.dtype))
