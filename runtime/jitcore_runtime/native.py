@@ -157,7 +157,7 @@ def _check_machine(image: Image) -> None:
 
 
 def _host_function(name: str, pool: bool) -> int:
-    if name == "jc_parallel_for":
+    if name == "jc_parallel_for" and not pool:
         from .threads import parallel_for_address
 
         return parallel_for_address()
