@@ -12,6 +12,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from jitcore_ir.version import __version__
@@ -46,10 +47,19 @@ def cached_image(content: tuple[str, ...], target: str, build: Callable[[], Imag
 def _key(content: tuple[str, ...], target: str) -> str:
     from importlib.metadata import version
 
-    parts = [*content, target, __version__, str(ABI_VERSION), version("llvmlite")]
+    parts = [*content, target, __version__, str(ABI_VERSION), version("llvmlite"), _generator_digest()]
     digest = hashlib.sha256()
     for part in parts:
         digest.update(f"{len(part)}:".encode() + part.encode())
+    return digest.hexdigest()
+
+
+@cache
+def _generator_digest() -> str:
+    """A digest of the compiler's own source: code made by another state of it is not reused. About 5 ms, once."""
+    digest = hashlib.sha256()
+    for file in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(file.read_bytes())
     return digest.hexdigest()
 
 
