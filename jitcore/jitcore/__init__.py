@@ -28,7 +28,6 @@ from jitcore_ir.version import __version__
 
 from . import autograd, cuda, ops
 from .device import Device, get_default_dtype, set_default_dtype
-from .ops import *  # noqa: F403
 from .promotion import can_cast, promote_types, result_type
 from .tensor import Size, Tensor
 from .typeinfo import finfo, iinfo
@@ -58,6 +57,9 @@ from .random import (
 )  # fmt: skip
 from .serialization import SerializationError, load, save
 
+# Last of the imports: functions win over submodules of the same name (log, trace).
+from .ops import *  # noqa: F403  # isort: skip
+
 # PyTorch's names of dtypes and settings. `bool`, `float` and `int` hide the builtins in this file alone.
 bool = bool_
 float = float32
@@ -84,10 +86,11 @@ def __getattr__(name: str) -> object:
 __all__ = [
     "__version__", "autograd", "bfloat16", "bool", "bool_", "can_cast", "cdouble", "cfloat", "channels_last",
     "complex128", "complex64", "contiguous_format", "cuda", "default_generator", "Device", "device", "double",
-    "DType", "dtype", "e", "enable_grad", "export", "ExportError", "finfo", "float", "float16", "float32", "float64", "Generator",
-    "get_default_dtype", "get_rng_state", "half", "iinfo", "inf", "inference_mode", "initial_seed", "int", "int16",
-    "int32", "int64", "int8", "is_grad_enabled", "is_inference_mode_enabled", "jit", "JitWarning", "load", "long", "manual_seed", "nan",
-    "newaxis", "nn", "no_grad", "operators", "optim", "pi", "preserve_format", "promote_types", "random",
-    "result_type", "save", "seed", "SerializationError", "set_default_dtype", "set_grad_enabled",
-    "set_printoptions", "set_rng_state", "short", "Size", "strided", "Tensor", "TraceError", "uint8", "vjps", *ops.__all__,
+    "DType", "dtype", "e", "enable_grad", "export", "ExportError", "finfo", "float", "float16", "float32",
+    "float64", "Generator", "get_default_dtype", "get_rng_state", "half", "iinfo", "inf", "inference_mode",
+    "initial_seed", "int", "int16", "int32", "int64", "int8", "is_grad_enabled", "is_inference_mode_enabled", "jit",
+    "JitWarning", "load", "long", "manual_seed", "nan", "newaxis", "nn", "no_grad", "operators", "optim", "pi",
+    "preserve_format", "promote_types", "random", "result_type", "save", "seed", "SerializationError",
+    "set_default_dtype", "set_grad_enabled", "set_printoptions", "set_rng_state", "short", "Size", "strided",
+    "Tensor", "TraceError", "uint8", "vjps", *ops.__all__,
 ]  # fmt: skip

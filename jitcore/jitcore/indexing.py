@@ -8,6 +8,7 @@ are taken as one `take` along the indexed dimensions joined into one. A write is
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -56,57 +57,73 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
 # Integers, slices, None, Ellipsis
 
 
-def _basic(x: Tensor, index: Any) -> tuple[Tensor, list[Tensor | None] | None]:
+@dataclass(slots=True)
+class _Parts:
+    """What the items of an index say so far: the slice of x to take, the shape to give it, and the index tensors."""
+
+    starts: list[Any] = field(default_factory=list)
+    sizes: list[Any] = field(default_factory=list)
+    steps: list[int] = field(default_factory=list)
+    shape: list[Any] = field(default_factory=list)
+    tensors: list[Any] = field(default_factory=list)  # one per dimension of `shape`: an index tensor, _COVERED or None
+    sliced: bool = False
+
+    def add_range(self, start: Any, size: Any, step: int, keep: bool) -> None:
+        """One dimension of x, cut to a range; it disappears unless `keep`."""
+        self.starts.append(start)
+        self.sizes.append(size)
+        self.steps.append(step)
+        if keep:
+            self.shape.append(size)
+            self.tensors.append(None)
+
+    def add_tensor(self, tensor: Tensor, dims: Sequence[Any]) -> None:
+        """The dimensions that an index tensor takes whole: one, or as many as a mask has."""
+        self.starts += [0] * len(dims)
+        self.sizes += dims
+        self.steps += [1] * len(dims)
+        self.shape += dims
+        self.tensors += [tensor] + [_COVERED] * (len(dims) - 1)
+
+
+def _basic(x: Tensor, index: Any) -> tuple[Tensor, list[Any] | None]:
     """The view that the simple parts of an index give, and an index tensor or None for each of its dimensions
     (None altogether where there is no index tensor)."""
-    items = _expanded(x, index if isinstance(index, tuple) else _as_tuple(index))
     shape = shape_of(x)
-    starts: list[Any] = []
-    sizes: list[Any] = []
-    steps: list[int] = []
-    result: list[Any] = []  # shape of the view
-    tensors: list[Tensor | None] = []
-    sliced = False
-    for item in items:
+    parts = _Parts()
+    for item in _expanded(x, index if isinstance(index, tuple) else _as_tuple(index)):
+        axis = len(parts.starts)
         if item is None:
-            result.append(1)
-            tensors.append(None)
-            continue
-        axis = len(starts)
-        if isinstance(item, Tensor):
-            if item._array.dtype.kind == "b":
-                for n in range(item._array.ndim):
-                    if item._array.shape[n] != x._array.shape[axis + n]:
-                        raise IndexError(
-                            f"The shape of the mask {list(item._array.shape)} at index {n} does not "
-                            f"match the shape of the "
-                            f"indexed tensor {list(x._array.shape)} at index {axis + n}"
-                        )
-                dims = shape[axis : axis + item._array.ndim]
-                tensors.append(item)
-                tensors.extend([_COVERED] * (item._array.ndim - 1))
-            else:
-                dims = shape[axis : axis + 1]
-                tensors.append(item)
-            starts += [0] * len(dims)
-            sizes += dims
-            steps += [1] * len(dims)
-            result += dims
-            continue
-        start, size, step, kept = _range(item, shape[axis], axis)
-        sliced = sliced or not kept or size is not shape[axis]
-        starts.append(start)
-        sizes.append(size)
-        steps.append(step)
-        if kept:
-            result.append(size)
-            tensors.append(None)
+            parts.shape.append(1)
+            parts.tensors.append(None)
+        elif isinstance(item, Tensor):
+            covered = item._array.ndim if item._array.dtype.kind == "b" else 1
+            _check_mask(item, x, axis)
+            parts.add_tensor(item, shape[axis : axis + covered])
+        else:
+            start, size, step, keep = _range(item, shape[axis], axis)
+            parts.sliced = parts.sliced or not keep or size is not shape[axis]
+            parts.add_range(start, size, step, keep)
     view = x
-    if sliced or not any(isinstance(t, Tensor) for t in tensors):
-        view = apply(ops.SLICE, (x,), {"starts": tuple(starts), "sizes": tuple(sizes), "steps": tuple(steps)})
-    if len(result) != len(sizes) or any(a is not b for a, b in zip(result, sizes)):
-        view = apply(ops.RESHAPE, (view,), {"shape": tuple(result)})
-    return view, tensors if any(isinstance(t, Tensor) for t in tensors) else None
+    indexed = any(isinstance(t, Tensor) for t in parts.tensors)
+    if parts.sliced or not indexed:
+        attributes = {"starts": tuple(parts.starts), "sizes": tuple(parts.sizes), "steps": tuple(parts.steps)}
+        view = apply(ops.SLICE, (x,), attributes)
+    if len(parts.shape) != len(parts.sizes) or any(a is not b for a, b in zip(parts.shape, parts.sizes)):
+        view = apply(ops.RESHAPE, (view,), {"shape": tuple(parts.shape)})
+    return view, parts.tensors if indexed else None
+
+
+def _check_mask(item: Tensor, x: Tensor, axis: int) -> None:
+    """Raise IndexError where a mask does not have the sizes of the dimensions it stands for."""
+    if item._array.dtype.kind != "b":
+        return
+    for place, size in enumerate(item._array.shape):
+        if size != x._array.shape[axis + place]:
+            raise IndexError(
+                f"The shape of the mask {list(item._array.shape)} at index {place} does not match the shape of the "
+                f"indexed tensor {list(x._array.shape)} at index {axis + place}"
+            )
 
 
 def _as_tuple(index: Any) -> tuple:

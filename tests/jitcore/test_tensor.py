@@ -252,3 +252,8 @@ def test_bfloat16_is_computed_in_float32_and_rounded_once():
     for f in (lambda t: t / 3, lambda t: t.exp(), lambda t: t.sum(), lambda t: t @ t):
         assert f(x).float().tolist() == f(y).float().tolist()
     assert x.tolist() == [1.0, 3.0] and x[1].item() == 3.0
+
+
+def test_functions_are_not_hidden_by_submodules():
+    for name in jitcore.ops.__all__:
+        assert callable(getattr(jitcore, name)) or name == "convert", name
