@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jitcore.compiler.lower.index import IndexSpace, flatten, quotients, recombine, variables_of
-from jitcore_ir.shapes import add, evaluate, mul, product, symbol
+from jitcore_ir.shapes import add, evaluate, mul, product, sub, symbol
 
 SHAPES = {
     6: [(6,), (2, 3), (3, 2), (1, 6), (6, 1)],
@@ -40,8 +40,8 @@ def test_reshaping_twice_finds_the_same_element(size, data):
     assert math.prod(dims) == size
 
 
-@given(st.integers(1, 12), st.integers(1, 12), st.integers(1, 6), st.integers(0, 7), st.integers(1, 24))
-def test_split_is_division_with_remainder(rows, columns, scale, shift, divisor):
+@given(st.integers(1, 12), st.integers(1, 12), st.integers(-3, 6), st.integers(-7, 7), st.integers(1, 24))
+def test_split_is_division_with_remainder_and_bounds_hold(rows, columns, scale, shift, divisor):
     space = IndexSpace()
     variables = space.variable(rows), space.variable(columns)
     index = add(add(mul(variables[0], scale * columns), mul(variables[1], scale)), shift)
@@ -49,7 +49,10 @@ def test_split_is_division_with_remainder(rows, columns, scale, shift, divisor):
     for _, values in everywhere(space, variables, (rows, columns)):
         whole = evaluate(index, values)
         assert (evaluate(quotient, values), evaluate(remainder, values)) == divmod(whole, divisor)
-        assert evaluate(space.lower(index), values) <= whole <= evaluate(space.upper(index), values)
+        for found in (index, quotient, remainder, sub(remainder, quotient)):
+            assert (
+                evaluate(space.lower(found), values) <= evaluate(found, values) <= evaluate(space.upper(found), values)
+            )
 
 
 def test_splitting_what_was_flattened_needs_no_division_even_for_symbolic_sizes():

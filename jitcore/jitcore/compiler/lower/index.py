@@ -122,6 +122,7 @@ class IndexSpace:
         return tuple(merged), tuple(dims)
 
     def _known_natural(self, dim: Dim) -> bool:
+        """True where a dim is plainly not negative: what it counts is, and the sizes of running loops are positive."""
         if isinstance(dim, Expr) and self._positive:
             dim = shapes.substitute(dim, self._positive)
         return all(coefficient >= 0 for coefficient, _ in _terms(dim))
@@ -129,25 +130,22 @@ class IndexSpace:
     def _bound(self, index: Index, top: bool) -> Dim:
         total: Dim = 0
         for coefficient, atoms in _terms(index):
-            if not any(_has_variable(a) for a in atoms):
-                total = add(total, _term(coefficient, atoms))
-            elif (coefficient > 0) == top:
-                part: Dim = coefficient
-                for atom in atoms:
-                    part = mul(part, self._atom_upper(atom))
-                total = add(total, part)
+            varying = [a for a in atoms if _has_variable(a)]
+            part = _term(coefficient, tuple(a for a in atoms if a not in varying))
+            for atom in varying:
+                part = mul(part, self._atom_bound(atom, (coefficient > 0) == top))
+            total = add(total, part)
         return total
 
-    def _atom_upper(self, atom: _Atom) -> Dim:
-        if not _has_variable(atom):
-            return _term(1, (atom,))
+    def _atom_bound(self, atom: _Atom, top: bool) -> Dim:
         if isinstance(atom, Symbol):
-            return sub(self._extents[atom.name], 1)
+            return sub(self._extents[atom.name], 1) if top else 0
         if isinstance(atom, Quotient):
             if atom.operator == "%":
-                return sub(atom.denominator, 1)
-            return shapes.floordiv(self.upper(atom.numerator), atom.denominator)
-        return shapes.maximum(self.upper(atom.left), self.upper(atom.right))
+                return sub(atom.denominator, 1) if top else 0
+            return shapes.floordiv(self._bound(atom.numerator, top), atom.denominator)
+        bounds = self._bound(atom.left, top), self._bound(atom.right, top)
+        return shapes.maximum(*bounds) if atom.operator == "max" else shapes.minimum(*bounds)
 
 
 def flatten(indices: Sequence[Index], shape: Sequence[Dim]) -> Index:
