@@ -86,7 +86,7 @@ def export(
     _check_names(function, specs)
     recording, names = _record(function, specs)
     weights = {number: names[id(root.tensor)] for number, root in enumerate(recording.roots) if root.source is None}
-    write_program(path, recording, entry, list(specs), weights, tuple(DEFAULT_TARGETS if targets is None else targets))
+    write_program(path, recording, entry, weights, tuple(DEFAULT_TARGETS if targets is None else targets))
 
 
 def _spec(name: str, given: Any) -> InputSpec:

@@ -1,0 +1,105 @@
+"""A recorded function as an archive entry: its graph with weights bound, and its code for each target."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jitcore_ir import Graph, Value, ops
+from jitcore_ir.version import __version__
+from jitcore_serialize.archive import Archive, Entry, NativeCode, Provenance
+from jitcore_serialize.writer import write_archive
+
+from ..errors import ExportError
+from ..trace.capture import FromOutput, Recording
+from ..trace.containers import LEAF
+from ..trace.views import graph_attributes
+from .compile import compile_graph
+from .cpu.pool import build_pool_image
+from .passes import optimize
+
+
+def write_program(
+    path: str | os.PathLike,
+    recording: Recording,
+    entry: str,
+    weights: Mapping[int, str],
+    targets: Sequence[str],
+    source: str = "",
+) -> None:
+    """Compile `recording`, whose inputs in `weights` (by number) are constant, for each target, and write the archive.
+
+    Raises ExportError for a result that an archive cannot return, and what `write_archive` raises.
+    """
+    graph = recording.graph
+    graph.block.append(ops.RETURN, [_value(recording, piece) for piece in recording.pieces])
+    arrays = {number: np.ascontiguousarray(recording.roots[number].tensor._array) for number in weights}
+    weights = _drop_unused(graph, weights)
+    structure, names = _structure(recording.structure)
+    graph = optimize(graph)
+    made = Entry(entry, graph, dict(weights), tuple(names), structure)
+    pools = {}
+    for target in targets:
+        program = compile_graph(graph, constant_inputs=tuple(weights), target=target)
+        assert program.plan is not None and program.image is not None
+        made.code[target] = NativeCode(program.plan, program.image, program.operations)
+        if any(name == "jc_parallel_for" for name, _ in program.image.imports):
+            pools[target] = build_pool_image(target)
+    kept = {name: arrays[_number(recording, graph, name)] for name in made.weights.values()}
+    write_archive(
+        Archive.of(made, weights=kept, pools=pools, provenance=Provenance(__version__, "jitcore", source)), path
+    )
+
+
+def _value(recording: Recording, piece: Any) -> Value:
+    """The graph value of a result leaf."""
+    if isinstance(piece, FromOutput):
+        value = recording.values[piece.output]
+    else:
+        value = recording.roots[piece.root].current
+    for spec, attributes in piece.chain or ():
+        value = recording.graph.block.append(spec, [value], graph_attributes(attributes)).result
+    return value
+
+
+def _drop_unused(graph: Graph, weights: Mapping[int, str]) -> dict[int, str]:
+    """Remove weights that nothing reads from the graph's inputs; the rest by their new numbers."""
+    kept: dict[int, str] = {}
+    arguments = []
+    for number, value in enumerate(graph.inputs):
+        if number in weights and not value.uses:
+            continue
+        if number in weights:
+            kept[len(arguments)] = value.name = weights[number]
+        value.index = len(arguments)
+        arguments.append(value)
+    graph.block.arguments[:] = arguments
+    return kept
+
+
+def _number(recording: Recording, graph: Graph, name: str) -> int:
+    """The root whose graph input got the name."""
+    return next(i for i, root in enumerate(recording.roots) if root.value.name == name)
+
+
+def _structure(structure: Any) -> tuple[Any, list[str]]:
+    """The archive's form of a result structure, and the results' names."""
+    names: list[str] = []
+
+    def convert(part: Any, name: str) -> Any:
+        if part is LEAF or part == LEAF:
+            names.append(name or f"output{len(names)}")
+            return len(names) - 1
+        kind = part[0]
+        if kind in (tuple, list):
+            return kind(convert(p, "") for p in part[1])
+        if kind is dict and all(isinstance(key, str) for key in part[1]):
+            return {key: convert(p, key) for key, p in zip(part[1], part[2], strict=True)}
+        raise ExportError(f"the function returns a {kind.__name__}; return a tensor, or tuples, lists and dicts of tensors")
+
+    found = convert(structure, "")
+    if len(set(names)) != len(names):
+        names[:] = [f"output{i}" for i in range(len(names))]
+    return found, names
