@@ -10,7 +10,7 @@ import numpy as np
 
 from jitcore_ir import Graph, IRError, Location, Operation, TensorType, Trait, Value, ops
 from jitcore_ir.dtypes import from_numpy
-from jitcore_ir.shapes import Expr, evaluate
+from jitcore_ir.shapes import Expr, evaluate, is_static
 from jitcore_ir.spec import OpSpec
 
 from .kernels import KERNELS
@@ -30,7 +30,8 @@ def interpret(graph: Graph, arrays: Sequence[np.ndarray], symbols: Mapping[str, 
 
 @dataclass(slots=True)
 class _Step:
-    """One operation: which slots it reads, writes, and which hold nothing needed after it."""
+    """One operation: which slots it reads, writes, and which hold nothing needed after it. `symbolic` names attributes
+    with symbols in them; `unchecked`: the rule could not check every dim, for want of a value."""
 
     spec: OpSpec
     kernel: Callable[..., np.ndarray]
@@ -38,6 +39,7 @@ class _Step:
     result: int
     attributes: dict[str, Any]
     symbolic: tuple[str, ...]
+    unchecked: bool
     dead: tuple[int, ...]
     location: Location
 
@@ -64,7 +66,7 @@ class Interpreter:
             operands = [values[slot] for slot in step.operands]
             attributes = step.attributes
             try:
-                if step.symbolic:
+                if step.unchecked:
                     attributes = _bound(step, operands, symbols)
                 values[step.result] = step.kernel(*operands, **attributes)
             except (IndexError, ZeroDivisionError, IRError) as error:
@@ -81,9 +83,13 @@ def _step(operation: Operation, slots: Mapping[int, int], dead: tuple[int, ...])
     if spec not in KERNELS:
         raise NotImplementedError(f"{spec.name} has no NumPy kernel; it is used at {operation.location}")
     symbolic = tuple(name for name, value in operation.attributes.items() if _has_symbols(value))
+    dynamic = any(isinstance(v.type, TensorType) and not is_static(v.type.shape) for v in operation.operands)
+    # Elementwise shapes hold for every value of the symbols, or NumPy refuses to broadcast them.
+    unchecked = bool(symbolic) or (dynamic and not spec.has(Trait.ELEMENTWISE))
     operands = tuple(slots[id(v)] for v in operation.operands)
     result = slots[id(operation.result)]
-    return _Step(spec, KERNELS[spec], operands, result, operation.attributes, symbolic, dead, operation.location)
+    kernel, attributes = KERNELS[spec], operation.attributes
+    return _Step(spec, kernel, operands, result, attributes, symbolic, unchecked, dead, operation.location)
 
 
 def _needed(graph: Graph, wanted: Sequence[Value]) -> list[Operation]:
@@ -137,7 +143,7 @@ def _has_symbols(value: Any) -> bool:
 
 
 def _bound(step: _Step, operands: Sequence[np.ndarray], symbols: Mapping[str, int]) -> dict[str, Any]:
-    """The attributes with symbols replaced. The rule is asked again: it could not check dims that had no value."""
+    """The attributes with symbols replaced, after asking the rule again about dims that had no value before."""
     attributes = dict(step.attributes)
     for name in step.symbolic:
         value = attributes[name]

@@ -257,5 +257,5 @@ def test_result_is_what_the_rule_says_and_memory_layout_does_not_matter(spec, da
     again = KERNELS[spec](*[laid_out(data.draw, a) for a in arrays], **attributes)
     for array, copy in zip(arrays, before):
         np.testing.assert_array_equal(as_comparable(array), as_comparable(copy))
-    tolerance = dict(rtol=1e-3, atol=1e-3) if result.dtype.itemsize == 2 else dict(rtol=1e-5, atol=1e-5)
+    tolerance = {"rtol": 1e-3, "atol": 1e-3} if result.dtype.itemsize == 2 else {"rtol": 1e-5, "atol": 1e-5}
     np.testing.assert_allclose(as_comparable(again), as_comparable(result), **tolerance)

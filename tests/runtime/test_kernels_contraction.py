@@ -46,7 +46,7 @@ def test_convolutions_agree_with_torch(dtype, spatial, kernel, stride, padding, 
     shape = references(x, weight, None, stride, padding, dilation, groups)[0].shape
     y = sample(shape)
     out, x_gradient, weight_gradient = references(x, weight, y, stride, padding, dilation, groups)
-    attributes = dict(stride=stride, padding=padding, dilation=dilation, groups=groups)
+    attributes = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
     np.testing.assert_array_equal(KERNELS[ops.CONV](x, weight, **attributes), out.astype(dtype.numpy))
     np.testing.assert_array_equal(
         KERNELS[ops.CONV_TRANSPOSE](y, weight, **attributes, spatial=spatial), x_gradient.astype(dtype.numpy)
@@ -63,7 +63,7 @@ def test_batches_larger_than_a_chunk_of_windows(monkeypatch):
     rng = np.random.default_rng(0)
     x, weight = rng.standard_normal((7, 3, 10, 10)), rng.standard_normal((5, 3, 3, 3))
     y = rng.standard_normal((7, 5, 10, 10))
-    attributes = dict(stride=(1, 1), padding=((1, 1), (1, 1)), dilation=(1, 1), groups=1)
+    attributes = {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1), "groups": 1}
     out, x_gradient, weight_gradient = references(x, weight, y, *attributes.values())
     np.testing.assert_allclose(KERNELS[ops.CONV](x, weight, **attributes), out, rtol=1e-11, atol=1e-11)
     ours = KERNELS[ops.CONV_TRANSPOSE](y, weight, **attributes, spatial=(10, 10))
@@ -92,8 +92,9 @@ def test_dot_of_any_strides(dtype):
     row = rng.standard_normal(6).astype(dtype.numpy)
     y = rng.standard_normal((2, 6, 5)).astype(dtype.numpy)
     overlapping = np.lib.stride_tricks.sliding_window_view(big[:, 0], 6, axis=1)
-    for x in (big[:, ::2, :6], big[:, :, ::-2][:, :, :6], big.transpose(0, 2, 1)[:, :, ::2], overlapping,
-              np.broadcast_to(row, (2, 4, 6)), np.broadcast_to(row[:, None, None], (6, 2, 4)).transpose(1, 2, 0)):  # fmt: skip
+    stretched = np.broadcast_to(row, (2, 4, 6)), np.broadcast_to(row[:, None, None], (6, 2, 4)).transpose(1, 2, 0)
+    sliced = big[:, ::2, :6], big[:, :, ::-2][:, :, :6], big.transpose(0, 2, 1)[:, :, ::2]
+    for x in (*sliced, *stretched, overlapping):
         wide = np.einsum("bmk,bkn->bmn", x.astype(np.complex128), y.astype(np.complex128))
         np.testing.assert_allclose(KERNELS[ops.DOT](x, y), wide, rtol=1e-4, atol=1e-5)
 

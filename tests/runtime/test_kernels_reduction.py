@@ -23,7 +23,7 @@ def sample(dtype, shape, seed=0):
 def test_reductions_agree_with_torch(dtype, axes, keepdims):
     x = sample(dtype, (5, 6, 7))
     t = torch.from_numpy(x)
-    tolerance = dict(rtol=2e-3, atol=5e-3) if dtype.bits == 16 else dict(rtol=2e-5, atol=1e-5)
+    tolerance = {"rtol": 2e-3, "atol": 5e-3} if dtype.bits == 16 else {"rtol": 2e-5, "atol": 1e-5}
     own = getattr(torch, dtype.name)
     total = torch.sum(t, axes, keepdim=keepdims, dtype=own) if axes else t
     np.testing.assert_allclose(KERNELS[ops.SUM](x, axes=axes, keepdims=keepdims), total.numpy(), **tolerance)
@@ -50,7 +50,7 @@ def test_positions_and_running_sums_agree_with_torch(dtype, axis):
         np.testing.assert_array_equal(ours, reference(wide, axis, keepdims=True))
         assert ours.dtype == np.int64
     own = getattr(torch, dtype.name)
-    tolerance = dict(rtol=2e-3, atol=2e-3) if dtype.bits == 16 else dict(rtol=1e-5, atol=1e-6)
+    tolerance = {"rtol": 2e-3, "atol": 2e-3} if dtype.bits == 16 else {"rtol": 1e-5, "atol": 1e-6}
     np.testing.assert_allclose(KERNELS[ops.CUMSUM](x, axis=axis), torch.cumsum(t, axis, dtype=own).numpy(), **tolerance)
     if dtype.bits != 16:
         np.testing.assert_allclose(
