@@ -125,6 +125,8 @@ def _exp_of_product(x: Scalar, y: Scalar) -> Scalar:
     high = base + double
     error = double - (high - base)  # |base| >= |double| or base is 0
     low = error + tail + e * _LN2_LOW
+    total = high + low  # tail may be a hundredth of high; what stays in low must be below high's last bit
+    high, low = total, low - (total - high)
     top = _head(high)
     low = low + (high - top)
     y_top = _head(y)
