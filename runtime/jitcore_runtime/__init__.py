@@ -1,5 +1,8 @@
 """Loads and runs compiled programs with NumPy alone: no compiler, no LLVM."""
 
-from .errors import GuardFailed, InputError, NativeError
+from jitcore_serialize.errors import ArchiveError
 
-__all__ = ["GuardFailed", "InputError", "NativeError"]
+from .errors import GuardFailed, InputError, NativeError
+from .load import Model, load
+
+__all__ = ["ArchiveError", "GuardFailed", "InputError", "Model", "NativeError", "load"]
