@@ -37,6 +37,9 @@ def reduction_shape(node: Node) -> Shape:
             return Shape.ROWS
         few = kept == 1 or (isinstance(kept, int) and kept <= FEW_RESULTS)
         return Shape.CHUNKS if few else Shape.ROWS
-    if isinstance(taps, int) and isinstance(kept, int) and taps * kept >= LONG_COLUMNS and taps >= MANY_ROWS:
+    if not isinstance(taps, int) or not isinstance(kept, int):
+        return Shape.COLUMNS
+    separate = product(node.extents(node.free)[:-1])  # results besides those side by side: enough to share out
+    if taps * kept >= LONG_COLUMNS and taps >= MANY_ROWS and isinstance(separate, int) and separate < MANY_ROWS:
         return Shape.COLUMN_CHUNKS
     return Shape.COLUMNS

@@ -30,6 +30,9 @@ from .rows import axis_use, merged_extents, spread
 TILE = 128
 """Columns in a row accumulator: several vector registers wide, small enough to share columns out to threads."""
 
+FEW_COLUMNS = 4
+"""At most this many columns are summed in registers, the vectors running along the reduced axis."""
+
 CHUNK = 1 << 14
 """Elements in one chunk of a long reduction."""
 
@@ -90,6 +93,8 @@ class Nest:
     def columns(self, tile: int) -> None:
         """A tile of results at once, in row accumulators."""
         e = self.kernel.e
+        if isinstance(self.kept[-1], int) and self.kept[-1] <= FEW_COLUMNS:
+            return self._few_columns(self.kept[-1])
         with column_tiles(self.kernel, self.kept[:-1], self.kept[-1], tile) as tiles:
             accumulators = [e.alloc(carrier(a.value.type.dtype), (tiles.width,)) for a in self.anchors]
             starts = self.starts()
@@ -113,6 +118,20 @@ class Nest:
             with tiles.columns() as column:
                 totals = [e.load(a, (column.inside,), moving=False) for a in accumulators]
                 self.finish((*tiles.outer, column.index), totals)
+
+    def _few_columns(self, count: int) -> None:
+        """One row of results after the other, a whole row at once: `rows` for each anchor and column."""
+
+        def of_column(element: Element, column: int) -> Element:
+            return lambda outer, taps: element((*outer, column), taps)
+
+        def finish(outer: Indices, totals: list[Value]) -> None:
+            for column in range(count):
+                self.finish((*outer, column), totals[column::count])
+
+        elements = [of_column(element, column) for element in self.elements for column in range(count)]
+        anchors = [anchor for anchor in self.anchors for _ in range(count)]
+        Nest(self.kernel, anchors, self.kept[:-1], self.reduced, elements, finish, self.limit).rows()
 
 
 def emit_reduction(

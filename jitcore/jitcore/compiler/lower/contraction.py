@@ -7,6 +7,7 @@ in the region from the finished accumulator and stored where it belongs; see `fu
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import Any
 
 from jitcore_ir import Operation, TensorType, Value, ops
@@ -58,7 +59,7 @@ def _view(operand: Value, ordered: bool) -> DenseView:
     """How an operand lies in memory: as a view of what it was moved from, else as it is."""
     view = dense_view(operand, ordered)
     if view is not None:
-        return view
+        return replace(view, source=base(view.source))
     return DenseView(base(operand), operand.type.shape, tuple(range(operand.type.rank)), 0)
 
 
