@@ -36,6 +36,7 @@ class SectionFlag(IntFlag):
     THREAD_LOCAL = 0x400
 
 
+_WITHOUT_DATA = (0, SectionType.EMPTY)
 UNDEFINED = 0
 """The section number of a symbol that another object defines."""
 _FIRST_RESERVED = 0xFF00
@@ -152,6 +153,8 @@ class _Reader:
             raise self.fail(f"it has {count} section headers of {entry_size} bytes")
         for number in range(count):
             self.headers.append(_Header(*self.fields("IIQQQQIIQQ", start + 64 * number, f"section header {number}")))
+        if sum(header.size for header in self.headers if header.type not in _WITHOUT_DATA) > len(self.data):
+            raise self.fail("its sections overlap")  # and would multiply the work and memory that a file can cost
         table = self.string_table(names, "section names")
         self.names = [self.string(table, header.name, "a section's name") for header in self.headers]
         return int(machine)
@@ -180,7 +183,7 @@ class _Reader:
         name = self.names[number]
         if header.alignment & (header.alignment - 1):
             raise self.fail(f"section {name!r} has alignment {header.alignment}, not a power of two")
-        has_data = header.type not in (SectionType.EMPTY, 0)
+        has_data = header.type not in _WITHOUT_DATA
         data = self.contents(header, f"section {name!r}") if has_data else None
         size = header.size if number else 0
         flags = SectionFlag(header.flags & sum(SectionFlag))

@@ -22,6 +22,7 @@ from .machine import Machine, Reference
 from .x86_64 import X86_64
 
 _MACHINES = (X86_64, AARCH64)
+_CONSTRUCTORS = (SectionType.INITIALIZERS, SectionType.FINALIZERS, SectionType.EARLY_INITIALIZERS)
 _MOST_BYTES = 1 << 28
 _MOST_ALIGNMENT = 4096
 
@@ -160,7 +161,7 @@ class _Linker:
         where = f"{file}, section {section.name!r}"
         if section.flags & SectionFlag.THREAD_LOCAL:
             raise LinkError(f"{where}: an image has no thread-local memory; pass the state as an argument")
-        if section.type in (SectionType.INITIALIZERS, SectionType.FINALIZERS, SectionType.EARLY_INITIALIZERS):
+        if section.type in _CONSTRUCTORS or section.name.startswith((".ctors", ".dtors")):
             raise LinkError(f"{where}: an image runs no constructors; export a function that initializes")
         if section.type not in (SectionType.PROGRAM, SectionType.EMPTY):
             raise LinkError(f"{where}: sections of type {section.type:#x} cannot be linked")
