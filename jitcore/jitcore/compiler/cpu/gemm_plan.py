@@ -17,6 +17,7 @@ from .blocking import (
     BLOCK_BYTES,
     BLOCK_K,
     BLOCK_ROWS,
+    LOCAL_K,
     LOW_ROWS,
     SERIAL_WORK,
     SMALL_BYTES,
@@ -96,7 +97,7 @@ def plan(code: Code, spec: GemmSpec, batch: Size, m: Size, n: Size, k: Size) -> 
     block_tiles = code.greatest(1, code.ceil_divide(tiles, code.greatest(1, row_blocks)))
     block_strips = code.ceil_divide(strips, code.greatest(1, column_blocks))
     block_strips = code.greatest(1, code.times(code.ceil_divide(block_strips, wide), wide))
-    k_blocks = code.greatest(1, code.ceil_divide(k, BLOCK_K))
+    k_blocks = code.greatest(1, code.ceil_divide(k, LOCAL_K if local_y else BLOCK_K))
     block_k = code.times(code.ceil_divide(code.ceil_divide(k, k_blocks), 4), 4)
     return GemmPlan(
         m, n, k, batch, width, rows, wide, tiles, strips, block_tiles, block_strips,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
-from .blocking import BLOCK_BYTES, BLOCK_K
+from .blocking import BLOCK_BYTES, LOCAL_K, LOCAL_STRIPS
 from .gemm_builder import Code, Size, Truth, listed, offset, unflatten
 from .gemm_epilogue import emit_row, read_context, scalar_epilogue, stride_values
 from .gemm_plan import GemmPlan, heights
@@ -55,7 +55,7 @@ class TileTask:
         tiles = _range(code, row_block, p.block_tiles, p.tiles)
         strips = _range(code, column_block, p.block_strips, p.strips)
         x, y = self._x(code, v, p, matrix, position), self._y(code, v, p, matrix, position)
-        buffer = code.stack(self.element, p.width * BLOCK_K) if p.local_y else None
+        buffer = code.stack(self.element, p.width * LOCAL_K * LOCAL_STRIPS) if p.local_y else None
         first_row, first_column = code.times(tiles[0], p.rows), code.times(strips[0], p.width)
         captured = read_context(code, v["context"], self.epilogue.captures)
         if self.direct and isinstance(self.epilogue, PlainStore):
@@ -86,28 +86,40 @@ class TileTask:
         self, code: Code, p: GemmPlan, x: _Matrix, y: _Matrix, buffer: ir.Value | None, c: tuple[ir.Value, Size],
         tiles: tuple[Size, Size], strips: tuple[Size, Size], first_k: Size, depth: Size, accumulate: Size,
     ) -> None:  # fmt: skip
-        """All strips of a block for some k: as many at once as the tile's height asks for, then one by one."""
+        """All strips of a block for some k."""
+        strip_size = code.times(p.width, depth)
 
-        def strip(index: Size, call: Callable[..., None], columns: Size) -> None:
-            place = code.plus(code.times(index, y.part), code.times(first_k, y.step))
-            element = element_type(self.spec.dtype) if p.local_y else self.element
-            y_start, y_step = code.at(y.pointer, place, element), y.step
+        def strip(index: Size, first: Size, call: Callable[[list[Size]], None], columns: Size) -> None:
+            """Strip `index`, of those packed from `first` on if y is packed here."""
             if buffer is not None:
-                present = code.least(p.width, code.minus(p.n, code.times(index, p.width)))
-                source = Source(self.spec.dtype, y_start, present, depth, y.next, y.step)
-                pack_group(code, self.machine, source, p.width, buffer, 0)
-                y_start, y_step = buffer, p.width
+                y_start, y_step = code.times(code.minus(index, first), strip_size), p.width
+            else:
+                y_start, y_step = code.plus(code.times(index, y.part), code.times(first_k, y.step)), y.step
+            y_here = code.at(y.pointer if buffer is None else buffer, y_start, self.element)
             c_start = code.at(c[0], code.times(code.minus(index, strips[0]), p.width), self.element)
             with code.loop(tiles[0], tiles[1], name="tile") as tile:
                 x_start = code.plus(code.times(tile.index, x.part), code.times(first_k, x.step))
                 row = code.times(code.minus(tile.index, tiles[0]), code.times(p.rows, c[1]))
                 rows = code.least(p.rows, code.minus(p.m, code.times(tile.index, p.rows)))
                 call([
-                    code.at(x.pointer, x_start, self.element), x.next, x.step,
-                    y_start, y_step, y.part,
+                    code.at(x.pointer, x_start, self.element), x.next, x.step, y_here, y_step, y.part,
                     code.at(c_start, row, self.element), c[1], rows, columns, depth, accumulate, _NULL, _NULL,
                 ])  # fmt: skip
 
+        if buffer is None:
+            self._strips(code, p, strips, strip)
+            return
+        with code.loop(strips[0], strips[1], LOCAL_STRIPS, name="group") as group:
+            stop = code.least(code.plus(group.index, LOCAL_STRIPS), strips[1])
+            place = code.plus(code.times(group.index, y.part), code.times(first_k, y.step))
+            present = code.minus(p.n, code.times(group.index, p.width))
+            start = code.at(y.pointer, place, element_type(self.spec.dtype))
+            source = Source(self.spec.dtype, start, present, depth, y.next, y.step)
+            pack_group(code, self.machine, source, p.width, buffer, 0, LOCAL_STRIPS)
+            self._strips(code, p, (group.index, stop), strip)
+
+    def _strips(self, code: Code, p: GemmPlan, strips: tuple[Size, Size], strip: Callable[..., None]) -> None:
+        """Some strips: as many at once as the tile's height asks for, then one by one, a ragged one last."""
         in_place = not (self.spec.prepacked or p.local_y or p.pack_y is True)  # y may be read where it lies
         masked = self.ragged and (self.direct or in_place)
         whole = code.least(strips[1], code.divide(p.n, p.width)) if masked else strips[1]
@@ -115,14 +127,14 @@ class TileTask:
         if p.wide != 1:
             stop = code.plus(begin, code.times(code.divide(code.minus(whole, begin), p.wide), p.wide))
             with code.loop(begin, stop, p.wide, name="wide") as loop:
-                strip(loop.index, self._call(code, p, wide=True), p.width)
+                strip(loop.index, strips[0], self._call(code, p, wide=True), p.width)
             begin = stop
         with code.loop(begin, whole, name="strip") as loop:
-            strip(loop.index, self._call(code, p), p.width)
+            strip(loop.index, strips[0], self._call(code, p), p.width)
         if masked:
             with code.when(code.less(whole, strips[1])) as possible:
                 if possible:
-                    strip(whole, self._call(code, p, masked=True), code.remainder(p.n, p.width))
+                    strip(whole, strips[0], self._call(code, p, masked=True), code.remainder(p.n, p.width))
 
     def _call(self, code: Code, p: GemmPlan, wide: bool = False, masked: bool = False) -> Callable[..., None]:
         """What calls the kernel for tiles of the height in question."""

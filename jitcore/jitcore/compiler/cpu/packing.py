@@ -35,15 +35,17 @@ class Source:
     step: Size
 
 
-def pack_group(code: Code, machine: Machine, source: Source, width: int, packed: ir.Value, first: Size) -> None:
-    """Pack strips first .. first + GROUP - 1, as far as they exist, into the strips that start at `packed`."""
+def pack_group(
+    code: Code, machine: Machine, source: Source, width: int, packed: ir.Value, first: Size, count: int = GROUP
+) -> None:
+    """Pack strips first .. first + count - 1, as far as they exist, into the strips that start at `packed`."""
     packer = _Packer(code, machine, source, width)
     whole = code.divide(source.neighbours, width)
-    stop = code.least(code.plus(first, GROUP), whole)
+    stop = code.least(code.plus(first, count), whole)
     packer.whole(packed, first, stop)
     ragged = code.both(
         code.less(0, code.remainder(source.neighbours, width)),
-        code.both(code.less(code.minus(first, 1), whole), code.less(whole, code.plus(first, GROUP))),
+        code.both(code.less(code.minus(first, 1), whole), code.less(whole, code.plus(first, count))),
     )  # fmt: skip
     with code.when(ragged) as possible:
         if possible:
