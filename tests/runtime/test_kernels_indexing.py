@@ -73,11 +73,12 @@ def test_gather_and_scatter_agree_with_torch(dtype, axis):
 
 
 @pytest.mark.parametrize("width", [1, 5, 100])
-def test_float_additions_happen_in_order(width):
+@pytest.mark.parametrize("places", [3, 40])
+def test_float_additions_happen_in_order(width, places):
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((3, width)).astype(np.float32)
-    indices = rng.integers(0, 3, 200)
-    updates = (rng.standard_normal((200, width)) * 10.0 ** rng.integers(-4, 4, (200, 1))).astype(np.float32)
+    x = rng.standard_normal((places, width)).astype(np.float32)
+    indices = rng.integers(0, places, 400)
+    updates = (rng.standard_normal((400, width)) * 10.0 ** rng.integers(-4, 4, (400, 1))).astype(np.float32)
     expected = x.copy()
     for i, u in zip(indices, updates):
         expected[i] += u

@@ -12,8 +12,10 @@ from jitcore_ir.spec import OpSpec
 
 from .floating import Kernel, accumulator, quiet
 
-_ROW = 64
-"""From this many elements on, rows are added one by one (0.5 us each) instead of element by element (7 ns each)."""
+_ROW = 16
+"""Rows at least this long are added a row at a time, shorter ones an element at a time (7 ns each)."""
+_ROUNDS = 64
+"""Most rounds of additions of rows (see `_add_rows`) before single additions are faster."""
 
 
 def take(x: np.ndarray, indices: np.ndarray, axis: int) -> np.ndarray:
@@ -80,18 +82,31 @@ def _flat_positions(shape: tuple[int, ...], indices: np.ndarray, axis: int) -> n
 
 
 def _add_rows(rows: np.ndarray, positions: np.ndarray, new: np.ndarray) -> None:
-    """rows[positions[k]] += new[k] for k in order, so that sums round alike everywhere. rows is row-major."""
+    """rows[positions[k]] += new[k] for k in order, so that sums round alike everywhere. rows is row-major.
+
+    Long rows are added in rounds: round r adds the r-th of the updates to each position. A position occurs once in a
+    round, and its updates come in their order.
+    """
     width = new[0].size if len(new) else 0
     if not width:
         return
-    if width >= _ROW:
+    if width < _ROW:
+        where = positions if width == 1 else (positions[:, None] * width + np.arange(width)).reshape(-1)
+        np.add.at(rows.reshape(-1), where, new.reshape(-1).astype(rows.dtype, copy=False))
+        return
+    order = np.argsort(positions, kind="stable")
+    ordered = positions[order]
+    first = np.flatnonzero(np.diff(ordered, prepend=-1))
+    lengths = np.diff(first, append=len(ordered))
+    rounds = int(lengths.max())
+    if rounds > _ROUNDS:
         for position, update in zip(positions.tolist(), new):
             row = rows[position]
             np.add(row, update, out=row)
         return
-    flat = rows.reshape(-1)
-    where = positions if width == 1 else (positions[:, None] * width + np.arange(width)).reshape(-1)
-    np.add.at(flat, where, new.reshape(-1).astype(rows.dtype, copy=False))
+    for r in range(rounds):
+        at = first[lengths > r] + r
+        rows[ordered[at]] += new[order[at]]
 
 
 KERNELS: dict[OpSpec, Kernel] = {

@@ -16,7 +16,7 @@ from jitcore_ir.spec import OpSpec
 from .floating import Kernel, accumulator, is_half, quiet
 
 _BLOCK = 128
-"""Rows added one after another before their sums are added in turn: the error grows with 128 * log(n), not n."""
+"""Rows added one after another before their sums are added in turn: the error grows with log(n), not n."""
 
 
 @quiet
@@ -39,23 +39,23 @@ def _in_blocks(x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
 
 
 def _sum_blocks(x: np.ndarray, axis: int) -> np.ndarray:
-    """Sums of consecutive runs of _BLOCK elements along axis (the last may be shorter), in the accumulator dtype."""
-    length = x.shape[axis]
-    whole = length // _BLOCK
-    shape, strides = x.shape, x.strides
-    runs = np.lib.stride_tricks.as_strided(
-        x,
-        (*shape[:axis], whole, _BLOCK, *shape[axis + 1 :]),
-        (*strides[:axis], strides[axis] * _BLOCK, *strides[axis:]),
+    """x with axis _BLOCK times shorter, in the accumulator dtype.
+
+    Element m of the result is the sum of elements m, m + n, m + 2n ... of x (n the new length): the rows added are long
+    runs of memory. What does not divide is left as it is at the end.
+    """
+    count = x.shape[axis] // _BLOCK
+    before, after = (slice(None),) * axis, x.shape[axis + 1 :]
+    whole = x[(*before, slice(0, count * _BLOCK))]
+    grid = np.lib.stride_tricks.as_strided(
+        whole,
+        (*x.shape[:axis], _BLOCK, count, *after),
+        (*x.strides[:axis], x.strides[axis] * count, *x.strides[axis:]),
         writeable=False,
     )
-    dtype = accumulator(x.dtype)
-    sums = np.empty((*shape[:axis], whole + (length % _BLOCK > 0), *shape[axis + 1 :]), dtype)
-    here = (slice(None),) * axis
-    np.add.reduce(runs, axis=axis + 1, dtype=dtype, out=sums[(*here, slice(0, whole))])
-    if length % _BLOCK:
-        np.add.reduce(x[(*here, slice(whole * _BLOCK, None))], axis=axis, dtype=dtype, out=sums[(*here, whole)])
-    return sums
+    sums = np.add.reduce(grid, axis=axis, dtype=accumulator(x.dtype))
+    rest = x[(*before, slice(count * _BLOCK, None))]
+    return np.concatenate((sums, rest.astype(sums.dtype, copy=False)), axis) if rest.shape[axis] else sums
 
 
 @quiet
