@@ -345,7 +345,8 @@ def programs(draw):
 
 SETTINGS = {
     (roots, "MULTIPLE_USE_COST"): (1, 3, 10), (rows, "MULTIPLE_USE_COST"): (1, 3), (roots, "REPEATED_USE_COST"): (0, 3),
-    (roots, "MOST_TAPS"): (0, 64), (roots, "FEW_TAPS"): (1, 4), (schedule, "LONG_ROW"): (2, 1 << 15),
+    (roots, "MOST_TAPS"): (0, 8, 64), (roots, "MOST_WINDOW_TAPS"): (0, 32),
+    (roots, "FEW_TAPS"): (1, 4), (schedule, "LONG_ROW"): (2, 1 << 15),
     (schedule, "LONG_COLUMNS"): (4, 1 << 18), (schedule, "MANY_ROWS"): (2, 64), (columns, "TILE"): (2, 128),
     (writes, "TILE"): (2, 128), (columns, "FEW_COLUMNS"): (0, 4),
     (columns, "CHUNK"): (3, 1 << 14), (columns, "CHUNK_TILE"): (2, 1024), (cluster, "FEW_ROWS"): (0, 8),

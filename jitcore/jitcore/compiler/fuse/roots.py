@@ -41,8 +41,11 @@ MULTIPLE_USE_COST = 10
 REPEATED_USE_COST = 3
 """The same for one whose every element is used at many indices (broadcast over rows, overlapping windows)."""
 
-MOST_TAPS = 64
+MOST_TAPS = 8
 """A reduction over at most this many known elements may be computed where it is used, if they lie apart in memory."""
+
+MOST_WINDOW_TAPS = 32
+"""The same for the elements of a window."""
 
 FEW_TAPS = 4
 """The same where they do lie side by side, for a single use."""
@@ -80,11 +83,12 @@ def is_loop_reduction(operation: Operation) -> bool:
     if operation.spec not in REDUCTIONS:
         return False
     taps = product(reduced_extents(operation))
-    if not isinstance(taps, int) or taps > MOST_TAPS:
-        return True
     x = operation.operands[0]
+    windows = _reads_windows(x)
+    if not isinstance(taps, int) or taps > (MOST_WINDOW_TAPS if windows else MOST_TAPS):
+        return True
     last = max((a for a, d in enumerate(x.type.shape) if d != 1), default=0)
-    if last not in operation.attributes["axes"] or taps <= 1 or _reads_windows(x):
+    if last not in operation.attributes["axes"] or taps <= 1 or windows:
         return False
     return taps > FEW_TAPS or len(operation.result.uses) > 1
 

@@ -108,7 +108,9 @@ class KernelBuilder:
         """The pairs that are safe as whole buffers, not only as the parts that this kernel sees."""
         sizes = [product(self.memory.module.buffers[buffer].shape) for buffer, *_ in keys]
         pairs = in_place_pairs(graph, reads, writes)
-        return tuple((w, r) for w, r in pairs if sizes[w] == sizes[r] and offsets[w] == offsets[r])
+        safe = {(w, r) for w, r in pairs if sizes[w] == sizes[r] and offsets[w] == offsets[r]}
+        again = {r: [o for o in reads if keys[o][0] == keys[r][0]] for r in reads}  # the same buffer, seen otherwise
+        return tuple((w, r) for w, r in pairs if all((w, other) in safe for other in again[r]))
 
     def _address(self, buffer: int, indices: Indices, shape: Sequence[Dim]) -> tuple[Indices, tuple[Dim, ...]]:
         if buffer in self.shared:

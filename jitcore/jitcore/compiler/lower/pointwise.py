@@ -237,7 +237,7 @@ def reduce_over(
     spec: OpSpec,
     initial: Value,
     element: Callable[[Indices], Value],
-    unroll: int = 64,
+    unroll: int = 32,
 ) -> Value:
     """Combine element(k) over every k below `extents`; straight-line code where they are few and known. `outer`: the
     indices that `element` depends on besides."""
