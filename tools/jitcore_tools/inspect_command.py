@@ -1,0 +1,63 @@
+"""`jitcore inspect`: what is in an archive, in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jitcore_ir.printer import print_graph
+from jitcore_runtime import ArchiveError
+from jitcore_runtime.cpu_features import host_targets
+from jitcore_runtime.plan import BufferKind
+from jitcore_serialize.archive import Archive, Entry, NativeCode
+from jitcore_serialize.reader import read_archive
+
+from .errors import InputError, user_errors
+
+
+def inspect_archive(path: Path, with_graph: bool) -> str:
+    """The text for one archive. Raises InputError where it is missing or damaged."""
+    if not path.is_file():
+        raise InputError(f"no such file: {path}")
+    with user_errors(ArchiveError, OSError):
+        archive = read_archive(path)
+    lines = [f"{path}: {path.stat().st_size} bytes, format version {archive.format_version}"]
+    made = archive.provenance
+    lines.append(f"made by {made.producer or 'an unknown producer'} {made.version}{f' from {made.source}' if made.source else ''}")
+    for entry in archive.entries.values():
+        lines += ["", *_entry(entry, archive)]
+        if with_graph:
+            lines += ["", *("  " + line for line in print_graph(entry.graph, elide=64).splitlines())]
+    lines += ["", *_segments(archive)]
+    return "\n".join(lines)
+
+
+def _entry(entry: Entry, archive: Archive) -> list[str]:
+    lines = [f"entry {entry.name}"]
+    for number in entry.arguments:
+        value = entry.graph.inputs[number]
+        lines.append(f"  input   {value.name}: {value.type}")
+    results = [entry.graph.outputs[n].type for n in entry.results]
+    lines += [f"  output  {name}: {type}" for name, type in zip(entry.outputs, results, strict=False)]
+    weights = sum(archive.weights[name].nbytes for name in entry.weights.values())
+    lines.append(f"  weights {len(entry.weights)} tensors, {weights} bytes")
+    operations = len(entry.graph.operations) - 1
+    lines.append(f"  graph   {operations} operations")
+    for target, code in entry.code.items():
+        here = "runs here" if target in host_targets() else "does not run here"
+        lines.append(f"  code    {target}: {len(code.image.code)} bytes, {here}; {_memory(code)}")
+    lines += [f"  code    {target}: {len(code.module)} bytes, {len(code.launches)} launches" for target, code in entry.device_code.items()]
+    if not entry.code and not entry.device_code:
+        lines.append("  code    none: the runtime interprets the graph")
+    return lines
+
+
+def _memory(code: NativeCode) -> str:
+    kinds = [buffer.kind for buffer in code.plan.buffers]
+    temporary, prepared = kinds.count(BufferKind.TEMPORARY), kinds.count(BufferKind.PREPARED)
+    return f"{temporary} temporaries in {len(code.plan.slots)} arena slots, {prepared} prepared weights"
+
+
+def _segments(archive: Archive) -> list[str]:
+    lines = [f"{len(archive.segments)} segments"]
+    lines += [f"  {s.kind:8} offset {s.offset:>10}  {s.size:>10} bytes  {s.checksum[:16]}" for s in archive.segments]
+    return lines
