@@ -334,7 +334,7 @@ class Tensor:
         return tensor_text(self)
 
     def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if not self._array.ndim and spec else repr(self)
+        return format(self.item(), spec) if not self._array.ndim else object.__format__(self, spec)
 
 
 Any_ = TypeVar("Any_", bound=Callable[..., Any])

@@ -1,5 +1,8 @@
 """jitcore.nn.functional against PyTorch in float64: values and gradients of first and second order."""
 
+import warnings
+from contextlib import nullcontext as nothing
+
 import numpy as np
 import pytest
 import torch
@@ -395,3 +398,26 @@ def test_classes_out_of_range_are_index_errors():
         jitcore.nn.functional.cross_entropy(jitcore.ones(3, 5), jitcore.tensor([0, 5, 1]))
     with pytest.raises(IndexError, match="position 7"):
         jitcore.nn.functional.embedding(jitcore.tensor([7]), jitcore.ones(5, 2))
+
+
+def test_older_arguments_of_losses_keep_their_places():
+    x, y = both(n(6, 5))
+    t = i(6)
+    for f in (
+        lambda lib, a: F(lib).cross_entropy(a, lib.tensor(t), None, None, 2),
+        lambda lib, a: F(lib).cross_entropy(a, lib.tensor(t), size_average=False),
+        lambda lib, a: F(lib).nll_loss(a, lib.tensor(t), None, None, 1, False),
+        lambda lib, a: F(lib).mse_loss(a, a * 2, False),
+        lambda lib, a: F(lib).l1_loss(a, a * 2, None, False),
+        lambda lib, a: F(lib).triplet_margin_loss(a, a + 1, a * 2, swap=True),
+    ):
+        with pytest.warns(UserWarning) if torch_warns(f, y) else nothing():
+            theirs = f(torch, y)
+        assert_same(f(jitcore, x), theirs)
+
+
+def torch_warns(f, y):
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        f(torch, y)
+    return bool(said)

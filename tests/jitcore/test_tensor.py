@@ -257,3 +257,33 @@ def test_bfloat16_is_computed_in_float32_and_rounded_once():
 def test_functions_are_not_hidden_by_submodules():
     for name in jitcore.ops.__all__:
         assert callable(getattr(jitcore, name)) or name == "convert", name
+
+
+@LIBRARIES
+def test_formatting_of_single_values(lib):
+    assert f"{lib.tensor(1.5)}" == "1.5" and f"{lib.tensor(3):>4}" == "   3"
+    with pytest.raises(TypeError):
+        f"{lib.ones(2):.2f}"
+
+
+def test_unknown_options_are_errors():
+    for call in (
+        lambda: jitcore.zeros(2, dtypes=jitcore.int64),
+        lambda: jitcore.arange(3, steps=2),
+        lambda: jitcore.rand(2, generators=None),
+        lambda: jitcore.ones(2).to("cpu", non_blockin=True),
+        lambda: jitcore.zeros(2, out=jitcore.ones(2)),
+    ):
+        with pytest.raises(TypeError, match="unexpected keyword argument"):
+            call()
+    assert jitcore.zeros(2, layout=jitcore.strided, pin_memory=True).tolist() == [0, 0]
+    assert jitcore.ones(2).to("cpu", non_blocking=True, memory_format=jitcore.contiguous_format).tolist() == [1, 1]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(-20, 20), st.floats(0.01, 3), st.integers(0, 30))
+def test_ranges_of_floats_are_rounded_once(start, step, count):
+    end = start + step * count
+    ours, theirs = jitcore.arange(start, end, step), torch.arange(start, end, step)
+    np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-6, atol=1e-5)
+    assert ours.tolist() == [float(np.float32(start + step * k)) for k in range(len(ours))]

@@ -14,11 +14,12 @@ from ..device import Device, check_device
 from ..dispatch import apply, write
 from ..promotion import as_operand, scalar
 from ..tensor import Tensor, method, sync
+from .creation import check_options
 
 
 @method
 def to(
-    input: Tensor, *args: Any, dtype: DType | None = None, device: Any = None, copy: bool = False, **_: Any
+    input: Tensor, *args: Any, dtype: DType | None = None, device: Any = None, copy: bool = False, **options: Any
 ) -> Tensor:
     """input in another dtype: `to(dtype)`, `to(device)`, `to(device, dtype)`, `to(other)`. Itself if nothing changes.
 
@@ -34,6 +35,7 @@ def to(
         elif not isinstance(argument, bool) and argument is not None:
             raise TypeError(f"to() received an invalid argument of type {argument.__class__.__name__}")
     check_device(device)
+    check_options(options)
     if dtype is None or dtype is input.dtype:
         return apply(ops.COPY, (input,)) if copy else input
     return apply(ops.CAST, (input,), {"dtype": dtype})

@@ -128,6 +128,13 @@ def _numpy_inside(data: Any) -> bool:
 # From nothing
 
 
+def check_options(options: dict[str, Any]) -> None:
+    """Accept PyTorch's options that change nothing here. Raises TypeError for an unknown one, and for `out`."""
+    unknown = set(options) - {"layout", "memory_format", "pin_memory", "names", "non_blocking", "out"}
+    if unknown or options.get("out") is not None:
+        raise TypeError(f"unexpected keyword argument {(sorted(unknown) or ['out'])[0]!r}")
+
+
 def size_arguments(sizes: tuple) -> tuple:
     """Sizes given as `f(2, 3)`, `f((2, 3))` or `f([2, 3])`, as a tuple of ints (or symbolic ints)."""
     if len(sizes) == 1 and isinstance(sizes[0], list | tuple):
@@ -189,9 +196,7 @@ def empty(
 def _filled(size: tuple, value: int, dtype: DType | None, device: Any, requires_grad: bool, rest: dict) -> Tensor:
     if "size" in rest:
         size = (rest.pop("size"),)
-    unknown = set(rest) - {"layout", "memory_format", "pin_memory", "names", "out"}
-    if unknown or rest.get("out") is not None:
-        raise TypeError(f"unexpected keyword argument(s) {sorted(unknown) or 'out'}")
+    check_options(rest)
     return full(
         size_arguments(size), value, dtype=dtype or get_default_dtype(), device=device, requires_grad=requires_grad
     )
@@ -204,9 +209,10 @@ def full_like(
     dtype: DType | None = None,
     device: Any = None,
     requires_grad: bool = False,
-    **_: Any,
+    **options: Any,
 ) -> Tensor:
     """A tensor of input's shape and (by default) dtype, every element `fill_value`."""
+    check_options(options)
     return full(
         tuple(shape_of(input)), fill_value, dtype=dtype or input.dtype, device=device, requires_grad=requires_grad
     )
@@ -265,13 +271,14 @@ def arange(
     dtype: DType | None = None,
     device: Any = None,
     requires_grad: bool = False,
-    **_: Any,
+    **options: Any,
 ) -> Tensor:
     """start, start + step, ... below end: `arange(n)`, `arange(a, b)`, `arange(a, b, step)`.
 
     int64 where all three are integers, else the default dtype.
     """
     check_device(device)
+    check_options(options)
     if end is None:
         start, end = 0, start
     start, end, step = (x.item() if isinstance(x, Tensor) else x for x in (start, end, step))
@@ -285,7 +292,7 @@ def arange(
     if not isinstance(count, SymInt) and count < 0:
         raise RuntimeError(f"upper bound and lower bound inconsistent with step sign: arange({start}, {end}, {step})")
     dtype = dtype or (D.int64 if integral else get_default_dtype())
-    work = D.int64 if integral else D.float64 if dtype is D.float64 else dtype
+    work = D.int64 if integral else D.float64  # rounded once, at the end
     result = apply(ops.IOTA, (), {"shape": (count,), "axis": 0, "dtype": work})
     if step != 1:
         result = result * step
@@ -304,10 +311,11 @@ def linspace(
     dtype: DType | None = None,
     device: Any = None,
     requires_grad: bool = False,
-    **_: Any,
+    **options: Any,
 ) -> Tensor:
     """`steps` evenly spaced values from start to end, both included."""
     check_device(device)
+    check_options(options)
     dtype = dtype or get_default_dtype()
     if steps < 0:
         raise RuntimeError("number of steps must be non-negative")
@@ -339,10 +347,11 @@ def eye(
     dtype: DType | None = None,
     device: Any = None,
     requires_grad: bool = False,
-    **_: Any,
+    **options: Any,
 ) -> Tensor:
     """The n × m matrix with ones on the diagonal."""
     check_device(device)
+    check_options(options)
     rows = apply(ops.IOTA, (), {"shape": (n, 1), "axis": 0, "dtype": D.int64})
     columns = apply(ops.IOTA, (), {"shape": (1, n if m is None else m), "axis": 1, "dtype": D.int64})
     made = apply(ops.CAST, (apply(ops.EQ, (rows, columns), NONE),), {"dtype": dtype or get_default_dtype()})

@@ -26,6 +26,15 @@ def _reduced(loss: Tensor, reduction: str) -> Tensor:
     raise ValueError(f"{reduction} is not a valid value for reduction; known are 'mean', 'sum', 'none'")
 
 
+def _modern(size_average: bool | None, reduce: bool | None, reduction: str) -> str:
+    """The reduction that PyTorch's two older arguments stand for, where one of them is given."""
+    if size_average is None and reduce is None:
+        return reduction
+    if reduce is not None and not reduce:
+        return "none"
+    return "mean" if size_average is None or size_average else "sum"
+
+
 def _pair(name: str, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     if not isinstance(target, Tensor) or not isinstance(input, Tensor):
         raise TypeError(f"{name}: input and target must be Tensors")
@@ -40,21 +49,40 @@ def _pair(name: str, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     return input, target
 
 
-def mse_loss(input: Tensor, target: Tensor, *_: Any, reduction: str = "mean", weight: Tensor | None = None) -> Tensor:
+def mse_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    weight: Tensor | None = None,
+) -> Tensor:
     """(input - target) ** 2."""
+    reduction = _modern(size_average, reduce, reduction)
     x, y = _pair("mse_loss", input, target)
     d = x - y
     return _reduced(d * d if weight is None else d * d * weight, reduction)
 
 
-def l1_loss(input: Tensor, target: Tensor, *_: Any, reduction: str = "mean") -> Tensor:
+def l1_loss(
+    input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
+) -> Tensor:
     """|input - target|."""
+    reduction = _modern(size_average, reduce, reduction)
     x, y = _pair("l1_loss", input, target)
     return _reduced((x - y).abs(), reduction)
 
 
-def smooth_l1_loss(input: Tensor, target: Tensor, *_: Any, reduction: str = "mean", beta: float = 1.0) -> Tensor:
+def smooth_l1_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    beta: float = 1.0,
+) -> Tensor:
     """d ** 2 / (2 * beta) where d = |input - target| is below beta, else d - beta / 2."""
+    reduction = _modern(size_average, reduce, reduction)
     if beta < 0:
         raise ValueError("smooth_l1_loss does not support negative values for beta")
     x, y = _pair("smooth_l1_loss", input, target)
@@ -72,9 +100,15 @@ def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: fl
 
 
 def binary_cross_entropy(
-    input: Tensor, target: Tensor, weight: Tensor | None = None, *_: Any, reduction: str = "mean"
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
 ) -> Tensor:
     """-(target * log(input) + (1 - target) * log(1 - input)), logarithms taken as at least -100."""
+    reduction = _modern(size_average, reduce, reduction)
     if input._array.shape != target._array.shape:
         raise ValueError(
             f"Using a target size ({list(target._array.shape)}) that is different to the input size "
@@ -88,11 +122,13 @@ def binary_cross_entropy_with_logits(
     input: Tensor,
     target: Tensor,
     weight: Tensor | None = None,
-    *_: Any,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
     reduction: str = "mean",
     pos_weight: Tensor | None = None,
 ) -> Tensor:
     """binary_cross_entropy of sigmoid(input), without overflow; pos_weight scales the positive term."""
+    reduction = _modern(size_average, reduce, reduction)
     if input._array.shape != target._array.shape:
         raise ValueError(
             f"Target size ({list(target._array.shape)}) must be the same as input size ({list(input._array.shape)})"
@@ -105,8 +141,16 @@ def binary_cross_entropy_with_logits(
     return _reduced(loss if weight is None else loss * weight, reduction)
 
 
-def kl_div(input: Tensor, target: Tensor, *_: Any, reduction: str = "mean", log_target: bool = False) -> Tensor:
+def kl_div(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    log_target: bool = False,
+) -> Tensor:
     """target * (log(target) - input), input being log-probabilities; 0 where target is 0."""
+    reduction = _modern(size_average, reduce, reduction)
     if log_target:
         loss = target.exp() * (target - input)
     else:
@@ -122,8 +166,9 @@ def nll_loss(
     input: Tensor,
     target: Tensor,
     weight: Tensor | None = None,
-    *_: Any,
+    size_average: bool | None = None,
     ignore_index: int = -100,
+    reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
     """-weight[target] * input[.., target, ..], input [N, C, ...] being log-probabilities.
@@ -131,6 +176,7 @@ def nll_loss(
     "mean" divides by the weights that took part. Targets equal to ignore_index take no part. Raises IndexError for
     other targets outside 0 .. C - 1.
     """
+    reduction = _modern(size_average, reduce, reduction)
     loss, weights = _picked(input, target, weight, ignore_index)
     if reduction == "mean":
         return loss.sum() / weights.sum()
@@ -177,8 +223,9 @@ def cross_entropy(
     input: Tensor,
     target: Tensor,
     weight: Tensor | None = None,
-    *_: Any,
+    size_average: bool | None = None,
     ignore_index: int = -100,
+    reduce: bool | None = None,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> Tensor:
@@ -187,6 +234,7 @@ def cross_entropy(
     target: class indices, or probabilities of input's shape in a floating dtype. label_smoothing mixes the target
     with the uniform distribution.
     """
+    reduction = _modern(size_average, reduce, reduction)
     if not 0.0 <= label_smoothing <= 1.0:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
     axis = _class_axis(input)
@@ -238,11 +286,13 @@ def poisson_nll_loss(
     target: Tensor,
     log_input: bool = True,
     full: bool = False,
-    *_: Any,
+    size_average: bool | None = None,
     eps: float = 1e-8,
+    reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
     """Negative log likelihood of target under a Poisson distribution of rate exp(input) (or input)."""
+    reduction = _modern(size_average, reduce, reduction)
     loss = input.exp() - target * input if log_input else input - target * (input + eps).log()
     if full:
         stirling = target * target.log() - target + (target * (2 * math.pi)).log() * 0.5
@@ -260,32 +310,61 @@ def gaussian_nll_loss(
     return _reduced(loss + 0.5 * math.log(2 * math.pi) if full else loss, reduction)
 
 
-def hinge_embedding_loss(input: Tensor, target: Tensor, margin: float = 1.0, reduction: str = "mean") -> Tensor:
+def hinge_embedding_loss(
+    input: Tensor,
+    target: Tensor,
+    margin: float = 1.0,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
     """input where target is 1, max(0, margin - input) where it is -1."""
+    reduction = _modern(size_average, reduce, reduction)
     zero = as_operand(0, input.dtype)
     loss = where(target == 1, input, zero) + where(target == -1, (margin - input).clamp(min=0.0), zero)
     return _reduced(loss, reduction)
 
 
-def soft_margin_loss(input: Tensor, target: Tensor, *_: Any, reduction: str = "mean") -> Tensor:
+def soft_margin_loss(
+    input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
+) -> Tensor:
     """log(1 + exp(-target * input)), target being 1 or -1."""
+    reduction = _modern(size_average, reduce, reduction)
     return _reduced(-logsigmoid(target * input), reduction)
 
 
 def margin_ranking_loss(
-    input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, reduction: str = "mean"
+    input1: Tensor,
+    input2: Tensor,
+    target: Tensor,
+    margin: float = 0.0,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
 ) -> Tensor:
     """max(0, -target * (input1 - input2) + margin)."""
+    reduction = _modern(size_average, reduce, reduction)
     return _reduced((-target * (input1 - input2) + margin).clamp(min=0.0), reduction)
 
 
 def triplet_margin_loss(
-    anchor: Tensor, positive: Tensor, negative: Tensor, margin: float = 1.0, p: float = 2, eps: float = 1e-6,
+    anchor: Tensor,
+    positive: Tensor,
+    negative: Tensor,
+    margin: float = 1.0,
+    p: float = 2,
+    eps: float = 1e-6,
+    swap: bool = False,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
     reduction: str = "mean",
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """max(0, |anchor - positive| - |anchor - negative| + margin) with p-norms over the last dimension."""
+    reduction = _modern(size_average, reduce, reduction)
     near = pairwise_distance(anchor, positive, p, eps)
     far = pairwise_distance(anchor, negative, p, eps)
+    if swap:  # the positive may be the one that is nearer to the negative
+        far = apply(ops.MINIMUM, (far, pairwise_distance(positive, negative, p, eps)))
     return _reduced((near - far + margin).clamp(min=0.0), reduction)
 
 
@@ -295,9 +374,16 @@ def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6,
 
 
 def cosine_embedding_loss(
-    input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0.0, reduction: str = "mean"
+    input1: Tensor,
+    input2: Tensor,
+    target: Tensor,
+    margin: float = 0.0,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
 ) -> Tensor:
     """1 - cos where target is 1, max(0, cos - margin) where it is -1."""
+    reduction = _modern(size_average, reduce, reduction)
     from .activation import cosine_similarity
 
     cosine = cosine_similarity(input1, input2, dim=-1)

@@ -20,7 +20,7 @@ from ..dispatch import apply, constant, write
 from ..random import Generator, default_generator
 from ..tensor import Tensor, method, peek, shape_of
 from .arithmetic import bitwise_and
-from .creation import size_arguments
+from .creation import check_options, size_arguments
 
 
 def uniform_bits(shape: tuple, dtype: DType, generator: Generator | None = None) -> Tensor:
@@ -56,10 +56,11 @@ def rand(
     dtype: DType | None = None,
     device: Any = None,
     requires_grad: bool = False,
-    **_: Any,
+    **options: Any,
 ) -> Tensor:
     """Uniform numbers in [0, 1)."""
     check_device(device)
+    check_options(options)
     made = uniform_bits(size_arguments(size), _floating(dtype, "rand"), generator)
     return made.requires_grad_() if requires_grad else made
 
@@ -70,10 +71,11 @@ def randn(
     dtype: DType | None = None,
     device: Any = None,
     requires_grad: bool = False,
-    **_: Any,
+    **options: Any,
 ) -> Tensor:
     """Normal numbers of mean 0 and deviation 1."""
     check_device(device)
+    check_options(options)
     made = _standard_normal(size_arguments(size), _floating(dtype, "randn"), generator)
     return made.requires_grad_() if requires_grad else made
 
@@ -97,10 +99,11 @@ def randint(
     dtype: DType | None = None,
     device: Any = None,
     requires_grad: bool = False,
-    **_: Any,
+    **options: Any,
 ) -> Tensor:
     """Integers in low .. high - 1: `randint(high, size)` or `randint(low, high, size)`."""
     check_device(device)
+    check_options(options)
     if size is None:
         low, high, size = 0, low, high
     shape = size_arguments(tuple(size))
@@ -126,10 +129,11 @@ def _integers(shape: tuple, low: int, high: int, generator: Generator | None) ->
 
 
 def randperm(
-    n: int, *, generator: Generator | None = None, dtype: DType | None = None, device: Any = None, **_: Any
+    n: int, *, generator: Generator | None = None, dtype: DType | None = None, device: Any = None, **options: Any
 ) -> Tensor:
     """The integers below n in random order. Reads values, so a recorded program runs it eagerly."""
     check_device(device)
+    check_options(options)
     keys = peek(_integers((n,), 0, 2**62, generator))
     order = np.argsort(keys, kind="stable").astype((dtype or D.int64).numpy)
     return constant(order)
