@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from jitcore_ir import Graph
+from jitcore_runtime.cpu_features import host_targets
 from jitcore_runtime.plan import Image
 from jitcore_runtime.program import Program
 from jitcore_runtime.threads import install_pool, pool_installed
@@ -52,6 +53,6 @@ def compile_graph(
         return build_image(module, memory, guards, target)
 
     image = cached_image(content, target, build, cache)
-    if target == host_target() and not pool_installed():
-        install_pool(build_pool_image(target))
+    if target in host_targets() and not pool_installed():
+        install_pool(build_pool_image(host_target()))
     return Program(graph.name, graph, memory.plan, image, tuple(updates), tuple(guards), module.operations)

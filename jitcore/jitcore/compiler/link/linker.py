@@ -33,6 +33,7 @@ _MATHEMATICS = (
     "round", "trunc", "floor", "ceil", "rint", "nearbyint",
 )  # fmt: skip
 _HINTS = (
+    (("__truncdfhf",), "no target here converts float64 to float16 in one step: convert with integer operations"),
     (_HALF, "the target converts no float16 in hardware: compile for x86-64-v3 or later, or convert with integers"),
     (_BFLOAT, "the target converts no bfloat16 in hardware: convert with integer operations"),
     (_MATHEMATICS, "an image calls no mathematics library: use the polynomial bodies of compiler/scalar"),
