@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from jitcore_ir import IRError, OpSpec, TensorType, Trait
+from jitcore_ir import IRError, OpSpec, TensorType, Trait, ops
 from jitcore_ir.errors import ShapeError
 from jitcore_ir.spec import OPS
 from jitcore_runtime.kernels import KERNELS
@@ -109,8 +109,6 @@ def write(target: Tensor, value: Tensor) -> None:
 
 def fit(target: Tensor, value: Tensor) -> Tensor:
     """`value` cast and broadcast to target's dtype and shape. Raises RuntimeError where it does not stretch."""
-    from jitcore_ir import ops
-
     dtype = target._array.dtype
     if value._array.dtype != dtype:
         value = apply(ops.CAST, (value,), {"dtype": dtype_of(dtype)})

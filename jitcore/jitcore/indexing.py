@@ -17,7 +17,11 @@ from jitcore_ir import dtypes as D
 from jitcore_ir import ops
 
 from .dispatch import apply, write
+from .ops.creation import tensor
 from .ops.inplace import with_inplace
+from .ops.movement import broadcast_tensors
+from .ops.order import nonzero
+from .ops.select import from_the_end
 from .promotion import NUMBERS, as_operand
 from .symbolic import SymInt
 from .tensor import Tensor, method, shape_of
@@ -36,8 +40,6 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
     view, tensors = _basic(self, index)
     if not isinstance(value, Tensor):
         if not isinstance(value, NUMBERS):
-            from .ops.creation import tensor
-
             value = tensor(value)
         value = as_operand(value, self.dtype)
     if value._array.dtype != self._array.dtype:
@@ -138,8 +140,6 @@ def _expanded(x: Tensor, index: Sequence[Any]) -> list[Any]:
         if isinstance(item, list | tuple | np.ndarray | range):
             item = _index_tensor(item)
         if isinstance(item, bool | np.bool_):
-            from .ops.creation import tensor
-
             item = tensor(bool(item))
         if isinstance(item, Tensor) and item._array.dtype.kind in "iu" and not item._array.ndim:
             item = int(item)  # a view, as in PyTorch
@@ -171,8 +171,6 @@ def _too_many(used: int, rank: int) -> Any:
 
 
 def _index_tensor(data: Any) -> Tensor:
-    from .ops.creation import tensor
-
     if not isinstance(data, np.ndarray) and not len(data):
         return tensor([], dtype=D.int64)
     return tensor(data)
@@ -245,9 +243,6 @@ def _joined(view: Tensor, tensors: Sequence[Any]) -> tuple[Tensor, Tensor, int, 
     Gives the view with its indexed dimensions side by side and joined into one, the positions along that one, its
     axis, and the permutation that brought the indexed dimensions to the front (None where they were adjacent).
     """
-    from .ops.movement import broadcast_tensors
-    from .ops.order import nonzero
-
     indexed: list[int] = []
     indices: list[Tensor] = []
     for axis, t in enumerate(tensors):
@@ -285,8 +280,6 @@ def _joined(view: Tensor, tensors: Sequence[Any]) -> tuple[Tensor, Tensor, int, 
 
 
 def _non_negative(index: Tensor, size: Any) -> Tensor:
-    from .ops.select import from_the_end
-
     return from_the_end(index, size)
 
 

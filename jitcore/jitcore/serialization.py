@@ -19,6 +19,7 @@ import numpy as np
 from jitcore_ir import dtypes as D
 from jitcore_ir.dtypes import DType
 
+from .device import check_device
 from .dispatch import constant
 from .tensor import Tensor, peek
 
@@ -55,8 +56,6 @@ def load(f: str | os.PathLike, map_location: Any = None, *, weights_only: bool =
     Raises FileNotFoundError, or SerializationError for a file that is not safetensors.
     """
     from safetensors import SafetensorError, deserialize
-
-    from .device import check_device
 
     check_device(map_location)
     data = Path(f).read_bytes()

@@ -15,6 +15,7 @@ import numpy as np
 from jitcore_ir import ops
 
 from ..dispatch import apply, write
+from ..ops.creation import ones_like, zeros_like
 from ..state import state
 from ..storage import Storage
 from ..tensor import Tensor, alias, dtype_of
@@ -255,8 +256,6 @@ def grad(
                 f"Set allow_unused=True if this is the desired behavior."
             )
         if g is None and materialize_grads:
-            from ..ops.creation import zeros_like
-
             found[position] = zeros_like(wanted[position])
     return tuple(found)
 
@@ -287,8 +286,6 @@ def _roots(outputs: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> lis
         if g is None:
             if output._array.size != 1:
                 raise RuntimeError("grad can be implicitly created only for scalar outputs")
-            from ..ops.creation import ones_like
-
             g = ones_like(output)
         elif not isinstance(g, Tensor):
             raise TypeError(f"gradients can be either Tensors or None, but got {type(g).__name__}")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..state import state
-from ..tensor import Tensor, alias
+from ..tensor import Tensor, alias, wrap
 from .engine import Bundle
 from .modes import enable_grad, no_grad
 from .tape import CallNode, Node, Saved, edge_of, zeros_like
@@ -183,8 +183,6 @@ def _select(node: FunctionNode, position: int, output: Tensor) -> Node:
 
 
 def _zeros(like: Any) -> Tensor | None:
-    from ..tensor import wrap
-
     return None if like is None else zeros_like(wrap(like))
 
 

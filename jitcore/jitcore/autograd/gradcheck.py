@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..ops.creation import tensor
 from ..tensor import Tensor, alias
 from .engine import grad
 from .modes import enable_grad, no_grad
@@ -86,8 +87,6 @@ def gradgradcheck(
 
 
 def _leaf(array: np.ndarray) -> Tensor:
-    from ..ops.creation import tensor
-
     return tensor(np.asarray(array), requires_grad=True)
 
 
@@ -108,8 +107,6 @@ def _analytic(output: Tensor, x: Tensor) -> np.ndarray:
 
 
 def _constant(array: np.ndarray, like: Tensor) -> Tensor:
-    from ..ops.creation import tensor
-
     return tensor(array, dtype=like.dtype)
 
 

@@ -10,18 +10,16 @@ from __future__ import annotations
 import itertools
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from jitcore_ir import OpSpec, ops
 
 from ..state import state
+from ..storage import Storage
+from ..tensor import Tensor, shape_of
 from .rules import VJPS
-
-if TYPE_CHECKING:
-    from ..storage import Storage
-    from ..tensor import Tensor
 
 NO_GRAD_VIEW = -1
 """`Tensor._seen` of a view made with grad mode off: its history never follows its base's."""
@@ -164,8 +162,6 @@ def record(spec: OpSpec, operands: Sequence[Tensor], attributes: Mapping[str, An
 
     Costs about 2 us; every operation on a tensor that requires grad pays it.
     """
-    from ..tensor import shape_of
-
     rule = VJPS.get(spec)
     array = result._array
     if rule is None or array.dtype.kind not in "fcV":
@@ -213,8 +209,6 @@ def edge_of(t: Tensor) -> Any:
 
 def with_history(saved: Saved) -> Tensor:
     """A tensor on the saved memory whose gradient goes to the saved edge."""
-    from ..tensor import Tensor
-
     edge, array = saved.edge, saved.array
     result = object.__new__(Tensor)
     result._array, result._storage, result._view = array, saved.storage, saved.view
@@ -306,7 +300,6 @@ def read_chain(x: Tensor, chain: Sequence[tuple[OpSpec, Mapping[str, Any]]]) -> 
 def write_chain(x: Tensor, chain: Sequence[tuple[OpSpec, Mapping[str, Any]]], value: Tensor) -> Tensor:
     """x with the part that `chain` leads to replaced by `value`, without changing x's memory."""
     from ..dispatch import apply
-    from ..tensor import shape_of
 
     if not chain:
         return value

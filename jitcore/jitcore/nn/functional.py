@@ -76,6 +76,7 @@ from ..ops.normalization import (
     local_response_norm,
     rms_norm,
 )  # fmt: skip
+from ..ops.padding import pad
 from ..ops.pooling import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
@@ -89,7 +90,6 @@ from ..ops.pooling import (
     max_pool1d,
     max_pool2d,
     max_pool3d,
-    pad,
     pixel_shuffle,
     pixel_unshuffle,
 )  # fmt: skip

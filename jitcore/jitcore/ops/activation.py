@@ -15,6 +15,7 @@ from .elementwise import clamp, sigmoid, tanh, where
 from .inplace import store, with_inplace
 from .movement import axis_of
 from .reduction import reduce
+from .sampling import rand_like
 
 
 @with_inplace
@@ -203,8 +204,6 @@ def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: 
 
 def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1) -> Tensor:
     """A sample of the relaxed categorical distribution; `hard` rounds it to one-hot with the soft gradient."""
-    from .sampling import rand_like
-
     gumbel = -(-(rand_like(logits) + 1e-20).log()).log()
     soft = softmax((logits + gumbel) / tau, dim)
     if not hard:

@@ -8,10 +8,10 @@ from typing import Any
 from jitcore_ir import ops
 
 from ..dispatch import apply
-from ..promotion import as_operand
 from ..tensor import Tensor, shape_of
 from .matrix import matmul
 from .movement import transpose
+from .padding import pad_zeros
 from .select import positions
 
 
@@ -286,8 +286,6 @@ def unfold(input: Tensor, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
         tuple_of("unfold", what, v, 2)
         for what, v in (("kernel_size", kernel_size), ("dilation", dilation), ("padding", padding), ("stride", stride))
     )
-    from .pooling import pad_zeros
-
     x = pad_zeros(input, pads)
     cut = apply(ops.WINDOWS, (x,), {"window": kernel, "stride": steps, "dilation": spread})  # [N, C, OH, OW, KH, KW]
     n, c, oh, ow, kh, kw = shape_of(cut)
@@ -311,8 +309,3 @@ def fold(
     blocks = input.reshape(n, rows // (kernel[0] * kernel[1]), *kernel, *counts).permute(0, 1, 4, 5, 2, 3)
     whole = apply(ops.FOLD_WINDOWS, (blocks,), {"spatial": padded, "stride": steps, "dilation": spread})
     return whole[:, :, pads[0] : pads[0] + size[0], pads[1] : pads[1] + size[1]]
-
-
-def zero_of(x: Tensor) -> Tensor:
-    """The 0-d zero of x's dtype."""
-    return as_operand(0, x.dtype)

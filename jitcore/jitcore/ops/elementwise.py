@@ -11,6 +11,8 @@ from ..device import get_default_dtype
 from ..dispatch import NONE, apply
 from ..promotion import as_operand, binary, promoted, result_type
 from ..tensor import Tensor, method
+from ..typeinfo import finfo
+from .compare import isnan
 from .inplace import with_inplace
 
 
@@ -312,9 +314,6 @@ def nan_to_num(input: Tensor, nan: float = 0.0, posinf: float | None = None, neg
     """NaN replaced by `nan`, infinities by `posinf` and `neginf` (by default the largest and smallest number)."""
     if input._array.dtype.kind in "biu":
         return apply(ops.COPY, (input,), NONE)
-    from ..typeinfo import finfo
-    from .compare import isnan
-
     limits = finfo(input.dtype)
     high = limits.max if posinf is None else posinf
     low = limits.min if neginf is None else neginf

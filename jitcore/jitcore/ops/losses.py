@@ -11,7 +11,7 @@ from jitcore_ir import ops
 from ..dispatch import apply
 from ..promotion import as_operand
 from ..tensor import Tensor, method, shape_of
-from .activation import log_softmax, logsigmoid
+from .activation import cosine_similarity, log_softmax, logsigmoid
 from .elementwise import where
 from .select import positions
 
@@ -384,8 +384,6 @@ def cosine_embedding_loss(
 ) -> Tensor:
     """1 - cos where target is 1, max(0, cos - margin) where it is -1."""
     reduction = _modern(size_average, reduce, reduction)
-    from .activation import cosine_similarity
-
     cosine = cosine_similarity(input1, input2, dim=-1)
     return _reduced(where(target == 1, 1.0 - cosine, (cosine - margin).clamp(min=0.0)), reduction)
 

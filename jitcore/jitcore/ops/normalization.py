@@ -12,8 +12,11 @@ from ..dispatch import apply, write
 from ..random import Generator
 from ..state import state
 from ..tensor import Tensor, shape_of
+from ..typeinfo import finfo
 from .inplace import store
+from .padding import pad
 from .reduction import count_of, reduce
+from .sampling import uniform_bits
 
 
 def _moments(x: Tensor, axes: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
@@ -101,8 +104,6 @@ def rms_norm(
     """input / sqrt(mean(input ** 2) + eps) * weight over the last dimensions."""
     axes = _last_axes("rms_norm", input, normalized_shape, weight, None)
     if eps is None:
-        from ..typeinfo import finfo
-
         eps = finfo(input.dtype).eps
     scale = (reduce(ops.SUM, input * input, axes, True) / count_of(input, axes) + eps).rsqrt()
     result = input * scale
@@ -201,8 +202,6 @@ def _dropped(
     if p == 1:
         result = input * 0.0
     else:
-        from .sampling import uniform_bits
-
         kept = apply(ops.CAST, (uniform_bits(shape, float32, generator) >= p,), {"dtype": input.dtype})
         result = input * (kept * (1.0 / (1.0 - p)))
     return store(input, result) if inplace else result
@@ -210,8 +209,6 @@ def _dropped(
 
 def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
     """input / (k + alpha * mean of squares over `size` neighbouring channels) ** beta."""
-    from .pooling import pad
-
     squares = pad((input * input).movedim(1, -1), (size // 2, (size - 1) // 2))
     means = squares.unfold(squares._array.ndim - 1, size, 1).mean(-1).movedim(-1, 1)
     return input / (means * alpha + k) ** beta

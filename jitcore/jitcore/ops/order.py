@@ -14,7 +14,8 @@ from jitcore_ir.dtypes import int32, int64
 
 from ..dispatch import constant
 from ..tensor import Tensor, method, peek
-from .movement import axis_of
+from .join import stack
+from .movement import axis_of, broadcast_tensors
 from .reduction import ValuesIndices
 from .select import gather, index_select
 
@@ -38,8 +39,6 @@ def argwhere(input: Tensor) -> Tensor:
 @method
 def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     """Elements of input where mask holds, as a vector; both broadcast."""
-    from .movement import broadcast_tensors
-
     x, m = broadcast_tensors(input, mask)
     return x[m]
 
@@ -175,8 +174,6 @@ def quantile(input: Tensor, q: Any, dim: int | None = None, keepdim: bool = Fals
         value = a + (b - a) * (place - low)
         parts.append(value.unsqueeze(axis) if keepdim and dim is not None else value)
     if isinstance(q, Tensor) and q._array.ndim:
-        from .join import stack
-
         return stack(parts)
     return parts[0]
 

@@ -1,4 +1,4 @@
-"""Padding and pooling by pad, windows and reductions."""
+"""Pooling by windows and reductions, and the shuffling of pixels between channels and space."""
 
 from __future__ import annotations
 
@@ -10,99 +10,12 @@ from jitcore_ir.dtypes import int64
 
 from ..dispatch import apply
 from ..promotion import as_operand
-from ..symbolic import SymInt
 from ..tensor import Tensor, shape_of
+from ..typeinfo import iinfo
 from .convolution import tuple_of
 from .join import cat
 from .movement import slice_axis
-
-
-def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
-    """input with elements added around its last dimensions: `pad` is (low, high) of the last one, then the one before.
-
-    mode: "constant" (with `value`, negative amounts cut), "reflect", "replicate" or "circular".
-    """
-    if len(pad) % 2 or len(pad) // 2 > input._array.ndim:
-        raise RuntimeError(
-            f"Padding length must be divisible by 2 and at most twice the input's dimensions, but got {list(pad)}"
-        )
-    pairs = [(pad[i], pad[i + 1]) for i in range(0, len(pad), 2)]
-    rank = input._array.ndim
-    if mode == "constant":
-        return _constant(input, {rank - 1 - i: pair for i, pair in enumerate(pairs)}, value or 0)
-    borders = {"reflect": _reflect, "replicate": _replicate, "circular": _circular}
-    if mode not in borders:
-        raise NotImplementedError(f"Unrecognised padding mode {mode}; known are constant, reflect, replicate, circular")
-    for i, (low, high) in enumerate(pairs):
-        input = borders[mode](input, rank - 1 - i, low, high)
-    return input
-
-
-def _constant(input: Tensor, pairs: dict[int, tuple[int, int]], value: Any) -> Tensor:
-    low, high = [0] * input._array.ndim, [0] * input._array.ndim
-    for axis, (before, after) in pairs.items():
-        if isinstance(before, int) and isinstance(after, int) and (before < 0 or after < 0):
-            cut = max(-before, 0)
-            size = shape_of(input)[axis] - cut - max(-after, 0)
-            if isinstance(size, int) and size < 0:
-                raise RuntimeError(
-                    f"pad: ({before}, {after}) leaves nothing of dimension {axis} of {list(input._array.shape)}"
-                )
-            input = slice_axis(input, axis, cut, size)
-            before, after = max(before, 0), max(after, 0)
-        low[axis], high[axis] = before, after
-    if not any(isinstance(n, SymInt) or n for n in (*low, *high)):
-        return input.clone()
-    return apply(ops.PAD, (input, as_operand(value, input.dtype)), {"low": tuple(low), "high": tuple(high)})
-
-
-def _reflect(input: Tensor, axis: int, low: int, high: int) -> Tensor:
-    size = shape_of(input)[axis]
-    if max(low, high) >= input._array.shape[axis]:
-        raise RuntimeError(
-            f"Argument #4: Padding size should be less than the corresponding input dimension, but "
-            f"got: padding ({low}, "
-            f"{high}) at dimension {axis} of input {list(input._array.shape)}"
-        )
-    parts = [input]
-    if low:
-        parts.insert(0, slice_axis(input, axis, 1, low).flip(axis))
-    if high:
-        parts.append(slice_axis(input, axis, size - 1 - high, high).flip(axis))
-    return cat(parts, axis)
-
-
-def _replicate(input: Tensor, axis: int, low: int, high: int) -> Tensor:
-    shape = shape_of(input)
-    parts = [input]
-    if low:
-        parts.insert(0, slice_axis(input, axis, 0, 1).expand((*shape[:axis], low, *shape[axis + 1 :])))
-    if high:
-        parts.append(slice_axis(input, axis, shape[axis] - 1, 1).expand((*shape[:axis], high, *shape[axis + 1 :])))
-    return cat(parts, axis)
-
-
-def _circular(input: Tensor, axis: int, low: int, high: int) -> Tensor:
-    size = shape_of(input)[axis]
-    if max(low, high) > input._array.shape[axis]:
-        raise RuntimeError("Padding value causes wrapping around more than once.")
-    parts = [input]
-    if low:
-        parts.insert(0, slice_axis(input, axis, size - low, low))
-    if high:
-        parts.append(slice_axis(input, axis, 0, high))
-    return cat(parts, axis)
-
-
-def pad_zeros(input: Tensor, pads: Sequence[int]) -> Tensor:
-    """Zeros on both sides of the last len(pads) dimensions; input itself where there are none."""
-    if not any(pads):
-        return input
-    first = input._array.ndim - len(pads)
-    return _constant(input, {first + i: (p, p) for i, p in enumerate(pads)}, 0)
-
-
-# Pooling
+from .padding import pad_constant
 
 
 def _windows(
@@ -156,7 +69,7 @@ def _windows(
         pairs[first + i] = (p, high)
     padded = input
     if any(low or high for low, high in pairs.values()):
-        padded = _constant(input, pairs, fill)
+        padded = pad_constant(input, pairs, fill)
     cut = apply(ops.WINDOWS, (padded,), {"window": kernel, "stride": steps, "dilation": spread})
     return cut, {"kernel": kernel, "stride": steps, "dilation": spread, "pairs": pairs, "first": first}
 
@@ -165,8 +78,6 @@ def _max_pool(
     rank: int, input: Tensor, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool, indices: bool
 ) -> Any:
     name = f"max_pool{rank}d"
-    from ..typeinfo import iinfo
-
     lowest = float("-inf") if input.dtype.is_floating_point else iinfo(input.dtype).min
     cut, geometry = _windows(name, input, rank, kernel, stride, padding, dilation, ceil_mode, lowest)
     # The first largest of each window: its gradient goes there alone, as in PyTorch.
@@ -260,12 +171,12 @@ def _avg_pool(
     spatial = shape_of(input)[geometry["first"] :]
     ones = as_operand(1, input.dtype).expand(spatial)
     if include:
-        ones = _constant(ones, {i: (p, p) for i, p in enumerate(pads)}, 1)
+        ones = pad_constant(ones, {i: (p, p) for i, p in enumerate(pads)}, 1)
         rest = {i: (0, high - p) for i, ((_, high), p) in enumerate(zip(geometry["pairs"].values(), pads))}
     else:
         rest = dict(enumerate(geometry["pairs"].values()))
     if any(low or high for low, high in rest.values()):
-        ones = _constant(ones, rest, 0)
+        ones = pad_constant(ones, rest, 0)
     counted = apply(
         ops.WINDOWS, (ones,), {"window": geometry["kernel"], "stride": geometry["stride"], "dilation": (1,) * rank}
     )

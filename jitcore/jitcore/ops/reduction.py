@@ -14,8 +14,9 @@ from jitcore_ir.dtypes import DType, bool_, int64
 from ..dispatch import NONE, apply, constant
 from ..promotion import binary
 from ..tensor import Tensor, method, peek, shape_of
-from .compare import truth
-from .movement import axes_of, axis_of, product
+from .compare import isnan, truth
+from .movement import axes_of, axis_of, product, slice_axis
+from .select import gather
 
 
 class ValuesIndices(NamedTuple):
@@ -71,8 +72,6 @@ def _summable(input: Tensor, dtype: DType | None) -> Tensor:
 @numpy_names
 def nansum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
     """sum with NaN counted as 0."""
-    from .compare import isnan
-
     return sum(input.masked_fill(isnan(input), 0), dim, keepdim, dtype=dtype)
 
 
@@ -102,8 +101,6 @@ def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType 
 @numpy_names
 def nanmean(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     """mean of the elements that are not NaN."""
-    from .compare import isnan
-
     counted = apply(ops.CAST, (isnan(input).logical_not(),), {"dtype": input.dtype})
     return nansum(input, dim, keepdim) / sum(counted, dim, keepdim)
 
@@ -145,8 +142,6 @@ def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> 
 
 
 def _extreme(name: str, whole: Callable, position: OpSpec, pairwise: OpSpec) -> Callable:
-    from .select import gather
-
     @numpy_names
     def operation(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
         if isinstance(dim, Tensor) or other is not None:
@@ -389,8 +384,6 @@ def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
 @method
 def diff(input: Tensor, n: int = 1, dim: int = -1) -> Tensor:
     """Differences of neighbours along dim, n times."""
-    from .movement import slice_axis
-
     axis = axis_of(dim, input._array.ndim)
     for _ in range(n):
         count = shape_of(input)[axis] - 1

@@ -21,6 +21,8 @@ from ..random import Generator, default_generator
 from ..tensor import Tensor, method, peek, shape_of
 from .arithmetic import bitwise_and
 from .creation import check_options, size_arguments
+from .movement import broadcast_shapes
+from .order import topk
 
 
 def uniform_bits(shape: tuple, dtype: DType, generator: Generator | None = None) -> Tensor:
@@ -144,8 +146,6 @@ def normal(
 ) -> Tensor:
     """Normal numbers of the given mean and deviation, numbers or tensors."""
     if size is None:
-        from .movement import broadcast_shapes
-
         given = [x for x in (mean, std) if isinstance(x, Tensor)]
         if not given:
             raise TypeError("normal(mean, std) needs a tensor or a size")
@@ -179,8 +179,6 @@ def multinomial(
         return (drawn >= edges.unsqueeze(-2)).long().sum(-1).clamp(max=count - 1)
     if num_samples > input._array.shape[-1]:
         raise RuntimeError("cannot sample n_sample > prob_dist.size(-1) samples without replacement")
-    from .order import topk
-
     drawn = uniform_bits((*lead, count), D.float64, generator)
     keys = ((1.0 - drawn).log() / p).masked_fill(p == 0, float("-inf"))
     return topk(keys, num_samples).indices

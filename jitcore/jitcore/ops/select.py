@@ -14,7 +14,7 @@ from ..promotion import as_operand
 from ..state import state
 from ..tensor import Tensor, method, shape_of
 from .inplace import with_inplace
-from .movement import axis_of, slice_axis
+from .movement import axis_of, broadcast_shapes, slice_axis
 
 
 def positions(index: Tensor, what: str) -> Tensor:
@@ -217,8 +217,6 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
     if dim is None:
         return gather(input.reshape(-1), 0, indices.reshape(-1))
     axis = axis_of(dim, input._array.ndim)
-    from .movement import broadcast_shapes
-
     a, b = list(shape_of(input)), list(shape_of(indices))
     lead = list(broadcast_shapes([*a[:axis], *a[axis + 1 :]], [*b[:axis], *b[axis + 1 :]]))
     wide = [*lead[:axis], a[axis], *lead[axis:]]
