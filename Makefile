@@ -13,8 +13,9 @@ WORKERS ?= auto
 demo: $(VENV)/demo.stamp
 	$(BIN)/jitcore demo --output out
 
+# One BLAS thread per test process: several processes with several spinning threads each slow one another a hundredfold.
 test: $(VENV)/test.stamp
-	$(BIN)/python -m pytest -n $(WORKERS) -q
+	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -q
 
 lint: $(VENV)/lint.stamp
 	$(BIN)/ruff check .

@@ -18,7 +18,7 @@ def main() -> None:
 
 @main.command()
 @click.option("--output", "-o", type=click.Path(path_type=Path), default=Path("out"), show_default=True, help="Folder to write to.")
-@click.option("--epochs", type=click.IntRange(1), default=10, show_default=True, help="Passes over the training digits.")
+@click.option("--epochs", type=click.IntRange(1), default=8, show_default=True, help="Passes over the training digits.")
 def demo(output: Path, epochs: int) -> None:
     """Train on handwritten digits, compile, export, and load without a compiler. Needs a clone of the repository."""
     from rich.console import Console

@@ -32,7 +32,7 @@ def draw(path: Path, eager: Training, compiled: Training, digits: Digits, answer
     )  # fmt: skip
     twin.set(ylabel="test accuracy, %", ylim=(80, 100.5))
     lines = [*axes.get_lines(), *twin.get_lines()]
-    axes.legend(lines, [str(line.get_label()) for line in lines], loc="center right")
+    axes.legend(lines, [str(line.get_label()) for line in lines], loc="lower left")
     guesses = answers.argmax(1)
     wrong = np.flatnonzero(guesses != digits.test_labels)
     shown = np.concatenate([wrong, np.flatnonzero(guesses == digits.test_labels)])[:24]
