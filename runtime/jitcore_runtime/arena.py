@@ -74,11 +74,11 @@ class Layout:
 class Frame:
     """Pointer table, dims, error fields and arena of one call at a time. Kept and used again by later calls.
 
-    `table` is prefilled with everything but inputs and results: arena slots, constants, prepared buffers and guard
+    `table` is prefilled with everything but inputs, results and prepared buffers: arena slots, constants and guard
     values (`guards[k]` is the 0-d array of guard k's value). `pointer` is the address of the `jc_call`.
     """
 
-    __slots__ = ("_arena", "_call", "_dims", "_slots", "error", "guards", "layout", "pointer", "table")
+    __slots__ = ("_arena", "_call", "_dims", "_slots", "error", "guards", "layout", "pointer", "prepared", "table")
 
     def __init__(
         self,
@@ -101,6 +101,7 @@ class Frame:
         self._slots = [(n, b.index) for n, b in enumerate(plan.buffers) if b.kind is BufferKind.TEMPORARY]
         self._arena = np.empty(0, np.uint8)
         self.layout: Layout | None = None
+        self.prepared: object = None
         self.use(layout)
 
     def use(self, layout: Layout) -> None:

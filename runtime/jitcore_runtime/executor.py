@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from numpy import empty, ndarray
 
+from jitcore_ir.shapes import evaluate
+
 from .arena import Frame, Layout, address_of, empty_aligned
 from .errors import GuardFailed, InputError, NativeError
 from .interpreter import Interpreter
@@ -57,6 +59,7 @@ class Executor:
             for n, spec in enumerate(self.signature.inputs)
         ]
         self.is_native = native
+        self._is_plain = self._static and native and not (program.plan and program.plan.prepared_from)
         self.call: Callable[[Sequence[int]], list[ndarray]]
         """`run` for a native program with static shapes, unchecked: takes the addresses of row-major inputs, aligned to
         their elements, whose memory the caller keeps alive and vouches for. Raises NativeError for other programs."""
@@ -68,7 +71,7 @@ class Executor:
         Raises InputError for arrays that do not fit the signature or may not be written to, GuardFailed, IndexError
         and ZeroDivisionError.
         """
-        if self._static and self.is_native and len(arrays) == len(self._expected):
+        if self._is_plain and len(arrays) == len(self._expected):
             addresses = []
             for array, (shape, dtype, flags) in zip(arrays, self._expected):  # 0.4 us an input
                 if type(array) is not ndarray or array.shape != shape or array.dtype != dtype:
@@ -90,7 +93,7 @@ class Executor:
     def invalidate_prepared(self) -> None:
         """Say that the constant inputs changed: what was prepared from them (packed weights) is computed anew."""
         if isinstance(self._run, _Native):
-            self._run.stale = True
+            self._run.invalidate_prepared()
 
     def _refuse(self, addresses: Sequence[int]) -> list[ndarray]:
         raise NativeError(
@@ -171,8 +174,7 @@ class _Native:
         self._function = self._foreign("jc_run", ctypes.c_int64, keep_gil)
         self._prepare = self._foreign("jc_prepare", None, False)
         self._lock = threading.Lock()
-        self._prepared_at: tuple[int, ...] = ()
-        self.stale = self._prepare is not None
+        self._prepared: _Prepared | None = None
 
     def run(self, arrays: Sequence[ndarray], symbols: dict[str, int]) -> list[ndarray]:
         """Arrays of any memory layout: the code reads row-major, aligned memory, so others are copied, and copied back
@@ -184,18 +186,19 @@ class _Native:
             if not (flags.c_contiguous and flags.aligned):
                 array = copies[number] = np.array(array, order="C")
             addresses.append(address_of(array))
-        if self._is_static:
-            results = self.call(addresses)
-        else:
-            results = self.call(addresses, self._laid_out(symbols))
+        sources = [copies.get(n, arrays[n]) for n in self._plan.prepared_from]
+        results = self.call(addresses, self._laid_out(symbols), sources)
         for number in copies.keys() & self._written:
             np.copyto(arrays[number], copies[number])
         return results
 
     # Of a call with 2 inputs and 1 small result, 1.2 us on a quiet core: checking the frame out and in 0.1, the inputs'
     # addresses 0.1, the result's memory and address 0.5, the foreign call 0.25; the rest is Python's own.
-    def call(self, addresses: Sequence[int], laid_out: _LaidOut | None = None) -> list[ndarray]:
-        """Run on row-major inputs at these addresses; `laid_out` where the program has symbols."""
+    def call(
+        self, addresses: Sequence[int], laid_out: _LaidOut | None = None, sources: Sequence[ndarray] = ()
+    ) -> list[ndarray]:
+        """Run on row-major inputs at these addresses; `laid_out` where the program has symbols, `sources` the inputs
+        named by Plan.prepared_from, for `_Prepared` to hold."""
         layout, outputs = laid_out or self._fixed_layout
         try:
             frame = self._free.pop()  # one operation under the GIL, so no lock is needed
@@ -213,12 +216,17 @@ class _Native:
             table[position] = address_of(result)
             results.append(result)
         if self._prepare is not None:
-            self._fill_prepared(frame, addresses)
+            prepared = self._prepared_for(frame, addresses, sources)
+            if frame.prepared is not prepared:
+                prepared.enter(frame)
         status = self._function(frame.pointer)  # type: ignore[misc]
         if status:
             self._fail(status, frame)
         self._free.append(frame)
         return results
+
+    def invalidate_prepared(self) -> None:
+        self._prepared = None
 
     def _laid_out(self, symbols: dict[str, int]) -> _LaidOut:
         key = tuple(symbols.values())
@@ -241,13 +249,8 @@ class _Native:
                 data = buffer.data
                 if not (data.flags.c_contiguous and data.flags.aligned):
                     data = np.array(data, order="C")
-            elif buffer.kind is BufferKind.PREPARED:
-                shape = tuple(int(d) for d in buffer.shape)  # type: ignore[arg-type]
-                data = empty_aligned(shape, buffer.dtype.numpy)
-            else:
-                continue
-            self._keep.append(data)
-            self._fixed[position] = address_of(data)
+                self._keep.append(data)
+                self._fixed[position] = address_of(data)
 
     def _foreign(self, name: str, result: Any, keep_gil: bool) -> Callable[[int], int] | None:
         address = self._loaded.address(name)
@@ -258,16 +261,23 @@ class _Native:
         kind = ctypes.PYFUNCTYPE if keep_gil else ctypes.CFUNCTYPE
         return kind(result, ctypes.c_void_p)(address)
 
-    def _fill_prepared(self, frame: Frame, addresses: Sequence[int]) -> None:
-        """Run jc_prepare where nothing is prepared yet, or from inputs that lay elsewhere."""
-        at = tuple([addresses[n] for n in self._plan.prepared_from if n < len(addresses)])
-        if not self.stale and at == self._prepared_at:
-            return
+    def _prepared_for(self, frame: Frame, addresses: Sequence[int], sources: Sequence[ndarray]) -> _Prepared:
+        """What was prepared from the inputs at these addresses, computed by jc_prepare where there is no such thing.
+
+        Each computation gets memory of its own: another thread may be running on what was prepared before.
+        """
+        origin = tuple([addresses[n] for n in self._plan.prepared_from])
+        found = self._prepared
+        if found is not None and found.origin == origin:
+            return found
         with self._lock:
-            if self.stale or at != self._prepared_at:
+            found = self._prepared
+            if found is None or found.origin != origin:
+                found = _Prepared(self._plan, origin, sources)
+                found.enter(frame)
                 self._prepare(frame.pointer)  # type: ignore[misc]
-                self._prepared_at = at
-                self.stale = False
+                self._prepared = found
+        return found
 
     def _fail(self, status: int, frame: Frame) -> None:
         """Raise what the code's status says, after giving the frame back."""
@@ -286,6 +296,26 @@ class _Native:
         if 0 <= number < len(operations) and operations[number].spec.name == name and operations[number].location.line:
             text += f"; at {operations[number].location}"
         raise IndexError(text)
+
+
+class _Prepared:
+    """Memory of the PREPARED buffers, and where the inputs lie that it was computed from. `sources` are these inputs,
+    where the caller gave arrays: held, so that no other array comes to lie there."""
+
+    def __init__(self, plan: Plan, origin: tuple[int, ...], sources: Sequence[ndarray]) -> None:
+        self.origin = origin
+        self._sources = sources
+        self._arrays = [
+            (position, empty_aligned(tuple(evaluate(d, {}) for d in buffer.shape), buffer.dtype.numpy))
+            for position, buffer in enumerate(plan.buffers)
+            if buffer.kind is BufferKind.PREPARED
+        ]
+
+    def enter(self, frame: Frame) -> None:
+        """Point the frame's table here; the frame keeps the memory alive."""
+        frame.prepared = self
+        for position, array in self._arrays:
+            frame.table[position] = address_of(array)
 
 
 def _output_places(plan: Plan) -> dict[int, int]:

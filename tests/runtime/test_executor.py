@@ -266,6 +266,47 @@ def test_prepared_weights_follow_the_memory_they_came_from(compiled):
     np.testing.assert_allclose(executor.run([x, other])[0], x @ other, rtol=1e-5)
 
 
+def test_prepared_weights_of_another_memory_layout(compiled):
+    executor = Executor(compiled(weights_graph(), constant_inputs=(1,)), native=True)
+    rng = np.random.default_rng(0)
+    x = rng.random((4, 64), np.float32)
+    for _ in range(3):
+        w = rng.random((96, 64), np.float32).T
+        np.testing.assert_allclose(executor.run([x, w])[0], x @ w, rtol=1e-5)
+
+
+def test_constants_are_prepared_once(compiled):
+    graph, (x,) = graph_of(("x", float32, (4, 64)))
+    w = np.random.default_rng(0).random((64, 96), np.float32)
+    graph.block.append(ops.RETURN, [graph.block.append(ops.DOT, [x, constant(graph, w)]).result])
+    executor = Executor(compiled(graph), native=True)
+    seen = set()
+    for k in range(3):
+        x = np.full((4, 64), k, np.float32)
+        np.testing.assert_allclose(executor.run([x])[0], x @ w, rtol=1e-5)
+        seen.add(id(executor._run._prepared))
+    assert len(seen) == 1 and executor.program.plan.prepared_from == ()
+
+
+def test_threads_with_weights_of_their_own(compiled):
+    executor = Executor(compiled(weights_graph(), constant_inputs=(1,)), native=True, release_gil=True)
+    wrong = []
+
+    def work(seed):
+        rng = np.random.default_rng(seed)
+        x, w = rng.random((4, 64), np.float32), rng.random((64, 96), np.float32)
+        for _ in range(50):
+            if not np.allclose(executor.run([x, w])[0], x @ w, rtol=1e-5):
+                wrong.append(seed)
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
 def test_call_takes_addresses(compiled):
     executor = Executor(compiled(*step_graph()), native=True)
     x, y = np.array([1, 2, 3], np.float32), np.ones(3, np.float32)

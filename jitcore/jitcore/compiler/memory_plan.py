@@ -96,7 +96,8 @@ def plan_memory(
     for call, size in workspaces.items():
         workspace[call] = len(table)
         table.append(Buffer(BufferKind.TEMPORARY, uint8, (size,), places[-1 - call]))
-    sources = {module.buffers[b.preparation.source].index for b in module.buffers if b.preparation is not None}
+    prepared_from = [module.buffers[b.preparation.source] for b in module.buffers if b.preparation is not None]
+    sources = {b.index for b in prepared_from if b.kind is BufferKind.INPUT}
     aliases = tuple((module.buffers[b].index, i) for b, i in in_place.items())
     plan = Plan(tuple(table), module.symbols, tuple(slots.sizes), aliases, tuple(sorted(sources)))
     return MemoryPlan(plan, workspace, commits, in_place)
