@@ -84,13 +84,8 @@ class _Mapping:
 
     def __init__(self, base: int, size: int, immortal: bool) -> None:
         self.base = base
-        if immortal:
-            _immortal.append(self)
-        else:
+        if not immortal:
             weakref.finalize(self, _libc().munmap, base, size).atexit = False
-
-
-_immortal: list[_Mapping] = []
 
 
 def load_image(image: Image, immortal: bool = False, pool: bool = False) -> LoadedImage:

@@ -234,6 +234,10 @@ def test_float16_on_the_baseline_is_refused_and_the_error_says_what_to_do(operat
             "'exp'.*polynomial",
         ),
         (
+            "define half @f(double %x) {\n  %y = fptrunc double %x to half\n  ret half %y\n}\n",
+            "'__truncdfhf2'.*float64 to float16 in one step",
+        ),
+        (
             "define i128 @f(i128 %a, i128 %b) {\n  %c = sdiv i128 %a, %b\n  ret i128 %c\n}\n",
             "'__divti3'.*runtime library",
         ),
