@@ -28,7 +28,7 @@ EXACT = {
     "neg", "abs", "sign", "floor", "ceil", "round", "trunc", "add", "sub", "mul", "div", "maximum", "minimum",
     "isnan", "isinf", "eq", "ne", "lt", "le", "gt", "ge", "logical_not", "where",
 }  # fmt: skip
-BITS16 = {dtypes.float16, dtypes.bfloat16}
+BITS16 = (dtypes.float16, dtypes.bfloat16)
 TOLERANCE = {dtypes.float32: 4e-7, dtypes.float64: 2e-15, dtypes.complex64: 1e-6, dtypes.complex128: 4e-15}
 
 
