@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from jitcore_ir import OpSpec, ops
+from jitcore_ir.dtypes import int64
 
 from ..device import get_default_dtype
 from ..dispatch import NONE, apply
@@ -131,7 +132,9 @@ def reciprocal(input: Tensor) -> Tensor:
 @with_inplace
 @method
 def square(input: Tensor) -> Tensor:
-    """input * input."""
+    """input * input; bool becomes int64."""
+    if input._array.dtype.kind == "b":
+        input = apply(ops.CAST, (input,), {"dtype": int64})
     return apply(ops.MUL, (input, input), NONE)
 
 
