@@ -4,27 +4,15 @@ from __future__ import annotations
 
 import struct
 
-from .machine import Machine, Reference, Rule, absolute
+from .machine import Machine, Reference, Rule, absolute, nothing, relative
 
 _PAGE = 4096
-
-
-def _nothing(reference: Reference) -> None:
-    pass
 
 
 def _instruction(reference: Reference) -> int:
     if reference.place % 4:
         raise reference.fail("an instruction does not start at a multiple of 4")
     return reference.read(0, 4)
-
-
-def _relative(size: int) -> Rule:
-    def rule(reference: Reference) -> None:
-        distance = reference.symbol + reference.addend - reference.place
-        reference.write(0, size, reference.fits(distance, 8 * size))
-
-    return rule
 
 
 def _branch(bits: int, shift: int) -> Rule:
@@ -108,12 +96,12 @@ AARCH64 = Machine(
     filler=0,
     stub=_stub,
     rules={
-        0: ("R_AARCH64_NONE", _nothing),
-        256: ("R_AARCH64_NONE", _nothing),
+        0: ("R_AARCH64_NONE", nothing),
+        256: ("R_AARCH64_NONE", nothing),
         257: ("R_AARCH64_ABS64", absolute),
         258: ("R_AARCH64_ABS32", absolute),
-        260: ("R_AARCH64_PREL64", _relative(8)),
-        261: ("R_AARCH64_PREL32", _relative(4)),
+        260: ("R_AARCH64_PREL64", relative(8)),
+        261: ("R_AARCH64_PREL32", relative(4)),
         273: ("R_AARCH64_LD_PREL_LO19", _branch(19, 5)),
         274: ("R_AARCH64_ADR_PREL_LO21", _near),
         275: ("R_AARCH64_ADR_PREL_PG_HI21", _page),
@@ -130,6 +118,6 @@ AARCH64 = Machine(
         299: ("R_AARCH64_LDST128_ABS_LO12_NC", _low_bits(16)),
         311: ("R_AARCH64_ADR_GOT_PAGE", _table_page),
         312: ("R_AARCH64_LD64_GOT_LO12_NC", _table_entry),
-        314: ("R_AARCH64_PLT32", _relative(4)),
+        314: ("R_AARCH64_PLT32", relative(4)),
     },
 )

@@ -56,6 +56,20 @@ Rule = Callable[[Reference], None]
 """Patches the code for one relocation type."""
 
 
+def nothing(reference: Reference) -> None:
+    """The rule of relocations that only mark a place."""
+
+
+def relative(size: int) -> Rule:
+    """The rule of relocations that store the distance to the symbol in `size` bytes."""
+
+    def rule(reference: Reference) -> None:
+        distance = reference.symbol + reference.addend - reference.place
+        reference.write(0, size, reference.fits(distance, 8 * size))
+
+    return rule
+
+
 def absolute(reference: Reference) -> None:
     """The rule of relocations that store an address, which is known only where the image is loaded."""
     raise reference.fail(

@@ -4,19 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from .machine import Machine, Reference, Rule, absolute
-
-
-def _nothing(reference: Reference) -> None:
-    pass
-
-
-def _relative(size: int) -> Rule:
-    def rule(reference: Reference) -> None:
-        distance = reference.symbol + reference.addend - reference.place
-        reference.write(0, size, reference.fits(distance, 8 * size))
-
-    return rule
+from .machine import Machine, Reference, absolute, nothing, relative
 
 
 def _table_entry(reference: Reference) -> None:
@@ -58,14 +46,14 @@ X86_64 = Machine(
     filler=0xCC,
     stub=_stub,
     rules={
-        0: ("R_X86_64_NONE", _nothing),
+        0: ("R_X86_64_NONE", nothing),
         1: ("R_X86_64_64", absolute),
-        2: ("R_X86_64_PC32", _relative(4)),
-        4: ("R_X86_64_PLT32", _relative(4)),
+        2: ("R_X86_64_PC32", relative(4)),
+        4: ("R_X86_64_PLT32", relative(4)),
         9: ("R_X86_64_GOTPCREL", _table_entry),
         10: ("R_X86_64_32", absolute),
         11: ("R_X86_64_32S", absolute),
-        24: ("R_X86_64_PC64", _relative(8)),
+        24: ("R_X86_64_PC64", relative(8)),
         41: ("R_X86_64_GOTPCRELX", _relaxable_entry),
         42: ("R_X86_64_REX_GOTPCRELX", _relaxable_entry),
     },
