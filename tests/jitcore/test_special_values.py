@@ -93,8 +93,6 @@ def test_integer_arithmetic_wraps_and_rounds_as_pytorchs(dtype):
                 a / b,
                 a**2,
                 b ** (a % 3),
-            ]
-            + [
                 a & b,
                 a | b,
                 a ^ b,
