@@ -61,6 +61,9 @@ packed x it stays in the L2 cache, and on the stack."""
 SMALL_BYTES = 32 << 10
 """Operands of at most so many bytes stay in the L1 cache, and are read where they lie instead of being packed."""
 
+STREAM_BYTES = 128 << 10
+"""A single row times a y of at least so many bytes is computed in the order in which y lies in memory."""
+
 LOW_ROWS = 72
 WIDE_COLUMNS = 256
 """A product of at most LOW_ROWS rows and at least WIDE_COLUMNS columns packs y strip by strip, just before its use: one

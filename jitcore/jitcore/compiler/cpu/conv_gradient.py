@@ -239,9 +239,8 @@ class _GradientTask:
         with code.loop(0, v["chunks"], name="chunk") as chunk:
             more = code.at(start, code.times(chunk.index, size), self.element)
             with code.loop(0, width, name="column", optimize=True) as column:
-                total = plus(
-                    code, code.read(line, column.index, self.element), code.read(more, column.index, self.element)
-                )  # fmt: skip
+                before, term = (code.read(place, column.index, self.element) for place in (line, more))
+                total = plus(code, self.spec.accumulator, before, term)
                 code.write(total, line, column.index)
         captured = read_context(code, v["context"], self.epilogue.captures)
         code.invoke(self.row, [line, how.columns, code.times(group, how.columns), channel, *taps, *captured])

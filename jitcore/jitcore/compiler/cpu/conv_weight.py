@@ -61,9 +61,7 @@ def packed_weight_size(spec: ConvSpec) -> int:
     return -(-spec.groups * weight_layout(spec).group * spec.accumulator.itemsize // ALIGN) * ALIGN
 
 
-def emit_pack_weight(
-    code: Code, name: str, spec: ConvSpec, weight: ir.Value, packed: ir.Value, serial: Truth
-) -> None:
+def emit_pack_weight(code: Code, name: str, spec: ConvSpec, weight: ir.Value, packed: ir.Value, serial: Truth) -> None:
     """Pack all tiles of all groups."""
     layout = weight_layout(spec)
     if spec.direction == "forward":

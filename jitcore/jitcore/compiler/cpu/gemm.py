@@ -48,6 +48,7 @@ from .gemm_builder import (
 from .gemm_plan import ALIGN, heights, packed_bytes, plan, workspace_layout
 from .gemm_spec import Dim, Dims, Epilogue, GemmSpec, PlainStore
 from .gemm_tile import TileTask
+from .gemm_vector import emit_vector_product, is_column, is_vector_product, transposed, transposed_epilogue
 from .microkernel import element_type
 from .packing import GROUP, Source, pack_group
 
@@ -57,8 +58,16 @@ def emit_gemm(module: ir.Module, name: str, spec: GemmSpec, epilogue: Epilogue |
     function, code = define(module, name, [PTR] * 5, internal=False)
     x, y, context, sizes, workspace = function.args
     dims = Dimensions(code, spec.run_time_dims, sizes)
+    if is_column(spec):
+        spec, epilogue, x, y = transposed(spec), transposed_epilogue(epilogue), y, x
     batch, m, n, k = dims.all(spec.batch), dims[spec.m], dims[spec.n], dims[spec.k]
     x_strides, y_strides = dims.all(spec.x_strides), dims.all(spec.y_strides)
+    values: dict[str, Size] = {"x": x, "y": y, "context": context}
+    values |= numbered("x_stride", x_strides) | numbered("y_stride", y_strides)
+    if is_vector_product(spec):
+        emit_vector_product(code, name, spec, epilogue, values, n, k, batch)
+        code.ret_void()
+        return function
     how = plan(code, spec, product(code, batch), m, n, k)
 
     packed_y = y if spec.prepacked else workspace
@@ -75,8 +84,7 @@ def emit_gemm(module: ir.Module, name: str, spec: GemmSpec, epilogue: Epilogue |
             _pack(module, code, f"{name}.pack_x", spec, batch, operand, how.serial)
 
     task = TileTask(module, name, spec, epilogue)
-    values = {"x": x, "y": y, "context": context, "packed_x": packed_x, "packed_y": packed_y}
-    values |= numbered("x_stride", x_strides) | numbered("y_stride", y_strides) | numbered("batch", batch)
+    values |= {"packed_x": packed_x, "packed_y": packed_y, **numbered("batch", batch)}
     frame = Frame(values | how.values())
     parallel(module, code, f"{name}.tiles", frame, product(code, how.tasks), how.serial, task.emit)
     code.ret_void()
@@ -102,6 +110,10 @@ def packed_size(spec: GemmSpec) -> Dim:
 
 def workspace_size(spec: GemmSpec) -> Dim:
     """Bytes of workspace that the product needs."""
+    if is_column(spec):
+        spec = transposed(spec)
+    if is_vector_product(spec):
+        return 0
     return shapes.add(*workspace_layout(spec))
 
 

@@ -250,9 +250,7 @@ def emit_body(module: ir.Module, name: str, frame: Frame, task: Task) -> ir.Func
     return body
 
 
-def run_parallel(
-    code: Code, body: ir.Function, frame: Frame, count: Size, serial: Truth, grain: Size = 1
-) -> None:
+def run_parallel(code: Code, body: ir.Function, frame: Frame, count: Size, serial: Truth, grain: Size = 1) -> None:
     """Run a body for all indices below `count`: here where `serial`, else on the pool."""
     memory, total, zero = frame.save(code), code.value(count), ir.Constant(I64, 0)
     shared = [code.bitcast(body, PTR), memory, total, code.value(grain)]

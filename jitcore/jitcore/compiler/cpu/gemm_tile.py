@@ -164,9 +164,7 @@ class TileTask:
         start = offset(code, position, strides[:-2]), code.times(matrix, code.times(p.strips, size))
         return self._either(code, True if self.spec.prepacked else p.pack_y, packed, direct, start)
 
-    def _either(
-        self, code: Code, packs: Truth, packed: _Matrix, direct: _Matrix, starts: tuple[Size, Size]
-    ) -> _Matrix:
+    def _either(self, code: Code, packs: Truth, packed: _Matrix, direct: _Matrix, starts: tuple[Size, Size]) -> _Matrix:
         """The packed operand or the one in place, from where this task's matrix starts."""
         if isinstance(packs, bool):
             found, start = (packed, starts[1]) if packs else (direct, starts[0])

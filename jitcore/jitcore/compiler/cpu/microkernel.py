@@ -96,15 +96,19 @@ def multiply_add(code: Code, machine: Machine, dtype: DType, x: ir.Value, y: ir.
     if not dtype.is_floating_point:
         return code.add(total, code.mul(x, y))
     if machine.fma:
-        name = f"llvm.fma.v{x.type.count}{x.type.element.intrinsic_name}"
+        is_vector = isinstance(x.type, ir.VectorType)
+        kind = f"v{x.type.count}{x.type.element.intrinsic_name}" if is_vector else x.type.intrinsic_name
+        name = f"llvm.fma.{kind}"
         fma = code.module.globals.get(name) or ir.Function(code.module, ir.FunctionType(x.type, [x.type] * 3), name)
         return code.call(fma, [x, y, total])
     return code.fadd(total, code.fmul(x, y))
 
 
-def plus(code: Code, a: ir.Value, b: ir.Value) -> ir.Value:
-    """a + b of an accumulator dtype's elements."""
-    return code.add(a, b) if isinstance(a.type, ir.IntType) else code.fadd(a, b)
+def plus(code: Code, dtype: DType, a: ir.Value, b: ir.Value) -> ir.Value:
+    """The sum of two sums."""
+    if dtype in BOOL:
+        return code.or_(a, b)
+    return code.fadd(a, b) if dtype.is_floating_point else code.add(a, b)
 
 
 def widen(code: Code, machine: Machine, dtype: DType, value: ir.Value) -> ir.Value:
