@@ -187,10 +187,10 @@ def _check_updates(entry: Entry) -> None:
 def _check_guards(entry: Entry) -> None:
     outputs = entry.graph.outputs
     for output, expected in entry.guards:
-        type: Any = outputs[output].type if 0 <= output < len(outputs) else None
-        kinds = {bool: ("bool",), int: ("int", "uint"), float: ("float",)}[expected.__class__]
-        if type is None or type.shape or type.dtype.kind not in kinds:
-            raise ArchiveError(f"a guard compares output {output}, {type}, with {expected!r}")
+        value: Any = outputs[output].type if 0 <= output < len(outputs) else None
+        kinds = {bool: ("bool",), int: ("int", "uint"), float: ("float",)}.get(type(expected), ())
+        if value is None or value.shape or value.dtype.kind not in kinds:
+            raise ArchiveError(f"a guard compares output {output}, {value}, with {expected!r}")
     if {output for output, _ in entry.updates} & {output for output, _ in entry.guards}:
         raise ArchiveError("an output is both an update and a guard")
 
