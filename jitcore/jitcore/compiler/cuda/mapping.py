@@ -42,8 +42,8 @@ def choose_mapping(kernel: Graph) -> Mapping:
     for operation in _walk(kernel.block):
         if operation.spec in (GEMM, CONVOLUTION):
             raise NotImplementedError(
-                f"kernel {kernel.name} ({operation.spec.name}) has no CUDA form: only elementwise kernels and reductions"
-                " are generated for GPUs; run this program on the CPU"
+                f"kernel {kernel.name} ({operation.spec.name}) has no CUDA form: only elementwise kernels and"
+                " reductions are generated for GPUs; run this program on the CPU"
             )
         if operation.spec is FOR and operation.attributes["kind"] == "parallel":
             parallel = operation

@@ -14,6 +14,10 @@ HIGHEST_ISA = (9, 0)
 INSTALL = "python -m pip install 'jitcore[cuda]'"
 
 
+_VARIABLE = r"^(?:\.\w+ )*\.(?:shared|global|const)\b[^\n;=]*?([\w$]+)(?:\[\d*\])?\s*[;=]"
+"""The declaration of a variable of the module, whose name is the group."""
+
+
 class CudaCompileError(RuntimeError):
     """Source that numba.cuda does not compile, or PTX that would not run by itself."""
 
@@ -85,9 +89,7 @@ def check_ptx(ptx: str, name: str, double: bool) -> None:
 def stable_names(ptx: str, name: str) -> str:
     """The same PTX for the same source: Numba numbers shared memory per process. The new names of the module's
     variables begin with the kernel's name, so that several kernels fit in one module."""
-    symbols = re.findall(
-        r"^(?:\.\w+ )*\.(?:shared|global|const)\b[^\n;=]*?([\w$]+)(?:\[\d*\])?\s*[;=]", ptx, re.MULTILINE
-    )
+    symbols = re.findall(_VARIABLE, ptx, re.MULTILINE)
     for number, symbol in enumerate(dict.fromkeys(symbols)):
         ptx = re.sub(rf"(?<![\w$]){re.escape(symbol)}(?![\w$])", f"{name}_memory{number}", ptx)
     return ptx
