@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jitcore_ir import Graph, TensorType
+from jitcore_ir import Graph, ShapeError, TensorType
 from jitcore_ir.dtypes import DType
 from jitcore_ir.shapes import Expr, Symbol, evaluate, symbols_of
 
@@ -108,7 +108,10 @@ def _check_dim(
         raise InputError(
             f"input {spec.name!r}: dimension {axis} is {size}, which no {' or '.join(unknown)} makes {dim} equal to"
         )
-    expected = evaluate(dim, values)
+    try:
+        expected = evaluate(dim, values)
+    except ShapeError as error:
+        raise InputError(f"input {spec.name!r}: dimension {axis} cannot be {dim}: {error}") from error
     if size != expected:
         known = ", ".join(f"{s} = {values[s]} from {origins[s]}" for s in symbols_of(dim))
         raise InputError(f"input {spec.name!r}: dimension {axis} is {size}, expected {dim} = {expected} ({known})")
@@ -130,12 +133,16 @@ def _linear(dim: Dim, size: int, values: Mapping[str, int]) -> tuple[str, int] |
     unknown = [s for s in symbols_of(dim) if s not in values]
     if len(unknown) != 1:
         return None
-    base, slope = (evaluate(dim, {**values, unknown[0]: n}) for n in (0, 1))
-    slope -= base
-    if slope == 0 or (size - base) % slope:
+    symbol = unknown[0]
+    try:
+        base, slope = (evaluate(dim, {**values, symbol: n}) for n in (0, 1))
+        slope -= base
+        if slope == 0 or (size - base) % slope:
+            return None
+        value = (size - base) // slope
+        # Divisions and extremes are not linear: the answer must give the size back.
+        if value < 0 or evaluate(dim, {**values, symbol: value}) != size:
+            return None
+    except ShapeError:  # a division by the symbol, at 0
         return None
-    value = (size - base) // slope
-    # Divisions and extremes are not linear: the answer must give the size back.
-    if value < 0 or evaluate(dim, {**values, unknown[0]: value}) != size:
-        return None
-    return unknown[0], value
+    return symbol, value

@@ -160,6 +160,13 @@ def test_a_size_that_no_symbol_gives():
         spec.bind([np.ones(3, np.float32)])
 
 
+def test_a_dim_that_divides_by_a_symbol_of_zero():
+    spec = signature(("x", float32, (floordiv(M, N),)), ("y", float32, (N,)), ("z", float32, (M,)))
+    assert spec.bind([np.ones(2, np.float32), np.ones(3, np.float32), np.ones(7, np.float32)]) == {"N": 3, "M": 7}
+    with pytest.raises(InputError, match=r"input 'x': dimension 0 cannot be .*divides by zero"):
+        spec.bind([np.ones(2, np.float32), np.ones(0, np.float32), np.ones(7, np.float32)])
+
+
 def test_windows_that_do_not_fit_the_size_given():
     graph, (x,) = graph_of(("x", float32, (N,)))
     place = Location("net.py", 3)
