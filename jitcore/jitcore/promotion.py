@@ -91,6 +91,11 @@ def _scalar_array(value: Any, dtype: np.dtype) -> np.ndarray:
         return np.asarray(value).astype(dtype)
 
 
+def is_number(x: Any, value: int) -> bool:
+    """Whether x is the Python number `value`. A tensor never is: comparing it would be a read of its value."""
+    return type(x) in _PLAIN and x == value
+
+
 def result_type(*operands: Any) -> DType:
     """The dtype that an operation on these tensors, numbers or dtypes computes in."""
     classes: list[DType | None] = [None, None, None]

@@ -36,6 +36,12 @@ class Recorder(Protocol):
     def set_grad(self, tensor: Tensor, grad: Tensor | None) -> None:
         """`.grad` of a leaf is about to be replaced."""
 
+    def specialize(self, expr: Any, value: int) -> None:
+        """Python used the number `value` of a symbolic size."""
+
+    def scalar(self, number: float, name: str, source: Any, make: Any) -> Tensor:
+        """A Python number that each replay reads anew, as a 0-d tensor that `make(number)` gives."""
+
     def shape(self, tensor: Tensor) -> tuple | None:
         """The tensor's sizes where some are symbolic, else None."""
 

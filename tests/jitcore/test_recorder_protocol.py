@@ -271,3 +271,15 @@ def test_symbolic_sizes_reach_the_graph_as_size_operations():
     finally:
         state.recorder = None
     assert ops.SIZE.name in recorder.log
+
+
+def test_tensors_may_stand_for_numbers_without_being_read(shadow):
+    rate = jitcore.tensor(0.1, dtype=jitcore.float64)
+    p, g = jitcore.ones(3), jitcore.ones(3)
+    p.add_(g, alpha=rate)
+    p.sub_(g * rate).addcmul_(g, g, value=rate).addcdiv_(g, g + 1, value=-rate)
+    p.mul_(1 - rate).lerp_(g, rate)
+    jitcore.addmm(jitcore.ones(2, 2), jitcore.ones(2, 2), jitcore.ones(2, 2), alpha=rate, beta=rate)
+    assert p.dtype is jitcore.float32
+    assert not [entry for entry in shadow.log if entry.startswith("read")]
+    shadow.check()

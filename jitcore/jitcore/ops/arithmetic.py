@@ -7,7 +7,7 @@ from typing import Any
 from jitcore_ir import ops
 
 from ..dispatch import NONE, apply
-from ..promotion import NUMBERS, binary, promoted
+from ..promotion import NUMBERS, binary, is_number, promoted
 from ..tensor import Tensor, dtype_of, method
 from .inplace import with_inplace
 
@@ -16,7 +16,7 @@ from .inplace import with_inplace
 @method
 def add(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     """input + alpha * other."""
-    return binary(ops.ADD, input, other if alpha == 1 else mul(other, alpha))
+    return binary(ops.ADD, input, other if is_number(alpha, 1) else mul(other, alpha))
 
 
 @with_inplace
@@ -28,7 +28,7 @@ def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
             "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or "
             "`logical_xor()` instead."
         )
-    return binary(ops.SUB, input, other if alpha == 1 else mul(other, alpha))
+    return binary(ops.SUB, input, other if is_number(alpha, 1) else mul(other, alpha))
 
 
 @with_inplace

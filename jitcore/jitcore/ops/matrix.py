@@ -8,6 +8,7 @@ from typing import Any
 from jitcore_ir import ops
 
 from ..dispatch import apply
+from ..promotion import is_number
 from ..tensor import Tensor, method, shape_of
 from .inplace import with_inplace
 from .movement import broadcast_shapes, permute, reshape, transpose
@@ -140,9 +141,9 @@ method(outer, name="ger")
 
 
 def _scaled(base: Tensor, product: Tensor, beta: Any, alpha: Any) -> Tensor:
-    if alpha != 1:
+    if not is_number(alpha, 1):
         product = product * alpha
-    return product if beta == 0 else (base if beta == 1 else base * beta) + product
+    return product if is_number(beta, 0) else (base if is_number(beta, 1) else base * beta) + product
 
 
 @with_inplace

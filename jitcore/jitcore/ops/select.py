@@ -10,7 +10,7 @@ from jitcore_ir import OpSpec, ops
 from jitcore_ir.dtypes import int64
 
 from ..dispatch import NONE, apply, constant
-from ..promotion import as_operand
+from ..promotion import as_operand, is_number
 from ..state import state
 from ..tensor import Tensor, method, shape_of
 from .inplace import with_inplace
@@ -179,7 +179,7 @@ def _put(input: Tensor, dim: int, index: Tensor, source: Tensor, mode: str) -> T
 @method
 def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
     """input with alpha * source's slices added to its slices at `index` along dim."""
-    return _put(input, dim, index, source if alpha == 1 else source * alpha, "add")
+    return _put(input, dim, index, source if is_number(alpha, 1) else source * alpha, "add")
 
 
 @with_inplace
