@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
 from jitcore_ir import shapes
 from jitcore_ir.dtypes import DType, dtype_named
 from jitcore_ir.shapes import Expr
@@ -104,7 +105,9 @@ def _check_names(function: Callable, specs: Mapping[str, InputSpec]) -> None:
         signature.bind(**dict.fromkeys(specs))
     except TypeError as error:
         takes = ", ".join(signature.parameters) or "no arguments"
-        raise ExportError(f"inputs {', '.join(specs) or '(none)'} do not fit the function, which takes {takes}: {error}") from None
+        raise ExportError(
+            f"inputs {', '.join(specs) or '(none)'} do not fit the function, which takes {takes}: {error}"
+        ) from None
 
 
 def _record(function: Callable, specs: Mapping[str, InputSpec]) -> tuple[Recording, dict[int, str]]:
@@ -142,13 +145,13 @@ def _refuse(recording: Recording, recorder: Recorder) -> None:
     """Raise ExportError where the recording holds only for the example, or changes something outside itself."""
     for used in recorder.specializations:
         raise ExportError(
-            f"{used.expr} was used as the number {used.value} at {used.location}, so the graph would hold for that size "
-            f"only; compute with the size itself (x.shape[0], x.reshape(-1, ...)), or give a number for it in inputs"
+            f"{used.expr} was used as the number {used.value} at {used.location}, so the graph would hold for that "
+            f"size only; compute with the size itself (x.shape[0], x.reshape(-1, ...)), or give it as a number"
         )
     for read in recording.reads:
         raise ExportError(
             f"{read.kind}() of a tensor at {read.location} lets Python decide by a value that is known only when the "
-            f"archive runs; compute with the tensor (where(condition, a, b)), or pass the value as an argument to fix it"
+            f"archive runs; compute with the tensor (where(condition, a, b)), or make the choice before exporting"
         )
     for number in recording.written:
         root = recording.roots[number]
@@ -160,7 +163,9 @@ def _refuse(recording: Recording, recorder: Recorder) -> None:
         raise ExportError(f"cannot be exported: {recording.problem}")
     for piece in recording.pieces:
         if not isinstance(piece, FromOutput | FromRoot):
-            raise ExportError(f"the function returns {piece.value!r}, which no tensor of this run is; return tensors only")
+            raise ExportError(
+                f"the function returns {piece.value!r}, which no tensor of this run is; return tensors only"
+            )
 
 
 def _named_tensors(function: Callable) -> list[tuple[str, Tensor]]:

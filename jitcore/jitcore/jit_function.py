@@ -155,15 +155,22 @@ class JitFunction:
                 tried.add(id(variant))
                 seen = (*variant.outcomes[: failure.index], failure.observed)
                 variant = next(
-                    (v for v in entry.variants if id(v) not in tried and v.outcomes[: len(seen)] == seen and v.is_valid()), None
-                )  # fmt: skip
+                    (
+                        other
+                        for other in entry.variants
+                        if id(other) not in tried and other.outcomes[: len(seen)] == seen and other.is_valid()
+                    ),
+                    None,
+                )
                 if variant is None:
                     return _MISSED
                 _to_front(entry.variants, variant)
 
     def _record(self, key: Any, leaves: list[Any], arguments: tuple, keywords: dict) -> Any:
         with self._lock:
-            entry = self._entries.setdefault(key, Entry(keep=tuple(leaf for leaf in leaves if not isinstance(leaf, Tensor))))
+            entry = self._entries.setdefault(
+                key, Entry(keep=tuple(leaf for leaf in leaves if not isinstance(leaf, Tensor)))
+            )
         if len(entry.variants) >= MOST_VARIANTS:
             entry.variants = [v for v in entry.variants if v.is_valid()]
         if len(entry.variants) >= MOST_VARIANTS:
@@ -271,7 +278,9 @@ def _difference(entry: Entry) -> str:
         if broken is not None:
             return broken
     reads = entry.variants[0].recording.reads
-    return f"{reads[-1].kind}() at {reads[-1].location} keeps giving new values" if reads else "its state keeps changing"
+    return (
+        f"{reads[-1].kind}() at {reads[-1].location} keeps giving new values" if reads else "its state keeps changing"
+    )
 
 
 def _identifier(name: str) -> str:

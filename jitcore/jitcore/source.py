@@ -10,7 +10,8 @@ import jitcore_ir
 import jitcore_runtime
 from jitcore_ir import UNKNOWN, Location
 
-_OWN = tuple(os.path.dirname(os.path.abspath(f)) + os.sep for f in (__file__, jitcore_ir.__file__, jitcore_runtime.__file__))
+_FILES = (__file__, jitcore_ir.__file__, jitcore_runtime.__file__)
+_OWN = tuple(os.path.dirname(os.path.abspath(file)) + os.sep for file in _FILES)
 
 
 def is_own_file(file: str) -> bool:

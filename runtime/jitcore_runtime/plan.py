@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
+
 from jitcore_ir.dtypes import DType
 from jitcore_ir.shapes import Expr
 
@@ -44,7 +45,8 @@ class Buffer:
 class Plan:
     """The memory of one program.
 
-    `buffers` is in the order of the pointer table; each graph input and each fresh output has one. `slots` are the arena slots' sizes in
+    `buffers` is in the order of the pointer table; each graph input and each fresh output has one.
+    `slots` are the arena slots' sizes in
     bytes (dims; each is rounded up to ALIGNMENT), laid one after another. `aliases` maps a graph output that is not
     a fresh buffer to the graph input whose memory holds it: the program updates that input in place, after every
     guard has held. `prepared_from` lists the graph inputs that PREPARED buffers were computed from.

@@ -1,11 +1,12 @@
 """Each model: eager equals PyTorch, compiled equals eager, exported and loaded equals eager, native and interpreted."""
 
-import jitcore
-import jitcore_runtime
 import numpy as np
 import pytest
 import torch
 from models import MODELS
+
+import jitcore
+import jitcore_runtime
 
 TOLERANCE = {"rtol": 2e-5, "atol": 2e-5}
 

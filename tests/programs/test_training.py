@@ -1,10 +1,11 @@
 """Whole training steps: one program under jit, the loss curve of eager, and PyTorch's curve from the same start."""
 
-import jitcore
 import numpy as np
 import pytest
 import torch
 from models import MODELS
+
+import jitcore
 
 OPTIMIZERS = {
     "SGD": {"lr": 0.05, "momentum": 0.9, "weight_decay": 1e-3},

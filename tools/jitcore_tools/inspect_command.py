@@ -22,7 +22,7 @@ def inspect_archive(path: Path, with_graph: bool) -> str:
         archive = read_archive(path)
     lines = [f"{path}: {path.stat().st_size} bytes, format version {archive.format_version}"]
     made = archive.provenance
-    lines.append(f"made by {made.producer or 'an unknown producer'} {made.version}{f' from {made.source}' if made.source else ''}")
+    lines.append(f"made by {made.producer or 'someone'} {made.version}{f' from {made.source}' if made.source else ''}")
     for entry in archive.entries.values():
         lines += ["", *_entry(entry, archive)]
         if with_graph:
@@ -45,7 +45,10 @@ def _entry(entry: Entry, archive: Archive) -> list[str]:
     for target, code in entry.code.items():
         here = "runs here" if target in host_targets() else "does not run here"
         lines.append(f"  code    {target}: {len(code.image.code)} bytes, {here}; {_memory(code)}")
-    lines += [f"  code    {target}: {len(code.module)} bytes, {len(code.launches)} launches" for target, code in entry.device_code.items()]
+    lines += [
+        f"  code    {target}: {len(code.module)} bytes, {len(code.launches)} launches"
+        for target, code in entry.device_code.items()
+    ]
     if not entry.code and not entry.device_code:
         lines.append("  code    none: the runtime interprets the graph")
     return lines

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+
 from jitcore_ir.version import __version__
 
 from .errors import InputError
@@ -17,7 +18,14 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--output", "-o", type=click.Path(path_type=Path), default=Path("out"), show_default=True, help="Folder to write to.")
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    default=Path("out"),
+    show_default=True,
+    help="Folder to write to.",
+)
 @click.option("--epochs", type=click.IntRange(1), default=8, show_default=True, help="Passes over the training digits.")
 def demo(output: Path, epochs: int) -> None:
     """Train on handwritten digits, compile, export, and load without a compiler. Needs a clone of the repository."""
@@ -27,7 +35,9 @@ def demo(output: Path, epochs: int) -> None:
 
     root = Path(__file__).resolve().parents[2]
     if not (root / "runtime" / "pyproject.toml").exists():
-        raise InputError(f"the demo builds the runtime wheel from jitcore's repository, which {root} is not; run it from a clone")
+        raise InputError(
+            f"the demo builds the runtime wheel from jitcore's repository, which {root} is not; run it from a clone"
+        )
     try:
         held = run_demo(root, output, epochs, Console())
     except ImportError as error:
@@ -39,13 +49,21 @@ def demo(output: Path, epochs: int) -> None:
 @main.command()
 @click.argument("source", metavar="FILE.py:NAME")
 @click.option("--output", "-o", type=click.Path(path_type=Path), required=True, help="The archive to write.")
-@click.option("--input", "-i", "inputs", multiple=True, metavar="NAME=DTYPE[DIMS]", help="One per input, e.g. x=float32[N,1,8,8].")
-@click.option("--target", "-t", "targets", multiple=True, help="CPU targets of the native code, or `none`; default: x86-64-v2, v3, v4.")
+@click.option(
+    "--input", "-i", "inputs", multiple=True, metavar="NAME=DTYPE[DIMS]", help="One per input, e.g. x=float32[N,1,8,8]."
+)
+@click.option(
+    "--target",
+    "-t",
+    "targets",
+    multiple=True,
+    help="CPU targets of the native code, or `none`; default: x86-64-v2, v3, v4.",
+)
 def export(source: str, output: Path, inputs: tuple[str, ...], targets: tuple[str, ...]) -> None:
     """Export a function or Module as one .jca file.
 
-    NAME is a Module, a function of tensors, or a function without arguments that returns a Module. Dimensions are numbers
-    or names; a name is a size that each call may choose.
+    NAME is a Module, a function of tensors, or a function without arguments that returns a Module. Dimensions are
+    numbers or names; a name is a size that each call may choose.
     """
     from .export_command import export_file
 
@@ -67,7 +85,9 @@ def inspect(archive: Path, graph: bool) -> None:
 @click.option("--input", "-i", "inputs", multiple=True, metavar="NAME=FILE.npy", help="One per input.")
 @click.option("--output", "-o", type=click.Path(path_type=Path), required=True, help="The .npz file to write.")
 @click.option("--entry", default=None, help="Which entry point; default: the only or first one.")
-@click.option("--native/--interpreted", default=False, help="Run the machine code of a file you trust; default: interpreted.")
+@click.option(
+    "--native/--interpreted", default=False, help="Run the machine code of a file you trust; default: interpreted."
+)
 def run(archive: Path, inputs: tuple[str, ...], output: Path, entry: str | None, native: bool) -> None:
     """Run an archive on .npy inputs and write its outputs as .npz."""
     from .run_command import run_archive
@@ -83,7 +103,12 @@ def run(archive: Path, inputs: tuple[str, ...], output: Path, entry: str | None,
 @click.option("--json", "json_path", type=click.Path(path_type=Path), default=None, help="Also write the results here.")
 @click.option("--list", "only_list", is_flag=True, help="List workloads and peers.")
 def bench(
-    workloads: tuple[str, ...], peers: tuple[str, ...], threads: int, rounds: int, json_path: Path | None, only_list: bool
+    workloads: tuple[str, ...],
+    peers: tuple[str, ...],
+    threads: int,
+    rounds: int,
+    json_path: Path | None,
+    only_list: bool,
 ) -> None:
     """Measure workloads beside NumPy, PyTorch, JAX and ONNX Runtime, checked against a float64 reference first."""
     from .bench.command import run_bench

@@ -7,8 +7,9 @@ import tempfile
 from pathlib import Path
 
 import click
-import jitcore_runtime
 import numpy as np
+
+import jitcore_runtime
 
 from .errors import InputError, user_errors
 

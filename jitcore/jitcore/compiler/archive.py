@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
 from jitcore_ir import Graph, Value, ops
 from jitcore_ir.version import __version__
 from jitcore_serialize.archive import Archive, Entry, NativeCode, Provenance
@@ -67,7 +68,7 @@ def _value(recording: Recording, piece: Any) -> Value:
 def _drop_unused(graph: Graph, weights: Mapping[int, str]) -> dict[int, str]:
     """Remove weights that nothing reads from the graph's inputs; the rest by their new numbers."""
     kept: dict[int, str] = {}
-    arguments = []
+    arguments: list[Value] = []
     for number, value in enumerate(graph.inputs):
         if number in weights and not value.uses:
             continue
@@ -97,7 +98,9 @@ def _structure(structure: Any) -> tuple[Any, list[str]]:
             return kind(convert(p, "") for p in part[1])
         if kind is dict and all(isinstance(key, str) for key in part[1]):
             return {key: convert(p, key) for key, p in zip(part[1], part[2], strict=True)}
-        raise ExportError(f"the function returns a {kind.__name__}; return a tensor, or tuples, lists and dicts of tensors")
+        raise ExportError(
+            f"the function returns a {kind.__name__}; return a tensor, or tuples, lists and dicts of tensors"
+        )
 
     found = convert(structure, "")
     if len(set(names)) != len(names):

@@ -7,6 +7,7 @@ folder grows past `LIMIT_BYTES`.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -72,22 +73,24 @@ def _read(path: Path) -> Image | None:
         return None
     length = int.from_bytes(data[40:48], "little")
     head = json.loads(data[48 : 48 + length])
-    try:
+    with contextlib.suppress(OSError):
         os.utime(path)
-    except OSError:
-        pass
-    return Image(
-        head["target"], data[48 + length :], *head["sizes"], tuple((n, o) for n, o in head["exports"]),
-        tuple((n, o) for n, o in head["imports"]), tuple(head["features"]), head["abi"],
-    )  # fmt: skip
+    text, rodata, data_size = head["sizes"]
+    exports, imports = (tuple((name, offset) for name, offset in head[part]) for part in ("exports", "imports"))
+    code = data[48 + length :]
+    return Image(head["target"], code, text, rodata, data_size, exports, imports, tuple(head["features"]), head["abi"])
 
 
 def _write(path: Path, image: Image) -> None:
     head = json.dumps(
         {
-            "target": image.target, "sizes": [image.text_size, image.rodata_size, image.data_size],
-            "exports": image.exports, "imports": image.imports, "features": image.features, "abi": image.abi,
-        }  # fmt: skip
+            "target": image.target,
+            "sizes": [image.text_size, image.rodata_size, image.data_size],
+            "exports": image.exports,
+            "imports": image.imports,
+            "features": image.features,
+            "abi": image.abi,
+        }
     ).encode()
     body = len(head).to_bytes(8, "little") + head + image.code
     try:

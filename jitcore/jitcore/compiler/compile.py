@@ -1,4 +1,4 @@
-"""`compile_graph`: passes, lowering, memory plan, code, link; or, on a warm start, the plan and the image from the cache."""
+"""`compile_graph`: passes, lowering, memory plan, code, link; on a warm start the image comes from the cache."""
 
 from __future__ import annotations
 

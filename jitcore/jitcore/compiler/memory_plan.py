@@ -66,8 +66,8 @@ def plan_memory(
     workspaces: Mapping[int, Dim],
     prepared: Mapping[int, Dim],
 ) -> MemoryPlan:
-    """Plan `module`. `updates` are pairs (graph output, graph input), `guards` graph outputs; `workspaces` gives bytes by
-    kernel call, `prepared` bytes by prepared buffer."""
+    """Plan `module`. `updates` are pairs (graph output, graph input), `guards` graph outputs; `workspaces` gives bytes
+    by kernel call, `prepared` bytes by prepared buffer."""
     lives = _lives(module)
     outputs = {b.index: n for n, b in enumerate(module.buffers) if b.kind is BufferKind.OUTPUT}
     in_place: dict[int, int] = {}

@@ -18,7 +18,7 @@ Sizes = int | tuple[int, ...]
 
 
 class _Conv(Module):
-    """What all convolution layers share: sizes, weight [out, in / groups, *kernel] (transposed: [in, out / groups, ...])."""
+    """What all convolution layers share. weight: [out, in / groups, *kernel], or transposed [in, out / groups, *kernel]."""
 
     rank: ClassVar[int]
     transposed: ClassVar[bool] = False
@@ -39,11 +39,15 @@ class _Conv(Module):
     ) -> None:
         super().__init__()
         if groups < 1 or in_channels % groups or out_channels % groups:
-            raise ValueError(f"{in_channels} input and {out_channels} output channels do not divide into {groups} groups")
+            raise ValueError(
+                f"{in_channels} input and {out_channels} output channels do not divide into {groups} groups"
+            )
         if padding_mode not in ("zeros", "reflect", "replicate", "circular"):
             raise ValueError(f"padding_mode {padding_mode!r} is not zeros, reflect, replicate or circular")
         if padding_mode != "zeros" and isinstance(padding, str):
-            raise NotImplementedError(f"padding={padding!r} with padding_mode={padding_mode!r}; give the padding in numbers")
+            raise NotImplementedError(
+                f"padding={padding!r} with padding_mode={padding_mode!r}; give the padding in numbers"
+            )
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.kernel_size = _sizes(kernel_size, self.rank)
@@ -54,7 +58,9 @@ class _Conv(Module):
         self.padding_mode = padding_mode
         channels = (in_channels, out_channels // groups) if self.transposed else (out_channels, in_channels // groups)
         self.weight = Parameter(ops.empty(*channels, *self.kernel_size, device=device, dtype=dtype))
-        self.register_parameter("bias", Parameter(ops.empty(out_channels, device=device, dtype=dtype)) if bias else None)
+        self.register_parameter(
+            "bias", Parameter(ops.empty(out_channels, device=device, dtype=dtype)) if bias else None
+        )
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -69,7 +75,7 @@ class _Conv(Module):
         """The input padded by a mode other than zeros, and the padding left to the convolution."""
         if self.padding_mode == "zeros":
             return input, self.padding
-        amounts = [amount for p in reversed(self.padding) for amount in (p, p)]
+        amounts: list[int] = [amount for p in reversed(self.padding) for amount in (p, p)]
         return F.pad(input, amounts, mode=self.padding_mode), 0
 
     def extra_repr(self) -> str:

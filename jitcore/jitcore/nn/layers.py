@@ -96,12 +96,16 @@ class _FromTable(Module):
         return getattr(F, self._function)(*inputs, **given)
 
     def extra_repr(self) -> str:
-        return ", ".join(f"{key}={getattr(self, key)!r}" for key in self._defaults if getattr(self, key) not in (None, False))
+        return ", ".join(
+            f"{key}={getattr(self, key)!r}" for key in self._defaults if getattr(self, key) not in (None, False)
+        )
 
 
 def _layer(name: str, function: str, defaults: dict[str, Any]) -> type[_FromTable]:
     doc = f"`functional.{function}` as a layer."
-    return type(name, (_FromTable,), {"_function": function, "_defaults": defaults, "__doc__": doc, "__module__": __name__})
+    return type(
+        name, (_FromTable,), {"_function": function, "_defaults": defaults, "__doc__": doc, "__module__": __name__}
+    )
 
 
 for _name, (_function, _defaults) in {**_ACTIVATIONS, **_POOLING, **_LOSSES}.items():

@@ -57,7 +57,9 @@ class _BatchNorm(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         if input.ndim not in self.ranks:
-            raise ValueError(f"{type(self).__name__}: expected {' or '.join(map(str, self.ranks))} dimensions, got {input.ndim}")
+            raise ValueError(
+                f"{type(self).__name__}: expected {' or '.join(map(str, self.ranks))} dimensions, got {input.ndim}"
+            )
         momentum: Any = 0.0 if self.momentum is None else self.momentum
         update = self.training and self.track_running_stats
         if update:
@@ -113,7 +115,9 @@ class LayerNorm(Module):
         made = {"device": device, "dtype": dtype}
         affine = elementwise_affine
         self.register_parameter("weight", Parameter(ops.ones(self.normalized_shape, **made)) if affine else None)
-        self.register_parameter("bias", Parameter(ops.zeros(self.normalized_shape, **made)) if affine and bias else None)
+        self.register_parameter(
+            "bias", Parameter(ops.zeros(self.normalized_shape, **made)) if affine and bias else None
+        )
 
     def forward(self, input: Tensor) -> Tensor:
         return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
@@ -126,7 +130,13 @@ class GroupNorm(Module):
     """Normalize each of num_groups groups of channels over the group and all later dimensions."""
 
     def __init__(
-        self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True, device: Any = None, dtype: DType | None = None
+        self,
+        num_groups: int,
+        num_channels: int,
+        eps: float = 1e-5,
+        affine: bool = True,
+        device: Any = None,
+        dtype: DType | None = None,
     ) -> None:
         super().__init__()
         if num_channels % num_groups:

@@ -48,7 +48,11 @@ def load_state_dict(module: Any, given: Mapping[str, Any], strict: bool, assign:
             targets[f"{prefix}.{name}" if prefix else name] = (part, name, value)
     missing = [key for key in targets if key not in given]
     unexpected = [key for key in given if key not in targets]
-    problems = [f"{key}: not a tensor but {type(given[key]).__name__}" for key in targets if key in given and not isinstance(given[key], Tensor)]
+    problems = [
+        f"{key}: not a tensor but {type(given[key]).__name__}"
+        for key in targets
+        if key in given and not isinstance(given[key], Tensor)
+    ]
     for key, (_, _, target) in targets.items():
         value = given.get(key)
         if isinstance(value, Tensor) and tuple(value.shape) != tuple(target.shape):

@@ -38,7 +38,8 @@ class Adam(Optimizer):
         for number, beta in enumerate(betas):
             if not 0 <= beta < 1:
                 raise ValueError(f"Invalid beta parameter at index {number}: {beta}")
-        defaults = dict(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, amsgrad=amsgrad, maximize=maximize)
+        defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        defaults |= {"amsgrad": amsgrad, "maximize": maximize}
         super().__init__(params, defaults)
 
     def initial_state(self, parameter: Tensor, group: Mapping[str, Any]) -> dict[str, Any]:

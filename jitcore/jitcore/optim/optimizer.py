@@ -94,11 +94,15 @@ class Optimizer:
         """Take over a `state_dict()`. Raises ValueError where its groups do not match this optimizer's."""
         groups = state_dict["param_groups"]
         if [len(g["params"]) for g in groups] != [len(g["params"]) for g in self.param_groups]:
-            raise ValueError("loaded state dict has another number of parameter groups or parameters than the optimizer")
+            raise ValueError(
+                "loaded state dict has another number of parameter groups or parameters than the optimizer"
+            )
         parameters = dict(zip((n for g in groups for n in g["params"]), self._parameters(), strict=True))
         self.state = defaultdict(dict)
         for number, entries in state_dict["state"].items():
-            self.state[parameters[number]] = {k: v.clone() if isinstance(v, Tensor) else deepcopy(v) for k, v in entries.items()}
+            self.state[parameters[number]] = {
+                k: v.clone() if isinstance(v, Tensor) else deepcopy(v) for k, v in entries.items()
+            }
         for group, given in zip(self.param_groups, groups, strict=True):
             group.update({k: deepcopy(v) for k, v in given.items() if k != "params"})
 
@@ -135,7 +139,7 @@ def hyperparameter(group: dict[str, Any], name: str) -> Any:
 
 @contextmanager
 def _unrecorded() -> Iterator[None]:
-    """Make tensors as if before the program being recorded: state is part of what a replay finds, not of what it makes."""
+    """Make tensors as if before the recorded program: state is part of what a replay finds, not of what it makes."""
     recorder, state.recorder = state.recorder, None
     try:
         yield

@@ -32,9 +32,8 @@ class SGD(Optimizer):
                 raise ValueError(f"Invalid {name} value: {value}")
         if nesterov and (momentum <= 0 or dampening != 0):
             raise ValueError("Nesterov momentum requires a momentum and zero dampening")
-        defaults = dict(
-            lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay, nesterov=nesterov, maximize=maximize
-        )
+        defaults = {"lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay}
+        defaults |= {"nesterov": nesterov, "maximize": maximize}
         super().__init__(params, defaults)
 
     def initial_state(self, parameter: Tensor, group: Mapping[str, Any]) -> dict[str, Any]:

@@ -68,7 +68,9 @@ class Recording:
     """Result tensors that carry gradient history, with their output numbers."""
 
 
-def capture(function: Callable, arguments: tuple, keywords: dict, leaves: Sequence[Any], name: str) -> tuple[Any, Recording]:
+def capture(
+    function: Callable, arguments: tuple, keywords: dict, leaves: Sequence[Any], name: str
+) -> tuple[Any, Recording]:
     """Run `function(*arguments, **keywords)` eagerly and record it. The function's own exceptions pass through."""
     recorder = Recorder(name)
     for position, leaf in enumerate(leaves):
@@ -77,7 +79,9 @@ def capture(function: Callable, arguments: tuple, keywords: dict, leaves: Sequen
     return record(recorder, function, arguments, keywords, leaves)
 
 
-def record(recorder: Recorder, function: Callable, arguments: tuple, keywords: dict, leaves: Sequence[Any]) -> tuple[Any, Recording]:
+def record(
+    recorder: Recorder, function: Callable, arguments: tuple, keywords: dict, leaves: Sequence[Any]
+) -> tuple[Any, Recording]:
     """As `capture`, with a recorder whose argument roots are already declared."""
     before = {id(r): r.tensor._requires_grad for r in recorder.roots}
     watcher = Watcher(function, leaves)
@@ -98,14 +102,19 @@ def _finish(recorder: Recorder, watcher: Watcher, result: Any) -> Recording:
     values: dict[Value, int] = {}
     differentiable: list[tuple[Any, int]] = []
     pieces = [_piece(recorder, leaf, values, differentiable) for leaf in leaves]
-    gradients = [(slot, _piece(recorder, slot.after, values, [])) for slot in recorder.gradients.values() if slot.assigned]
+    gradients = [
+        (slot, _piece(recorder, slot.after, values, [])) for slot in recorder.gradients.values() if slot.assigned
+    ]
     for slot, piece in gradients:
         if isinstance(piece, FromRoot) and slot.after is not slot.before:
             recorder.refuse("`.grad` is set to a tensor from outside the function", recorder.roots[piece.root].location)
     written = [number for number, root in enumerate(recorder.roots) if root.written]
     for number in written:
         if recorder.roots[number].tensor._node is not None:
-            recorder.refuse("a tensor from outside is written with a value that has gradient history", recorder.roots[number].location)
+            recorder.refuse(
+                "a tensor from outside is written with a value that has gradient history",
+                recorder.roots[number].location,
+            )
     broken = watcher.checks.first_broken()
     problem = recorder.problem or recorder.aliasing_problem() or watcher.problem or _unaccounted(recorder, watcher)
     if problem is None and broken is not None:

@@ -19,7 +19,9 @@ class Checks:
 
     conditions: list[str] = field(default_factory=list)
     descriptions: list[str] = field(default_factory=list)
-    names: dict[str, Any] = field(default_factory=lambda: {"missing": _MISSING, "type": type, "len": len, "getattr": getattr})
+    names: dict[str, Any] = field(
+        default_factory=lambda: {"missing": _MISSING, "type": type, "len": len, "getattr": getattr}
+    )
 
     def same_object(self, fetch: str, expected: Any, description: str) -> None:
         self._add(f"{fetch} is {self.bind(expected)}", description)
@@ -44,7 +46,9 @@ class Checks:
     def compile(self) -> Callable[[], bool]:
         """One function that tells whether every condition holds."""
         body = " and ".join(self.conditions) or "True"
-        exec(f"def holds():\n    try:\n        return {body}\n    except (AttributeError, LookupError, TypeError, ValueError):\n        return False", self.names)
+        errors = "AttributeError, LookupError, TypeError, ValueError"
+        source = f"def holds():\n    try:\n        return {body}\n    except ({errors}):\n        return False"
+        exec(source, self.names)
         return self.names["holds"]
 
     def first_broken(self) -> str | None:

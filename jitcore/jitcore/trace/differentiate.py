@@ -1,7 +1,7 @@
 """The backward pass of a recorded function whose result carries gradient history, as a program of its own.
 
-Right after the forward run, the vector-Jacobian products of the result are recorded too, then cut off: what they need of
-the forward values becomes extra forward outputs, except constants and views, which are cheap to make again.
+Right after the forward run, the vector-Jacobian products of the result are recorded too, then cut off: what they need
+of the forward values becomes extra forward outputs, except constants and views, which are cheap to make again.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
 from jitcore_ir import Graph, Operation, Trait, Value, ops
 from jitcore_runtime.executor import Executor
 
@@ -93,7 +94,12 @@ def differentiate(recording: Recording) -> Backward | None:
 
 
 def _split(
-    recording: Recording, mark: int, count: int, outputs: list[int], receiving: list[int], values: Sequence[Value | None]
+    recording: Recording,
+    mark: int,
+    count: int,
+    outputs: list[int],
+    receiving: list[int],
+    values: Sequence[Value | None],
 ) -> Backward:
     joint = recording.graph
     graph = Graph(f"{joint.name}_backward")
@@ -109,7 +115,9 @@ def _split(
         operation = value.operation
         if operation is not None and (order[operation] >= mark or _is_remade(operation)):
             operands = [bring(v) for v in operation.operands]
-            copies[value] = graph.block.append(operation.spec, operands, operation.attributes, operation.location).result
+            copies[value] = graph.block.append(
+                operation.spec, operands, operation.attributes, operation.location
+            ).result
             return copies[value]
         if value in arguments:
             number = arguments[value]

@@ -32,7 +32,9 @@ def _variant(name: str, variant: Variant) -> list[str]:
     lines = [f"{name}({_arguments(recording)}): {_how(program)}; replayed {variant.hits} times."]
     captured = [root for root in recording.roots if root.source is None]
     if captured:
-        lines.append(f"  It reads {len(captured)} tensors that are not arguments and writes {len(recording.written)} tensors.")
+        lines.append(
+            f"  It reads {len(captured)} tensors that are not arguments and writes {len(recording.written)} tensors."
+        )
     if recording.reads:
         lines.append("  It holds while Python sees the same values:")
         lines += [f"    {read.kind}() gave {read.outcome!r} at {read.location}" for read in recording.reads]
@@ -54,4 +56,5 @@ def _how(program: Any) -> str:
     if program.image is None:
         return f"{operations} operations, interpreted with NumPy"
     temporaries = sum(b.kind is BufferKind.TEMPORARY for b in program.plan.buffers)
-    return f"{operations} operations compiled for {program.image.target} ({len(program.image.code)} bytes of code, {temporaries} temporary buffers)"
+    size = f"{len(program.image.code)} bytes of code, {temporaries} temporary buffers"
+    return f"{operations} operations compiled for {program.image.target} ({size})"

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
 from jitcore_ir import UNKNOWN, Graph, Location, OpSpec, TensorType, Value, ops, shapes
 from jitcore_ir.dtypes import from_numpy, int64
 from jitcore_ir.shapes import Expr
@@ -274,7 +275,9 @@ class Recorder:
             slot = self.gradients[id(tensor)] = GradientSlot(tensor, tensor._grad, after=tensor._grad)
         return slot
 
-    def _append(self, spec: OpSpec, values: Sequence[Value], attributes: Mapping[str, Any], location: Location) -> Value:
+    def _append(
+        self, spec: OpSpec, values: Sequence[Value], attributes: Mapping[str, Any], location: Location
+    ) -> Value:
         return self.graph.block.append(spec, values, attributes, location).result
 
     def _emitter(self, location: Location) -> Any:

@@ -37,7 +37,9 @@ class Variant:
         self._written = tuple(recording.written)
         self._pieces = recording.pieces
         self._gradients = [(slot.leaf, piece) for slot, piece in recording.gradients]
-        self._observed = [(slot.leaf, slot.before is None) for slot in recording.recorder.gradients.values() if slot.observed]
+        self._observed = [
+            (slot.leaf, slot.before is None) for slot in recording.recorder.gradients.values() if slot.observed
+        ]
         self._only_output = self._single_output()
         recording.recorder = None  # the eager run's memory is not needed any more
 

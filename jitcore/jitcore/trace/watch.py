@@ -18,12 +18,13 @@ from types import CodeType, FrameType
 from typing import Any
 
 import numpy as np
+
 from jitcore_ir import DType, OpSpec
 
 from ..source import is_own_file
 from .checks import Checks
 
-_SCALARS = (int, float, complex, str, bytes, bool, type(None), range, slice, enum.Enum, np.generic)
+_SCALARS = (int, float, complex, str, bytes, bool, type(None), range, slice, enum.Enum, np.generic, DType, OpSpec)
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _LAYERS = tuple(os.path.join(_PACKAGE, part) + os.sep for part in ("nn", "optim"))
 _STANDARD = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib"))
@@ -95,16 +96,26 @@ class Watcher:
 
     def _builtin_starts(self, frame: FrameType, function: Any) -> None:
         owner = getattr(function, "__self__", None)
-        origin = type(owner).__module__ if owner is not None and not isinstance(owner, types.ModuleType) else function.__module__
+        origin = (
+            type(owner).__module__
+            if owner is not None and not isinstance(owner, types.ModuleType)
+            else function.__module__
+        )
         origin, name = str(origin), getattr(function, "__name__", "?")
         direct = not _is_library(frame.f_code.co_filename)
         unrepeatable = (
             origin.split(".")[0] in ("random", "_random", "secrets")
             or origin.startswith("numpy.random")
-            or (direct and (origin == "time" or (origin, name) in (("builtins", "input"), ("posix", "urandom"), ("io", "open"))))
+            or (
+                direct
+                and (
+                    origin == "time" or (origin, name) in (("builtins", "input"), ("posix", "urandom"), ("io", "open"))
+                )
+            )
         )
         if unrepeatable:
-            self.problem = f"{origin}.{name}() at {frame.f_code.co_filename}:{frame.f_lineno}, which gives another result each time"
+            where = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+            self.problem = f"{origin}.{name}() at {where}, which gives another result each time"
 
     # Walking values. `fetch` is the expression that gets the value again, or "" where nothing holds it by name.
 
@@ -112,7 +123,7 @@ class Watcher:
         if len(self.checks.conditions) > _MOST:
             self.problem = self.problem or f"{what}: more than {_MOST} pieces of Python state to watch"
             return
-        if isinstance(value, _SCALARS) or isinstance(value, DType | OpSpec):
+        if isinstance(value, _SCALARS):
             if fetch:
                 self.checks.same_value(fetch, value, f"{what} was {value!r}")
             return
@@ -212,10 +223,15 @@ class Watcher:
 
     def _visit_array(self, value: np.ndarray, what: str) -> None:
         if value.size > _SMALL_ARRAY:
-            self.problem = self.problem or f"{what} is a NumPy array of {value.size} elements, too large to watch; make it a tensor"
+            self.problem = (
+                self.problem
+                or f"{what} is a NumPy array of {value.size} elements, too large to watch; make it a tensor"
+            )
             return
         copy = value.copy()
-        self.checks.custom(lambda: np.array_equal(value, copy, equal_nan=value.dtype.kind in "fc"), f"an element of {what} was another")
+        self.checks.custom(
+            lambda: np.array_equal(value, copy, equal_nan=value.dtype.kind in "fc"), f"an element of {what} was another"
+        )
 
     def _visit_module(self, module: Any, what: str, names: frozenset[str]) -> None:
         attributes = module.__dict__

@@ -92,7 +92,9 @@ def _jitted_update() -> Callable:
     import jax
     import jax.numpy as jnp
 
-    return jax.jit(lambda values, means, squares, count, x, labels: _update(values, means, squares, count, x, labels, jnp))
+    return jax.jit(
+        lambda values, means, squares, count, x, labels: _update(values, means, squares, count, x, labels, jnp)
+    )
 
 
 def _loss_and_gradients(xp: Any, w: Any, x: Any, labels: Any) -> tuple[Any, dict[str, Any]]:

@@ -41,7 +41,12 @@ class Worker:
         environment = {**os.environ, **thread_environment(threads)}
         command = [sys.executable, "-m", "jitcore_tools.bench.worker", peer]
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=environment,
         )
 
     def ask(self, request: dict) -> dict:
@@ -99,7 +104,9 @@ def measure(workload: Workload, peers: list[str], threads: int, rounds: int) -> 
             answer = worker.ask({"do": "prepare", "workload": workload.name, "threads": threads})
             problem = answer.get("error")
             if problem is None and not answer["error_ratio"] <= workload.tolerance:
-                problem = f"wrong: largest relative error {answer['error_ratio']:.1e} (allowed {workload.tolerance:.0e})"
+                problem = (
+                    f"wrong: largest relative error {answer['error_ratio']:.1e} (allowed {workload.tolerance:.0e})"
+                )
             if problem is not None:
                 row.problems[peer] = problem
                 worker.stop()
@@ -184,7 +191,9 @@ def _report(rows: list[Row], threads: int, rounds: int) -> dict:
             {
                 "workload": row.workload,
                 "median_seconds": row.seconds,
-                "ratio_to_jitcore": {p: s / row.seconds["jitcore"] for p, s in row.seconds.items()} if "jitcore" in row.seconds else {},
+                "ratio_to_jitcore": {p: s / row.seconds["jitcore"] for p, s in row.seconds.items()}
+                if "jitcore" in row.seconds
+                else {},
                 "relative_error": row.errors,
                 "first_call_seconds": row.first_call,
                 "problems": row.problems,

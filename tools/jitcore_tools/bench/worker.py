@@ -74,7 +74,7 @@ def _time(call: Any, seconds: float) -> dict:
     call()
     once = max(clock() - start, 1e-8)
     repeats = max(1, int(20e-6 / once))  # so that the clock's own cost does not count
-    samples = []
+    samples: list[float] = []
     stop = clock() + seconds
     while clock() < stop or len(samples) < 3:
         start = clock()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,8 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """`data(rng)` gives (inputs, weights), float32; `torch(module, weights)` and `array(xp, weights)` give a function of
-    the inputs. `tolerance` bounds the largest error against float64, relative to the largest reference value.
+    """`data(rng)` gives (inputs, weights), float32; `torch(module, weights)` and `array(xp, weights)` give a function
+    of the inputs. `tolerance` bounds the largest error against float64, relative to the largest reference value.
     `compiled=False` measures eager execution; `peers` limits who takes part."""
 
     name: str
@@ -43,7 +44,10 @@ def _gelu_chain(size: int) -> Workload:
         return run
 
     return Workload(
-        f"gelu chain 1e{len(str(size)) - 1}", lambda rng: ({"x": _normal(rng, size)}, {}), torch_version, arrays.gelu_chain
+        f"gelu chain 1e{len(str(size)) - 1}",
+        lambda rng: ({"x": _normal(rng, size)}, {}),
+        torch_version,
+        arrays.gelu_chain,
     )
 
 
@@ -68,7 +72,7 @@ def _sgemm(size: int) -> Workload:
 def _mlp_weights(rng: np.random.Generator) -> Arrays:
     sizes = (784, 512, 256, 10)
     weights = {}
-    for layer, (before, after) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for layer, (before, after) in enumerate(pairwise(sizes)):
         weights[f"w{layer}"] = _normal(rng, after, before, scale=before**-0.5)
         weights[f"b{layer}"] = _normal(rng, after, scale=0.1)
     return weights
@@ -86,7 +90,9 @@ def _mlp(torch: Any, weights: Any) -> Callable:
 
 
 def _mlp_batch(batch: int) -> Workload:
-    return Workload(f"MLP batch {batch}", lambda rng: ({"x": _normal(rng, batch, 784)}, _mlp_weights(rng)), _mlp, arrays.mlp)
+    return Workload(
+        f"MLP batch {batch}", lambda rng: ({"x": _normal(rng, batch, 784)}, _mlp_weights(rng)), _mlp, arrays.mlp
+    )
 
 
 def _cnn_data(rng: np.random.Generator) -> tuple[Arrays, Arrays]:
@@ -186,6 +192,8 @@ WORKLOADS: tuple[Workload, ...] = (
     Workload("CNN 8x3x64x64", _cnn_data, _cnn, arrays.cnn),
     Workload("transformer block d=768 seq 128", _block_data, _block, arrays.block),
     Workload("MLP training step batch 128", _training_data, _training_step, arrays.training_step, 1e-4, training=True),
-    Workload("tiny op, eager", _tiny_data, _tiny, _tiny_array, compiled=False, peers=("jitcore", "numpy", "torch", "jax")),
+    Workload(
+        "tiny op, eager", _tiny_data, _tiny, _tiny_array, compiled=False, peers=("jitcore", "numpy", "torch", "jax")
+    ),
     Workload("tiny op, compiled call", _tiny_data, _tiny, _tiny_array),
 )

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-import jitcore
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+
+import jitcore
 
 from .data import Digits, load_digits
 from .fresh import answer, build_environment
@@ -49,23 +50,23 @@ def run_demo(root: Path, output: Path, epochs: int, console: Console) -> bool:
             found[mode] = (timings, np.load(answers))
             progress.advance(task)
     expected = logits(model, digits.test_images)
-    draw(output / "digits.png", *trainings, digits, found["native"][1])
-    checks = _checks(trainings[1], expected, digits, {mode: answers for mode, (_, answers) in found.items()})
-    console.print(_table(*trainings, archive, found["native"][0], found["interpreted"][0]))
+    eager, compiled = trainings
+    draw(output / "digits.png", eager, compiled, digits, found["native"][1])
+    checks = _checks(expected, digits, {mode: answers for mode, (_, answers) in found.items()})
+    console.print(_table(eager, compiled, archive, found["native"][0], found["interpreted"][0]))
     for text, held in checks:
         console.print(f"[{'green' if held else 'red'}]{'ok    ' if held else 'FAILED'}[/] {text}")
     console.print(f"Wrote {archive} and {output / 'digits.png'} in {time.perf_counter() - started:.0f} s.")
     return all(held for _, held in checks)
 
 
-def _checks(
-    compiled: Training, expected: np.ndarray, digits: Digits, answers: dict[str, np.ndarray]
-) -> list[tuple[str, bool]]:
+def _checks(expected: np.ndarray, digits: Digits, answers: dict[str, np.ndarray]) -> list[tuple[str, bool]]:
     checks = []
     for mode, given in answers.items():
         worst = float(np.abs(given - expected).max())
         same = given.shape == expected.shape and bool((given.argmax(1) == expected.argmax(1)).all())
-        text = f"{mode} answers of digits.jca equal eager's on all {len(expected)} test digits (largest difference {worst:.1e})"
+        text = f"{mode} answers of digits.jca equal eager's on all {len(expected)} test digits"
+        text += f" (largest difference {worst:.1e})"
         checks.append((text, same and worst <= TOLERANCE))
     score = accuracy(answers["native"], digits.test_labels)
     checks.append((f"test accuracy {score:.1%} is above {WANTED_ACCURACY:.0%}", score > WANTED_ACCURACY))

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from statistics import median
 
-import jitcore
 import numpy as np
+
+import jitcore
 from jitcore import nn, optim
 from jitcore.nn import functional as F
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from llvmlite import ir
+
 from jitcore_ir import BufferType, Graph, Operation
 from jitcore_ir.ops.elementwise import ACCUMULATOR
 from jitcore_ir.shapes import Expr
-from llvmlite import ir
 
 from ..loops import ops as loops
-from ..loops.module import LoopBuffer
+from ..loops.module import KernelCall
 from .conv import conv_packed_size, conv_workspace_size, emit_conv, emit_conv_pack
 from .conv_spec import ConvSpec
 from .dims import load_symbols
@@ -45,26 +46,34 @@ class Contraction:
 
     def emit_packing(self, module: ir.Module, name: str) -> ir.Function:
         """`void name(ptr y, ptr packed, ptr sizes)`."""
-        return emit_pack(module, name, self.spec) if isinstance(self.spec, GemmSpec) else emit_conv_pack(module, name, self.spec)
+        return (
+            emit_pack(module, name, self.spec)
+            if isinstance(self.spec, GemmSpec)
+            else emit_conv_pack(module, name, self.spec)
+        )
 
 
 def contraction(kernel: Graph, target: str) -> Contraction | None:
     """The gemm or convolution of a kernel, None where it has none."""
     for operation in kernel.operations:
-        x, y = (operation.operands[0].type, operation.operands[1].type) if len(operation.operands) >= 2 else (None, None)
+        if operation.spec not in (loops.GEMM, loops.CONVOLUTION):
+            continue
+        x, y = (value.type for value in operation.operands)
+        assert isinstance(x, BufferType) and isinstance(y, BufferType)
         if operation.spec is loops.GEMM:
             return Contraction(operation, GemmSpec.of(x, y, **operation.attributes, target=target))
-        if operation.spec is loops.CONVOLUTION:
-            return Contraction(operation, ConvSpec.of(x, y, **operation.attributes, target=target))
+        return Contraction(operation, ConvSpec.of(x, y, **operation.attributes, target=target))
     return None
 
 
-def emit_loops(module: ir.Module, name: str, kernel: Graph, shared: Mapping[int, int], symbols: tuple[str, ...], target: str) -> ir.Function:
+def emit_loops(
+    module: ir.Module, name: str, kernel: Graph, shared: Mapping[int, int], symbols: tuple[str, ...], target: str
+) -> ir.Function:
     """`void name(ptr context, i64 begin, i64 end)` for a kernel of loops, which runs that part of its parallel loop.
 
     `context` is an array of the pointers to its buffers, then to the symbols' values and to the call's error fields.
-    `shared[r] = w`: input r is the same memory as input w, so it is given the same pointer. The loops are in a function of
-    their own whose parameters are `noalias`.
+    `shared[r] = w`: input r is the same memory as input w, so it is given the same pointer. The loops are in a function
+    of their own whose parameters are `noalias`.
     """
     count = len(kernel.inputs)
     kinds = [PTR] * (count + 2) + [I64, I64]
@@ -97,7 +106,9 @@ def _emit_entry(module: ir.Module, name: str, inner: ir.Function, count: int) ->
     return function
 
 
-def emit_contraction(module: ir.Module, name: str, kernel: Graph, found: Contraction, symbols: tuple[str, ...], target: str) -> ir.Function:
+def emit_contraction(
+    module: ir.Module, name: str, kernel: Graph, found: Contraction, symbols: tuple[str, ...], target: str
+) -> ir.Function:
     """`void name(ptr x, ptr y, ptr context, ptr sizes, ptr workspace)`, with the context of `emit_loops`, or of one
     pointer to the result where `plain_result` names one."""
     result = plain_result(kernel, found)
@@ -121,6 +132,8 @@ def plain_result(kernel: Graph, found: Contraction) -> int | None:
     value, buffer, *places = block.operations[0].operands
     if value is not total or places != indices or buffer.type.dtype is not ACCUMULATOR[found.spec.dtype]:
         return None
+    if any(isinstance(stride, Expr) for stride in row_major(buffer.type.shape)):
+        return None  # a `PlainStore` would want those strides in its context
     return kernel.inputs.index(buffer)
 
 
@@ -142,11 +155,11 @@ def _epilogue(kernel: Graph, operation: Operation, symbols: tuple[str, ...], tar
     return emit
 
 
-def prepared_contraction(buffer: LoopBuffer, number: int, calls: Sequence, target: str) -> tuple[Contraction, BufferType]:
+def prepared_contraction(number: int, calls: Sequence[KernelCall], target: str) -> Contraction:
     """The contraction that reads prepared buffer `number`, which decides its layout."""
     for call in calls:
         if number in call.arguments:
             found = contraction(call.kernel, target)
             if found is not None:
-                return found, found.operation.operands[1].type
+                return found
     raise ValueError(f"no contraction reads prepared buffer {number}")

@@ -26,5 +26,5 @@ def build_image(module: LoopModule, memory: MemoryPlan, guards: Sequence[tuple[i
     parsed.verify()
     passes = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=3))
     passes.getModulePassManager().run(parsed, passes)
-    exports = ["jc_run", "jc_prepare"] if "@\"jc_prepare\"(" in text or "@jc_prepare(" in text else ["jc_run"]
+    exports = ["jc_run", "jc_prepare"] if '@"jc_prepare"(' in text or "@jc_prepare(" in text else ["jc_run"]
     return link([machine.emit_object(parsed)], target, exports)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from jitcore_ir.shapes import Expr, Extreme, Quotient, Symbol
 from llvmlite import ir
+
+from jitcore_ir.shapes import Expr, Extreme, Quotient, Symbol
 
 I64 = ir.IntType(64)
 

@@ -19,7 +19,7 @@ def lay_out(module: LoopModule, updates: Sequence[tuple[int, int]], guards: Sequ
         if found is not None and found.workspace != 0:
             workspaces[number] = found.workspace
     prepared = {
-        number: prepared_contraction(buffer, number, module.kernels, target)[0].packed
+        number: prepared_contraction(number, module.kernels, target).packed
         for number, buffer in enumerate(module.buffers)
         if buffer.kind is BufferKind.PREPARED
     }

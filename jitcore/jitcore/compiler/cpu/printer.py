@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from llvmlite import ir
+
 from jitcore_ir import Block, BufferType, Operation, Value, ops
 from jitcore_ir.dtypes import DType, bool_, int64
 from jitcore_ir.shapes import product
-from llvmlite import ir
 
 from ..loops import ops as loops
 from ..scalar import SCALARS, Scalar
@@ -256,5 +257,3 @@ _NATURAL: dict[object, Callable[..., ir.Value]] = {
 def element_pointer(b: ir.IRBuilder, base: ir.Value, offset: ir.Value, dtype: DType) -> ir.Value:
     """`base` moved by `offset` elements."""
     return b.gep(base, [offset], inbounds=True, source_etype=memory_type(dtype))
-
-

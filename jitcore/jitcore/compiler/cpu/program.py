@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from llvmlite import ir
+
 from jitcore_ir.dtypes import DType, bool_, float32, float64
 from jitcore_ir.shapes import Expr
-from llvmlite import ir
 
 from ..loops.module import KernelCall, LoopModule
 from ..memory_plan import MemoryPlan, bytes_of
@@ -81,7 +82,9 @@ class _Program:
         for argument, offset in zip(call.arguments, call.offsets, strict=True):
             base = frame.buffer(argument)
             dtype = self.module.buffers[argument].dtype
-            pointers.append(base if offset == 0 else element_pointer(b, base, emit_dim(b, offset, frame.symbols), dtype))
+            pointers.append(
+                base if offset == 0 else element_pointer(b, base, emit_dim(b, offset, frame.symbols), dtype)
+            )
         found = self._contraction(call)
         if found is not None:
             self._call_contraction(frame, number, call, found, pointers)
@@ -135,7 +138,7 @@ class _Program:
         frame = _Frame(b, prepare.args[0], self.module.symbols)
         for number, buffer in enumerate(self.module.buffers):
             if buffer.preparation is not None:
-                found, _ = prepared_contraction(buffer, number, self.module.kernels, self.target)
+                found = prepared_contraction(number, self.module.kernels, self.target)
                 pack = found.emit_packing(self.text, f"pack{number}")
                 pack.linkage = "internal"
                 source = frame.buffer(buffer.preparation.source)

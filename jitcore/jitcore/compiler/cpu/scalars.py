@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from llvmlite import ir
+
 from jitcore_ir.dtypes import DType, bfloat16, bool_, float16, float32, float64
 from jitcore_ir.dtypes import int32 as _INT32
-from llvmlite import ir
 
 from ..scalar import Scalar
 from ..scalar.builder import Number
@@ -102,7 +103,9 @@ class LLVMScalars:
             return wide if dtype is float32 else self.convert(wide, dtype)
         if dtype in (float16, bfloat16):
             # Through float32: from float64 the value is first rounded to odd, so that it is rounded once in effect.
-            narrow = self._round_to_odd(x) if source is float64 else self.convert(x, float32) if source is not float32 else x
+            narrow = (
+                self._round_to_odd(x) if source is float64 else self.convert(x, float32) if source is not float32 else x
+            )
             return self._narrow(narrow, dtype)
         if dtype is bool_:
             return x if source is bool_ else x.differs(0)
@@ -159,7 +162,7 @@ class LLVMScalars:
         bits = self.wrap(self.at.zext(x.handle, I32), _INT32)
         sign = (bits & 0x8000) << 16
         body = (bits & 0x7FFF) << 13
-        # Scaling by 2**112 moves the exponent's bias and makes subnormals right; infinity and NaN need all exponent bits.
+        # Scaling by 2**112 moves the exponent's bias and makes subnormals right; infinity and NaN need every bit.
         scaled = body.bits(float32) * 2.0**112
         special = (body | 0x7F800000).bits(float32)
         magnitude = special.where(body >= 0x0F800000, scaled)
@@ -187,7 +190,7 @@ class LLVMScalars:
         return self.wrap(self.at.trunc((result | sign).handle, I16), float16)
 
     def _round_to_odd(self, x: Scalar) -> Scalar:
-        """float64 to float32, truncated with the last bit set where something was cut off (Boldo and Melquiond, 2008)."""
+        """float64 to float32, truncated, the last bit set where something was cut off (Boldo and Melquiond, 2008)."""
         narrow = self.wrap(self.at.fptrunc(x.handle, F32), float32)
         back = self.wrap(self.at.fpext(narrow.handle, F64), float64)
         bits = narrow.bits(_INT32)
@@ -198,7 +201,9 @@ class LLVMScalars:
 
     def _intrinsic(self, name: str, *xs: Scalar, flags: tuple[str, ...] = ()) -> ir.Value:
         kind = xs[0].handle.type
-        function = declare(self.at.module, f"llvm.{name}.{'f32' if kind is F32 or kind == F32 else 'f64'}", kind, [kind] * len(xs))
+        function = declare(
+            self.at.module, f"llvm.{name}.{'f32' if kind is F32 or kind == F32 else 'f64'}", kind, [kind] * len(xs)
+        )
         return self.at.call(function, [x.handle for x in xs], fastmath=(*flags, *self.flags))
 
     def _fmod(self, x: Scalar, y: Scalar) -> Scalar:
@@ -228,7 +233,9 @@ def float_remainder(module: ir.Module) -> ir.Function:
     size, step = b.call(fabs, [x]), b.call(fabs, [y])
     infinity, zero, half = (ir.Constant(F64, v) for v in (float("inf"), 0.0, 0.5))
     defined = b.and_(b.fcmp_ordered("<", size, infinity), b.fcmp_ordered(">", step, zero))
-    up, check, down, subtract, done, nan = (function.append_basic_block(n) for n in ("up", "check", "down", "subtract", "done", "nan"))
+    up, check, down, subtract, done, nan = (
+        function.append_basic_block(n) for n in ("up", "check", "down", "subtract", "done", "nan")
+    )
     b.cbranch(defined, up, nan)
     b.position_at_end(nan)
     b.ret(ir.Constant(F64, float("nan")))
@@ -260,4 +267,3 @@ def _float_constant(value: float, dtype: DType) -> Any:
 
     with np.errstate(over="ignore"):
         return float(np.float32(value)) if dtype is float32 else value
-

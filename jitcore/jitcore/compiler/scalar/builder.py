@@ -20,22 +20,22 @@ class ScalarBuilder(Protocol):
 
     def constant(self, dtype: DType, value: Number) -> Scalar: ...
     def binary(self, operator: str, x: Scalar, y: Scalar) -> Scalar:
-        """"+", "-", "*" (integers wrap), "/" (floats), "//", "%" (integers, truncating; the divisor is neither 0 nor,
+        """ "+", "-", "*" (integers wrap), "/" (floats), "//", "%" (integers, truncating; the divisor is neither 0 nor,
         for the lowest dividend, -1), "&", "|", "^" (integers, bool), "<<", ">>" (integers, shift inside the width;
         ">>" keeps the sign of signed ones)."""
 
     def compare(self, operator: str, x: Scalar, y: Scalar) -> Scalar:
-        """"==", "!=", "<", "<=", ">", ">=": a bool."""
+        """ "==", "!=", "<", "<=", ">", ">=": a bool."""
 
     def select(self, condition: Scalar, x: Scalar, y: Scalar) -> Scalar: ...
     def multiply_add(self, x: Scalar, y: Scalar, z: Scalar) -> Scalar:
         """x * y + z for floats, with one rounding or two."""
 
     def unary(self, name: str, x: Scalar) -> Scalar:
-        """"neg"; for floats also "abs", "sqrt", "floor", "ceil", "trunc", "round" (halves to even)."""
+        """ "neg"; for floats also "abs", "sqrt", "floor", "ceil", "trunc", "round" (halves to even)."""
 
     def extreme(self, name: str, x: Scalar, y: Scalar) -> Scalar:
-        """"maximum" or "minimum" of floats: NaN where either is NaN."""
+        """ "maximum" or "minimum" of floats: NaN where either is NaN."""
 
     def convert(self, x: Scalar, dtype: DType) -> Scalar:
         """The value in another dtype; floats to integers truncate, anything to bool compares with 0."""

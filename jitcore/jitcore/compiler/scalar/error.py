@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from jitcore_ir import OpSpec, ops
 from jitcore_ir.dtypes import float32
-
-from jitcore_runtime.kernels.special import ERF_MIDDLE, ERF_NEAR, ONE_OVER_SQRT_PI, ERF_SMALL, ERF_TAIL
+from jitcore_runtime.kernels.special import ERF_MIDDLE, ERF_NEAR, ERF_SMALL, ERF_TAIL, ONE_OVER_SQRT_PI
 
 from .basic import Body
 from .builder import Scalar

@@ -1,8 +1,8 @@
 """exp, expm1, tanh, sinh, cosh and sigmoid.
 
-exp(x) = 2**n * exp(r) with n = round(x / ln 2) and r = x - n ln 2 from a two-part ln 2 (Cody and Waite, "Software manual
-for the elementary functions", 1980), exp(r) by its Taylor series: |r| <= 0.347, so degree 7 leaves 2e-9 (float32) and
-degree 14 leaves 2e-19 (float64). NaN and infinities pass through selects, never through a clamp.
+exp(x) = 2**n * exp(r) with n = round(x / ln 2) and r = x - n ln 2 from a two-part ln 2 (Cody and Waite, "Software
+manual for the elementary functions", 1980), exp(r) by its Taylor series: |r| <= 0.347, so degree 7 leaves 2e-9
+(float32) and degree 14 leaves 2e-19 (float64). NaN and infinities pass through selects, never through a clamp.
 """
 
 from __future__ import annotations
@@ -35,7 +35,15 @@ class _Format:
 _FORMATS = {
     float32: _Format(int32, 23, 127, 0.693359375, -2.12194440e-4, 1.5 * 2**23, -103.98, 88.72284, 7),
     float64: _Format(
-        int64, 52, 1023, 6.93147180369123816490e-01, 1.90821492927058770002e-10, 1.5 * 2**52, -745.14, 709.782712893384, 14
+        int64,
+        52,
+        1023,
+        6.93147180369123816490e-01,
+        1.90821492927058770002e-10,
+        1.5 * 2**52,
+        -745.14,
+        709.782712893384,
+        14,
     ),
 }
 

@@ -104,9 +104,13 @@ def power(x: Scalar, y: Scalar) -> Scalar:
     odd = whole & half.apply("floor").differs(half) & (y.apply("abs") < 2.0**53)
     negative = (x < 0) | (x.equals(0) & (1.0 / x < 0))
     result = (-result).where(negative & odd, result)
-    result = result.where((x >= 0) | whole | x.equals(float("-inf")) | y.apply("abs").equals(float("inf")), float("nan"))
+    result = result.where(
+        (x >= 0) | whole | x.equals(float("-inf")) | y.apply("abs").equals(float("inf")), float("nan")
+    )
     result = x.like(float("nan")).where(x.differs(x) | y.differs(y), result)
-    return x.like(1.0).where(x.equals(1.0) | y.equals(0) | (x.equals(-1.0) & y.apply("abs").equals(float("inf"))), result)
+    return x.like(1.0).where(
+        x.equals(1.0) | y.equals(0) | (x.equals(-1.0) & y.apply("abs").equals(float("inf"))), result
+    )
 
 
 def _exp_of_product(x: Scalar, y: Scalar) -> Scalar:

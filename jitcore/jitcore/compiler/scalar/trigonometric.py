@@ -1,8 +1,8 @@
 """sin, cos, tan and the inverse functions. Computed in float64 also for float32, whose results are then rounded once.
 
-Arguments are reduced to |r| <= pi/4 with pi/2 in three parts (Cody and Waite), exact for |x| up to about 2**30; beyond, the
-error grows with x. sin and cos of r by their Taylor series to r**17: the next term is below 1e-19. atan by the rational
-approximation of S. L. Moshier's Cephes library (atan.c), asin and acos from it.
+Arguments are reduced to |r| <= pi/4 with pi/2 in three parts (Cody and Waite), exact for |x| up to about 2**30; beyond,
+the error grows with x. sin and cos of r by their Taylor series to r**17: the next term is below 1e-19. atan by the
+rational approximation of S. L. Moshier's Cephes library (atan.c), asin and acos from it.
 """
 
 from __future__ import annotations
