@@ -154,7 +154,7 @@ class JitFunction:
             except GuardFailed as failure:
                 tried.add(id(variant))
                 seen = (*variant.outcomes[: failure.index], failure.observed)
-                variant = next(
+                sibling = next(
                     (
                         other
                         for other in entry.variants
@@ -162,8 +162,9 @@ class JitFunction:
                     ),
                     None,
                 )
-                if variant is None:
+                if sibling is None:
                     return _MISSED
+                variant = sibling
                 _to_front(entry.variants, variant)
 
     def _record(self, key: Any, leaves: list[Any], arguments: tuple, keywords: dict) -> Any:

@@ -18,7 +18,7 @@ Sizes = int | tuple[int, ...]
 
 
 class _Conv(Module):
-    """What all convolution layers share. weight: [out, in / groups, *kernel], or transposed [in, out / groups, *kernel]."""
+    """Shared by all convolution layers. weight: [out, in / groups, *kernel], or transposed [in, out / groups, *kernel]."""
 
     rank: ClassVar[int]
     transposed: ClassVar[bool] = False
@@ -75,7 +75,8 @@ class _Conv(Module):
         """The input padded by a mode other than zeros, and the padding left to the convolution."""
         if self.padding_mode == "zeros":
             return input, self.padding
-        amounts: list[int] = [amount for p in reversed(self.padding) for amount in (p, p)]
+        assert not isinstance(self.padding, str)  # refused in the constructor
+        amounts = [amount for p in reversed(self.padding) for amount in (p, p)]
         return F.pad(input, amounts, mode=self.padding_mode), 0
 
     def extra_repr(self) -> str:

@@ -54,9 +54,9 @@ def load_state_dict(module: Any, given: Mapping[str, Any], strict: bool, assign:
         if key in given and not isinstance(given[key], Tensor)
     ]
     for key, (_, _, target) in targets.items():
-        value = given.get(key)
-        if isinstance(value, Tensor) and tuple(value.shape) != tuple(target.shape):
-            problems.append(f"{key}: shape {list(value.shape)} given, {list(target.shape)} expected")
+        found = given.get(key)
+        if isinstance(found, Tensor) and tuple(found.shape) != tuple(target.shape):
+            problems.append(f"{key}: shape {list(found.shape)} given, {list(target.shape)} expected")
     if strict:
         problems += [f"missing key: {key}" for key in missing] + [f"unexpected key: {key}" for key in unexpected]
     if problems:

@@ -37,6 +37,7 @@ class Variant:
         self._written = tuple(recording.written)
         self._pieces = recording.pieces
         self._gradients = [(slot.leaf, piece) for slot, piece in recording.gradients]
+        assert recording.recorder is not None
         self._observed = [
             (slot.leaf, slot.before is None) for slot in recording.recorder.gradients.values() if slot.observed
         ]

@@ -88,7 +88,8 @@ def _onnxruntime(workload: Workload, inputs: Mapping[str, np.ndarray], weights: 
 
     file = io.BytesIO()
     examples = tuple(torch.from_numpy(array) for array in inputs.values())
-    torch.onnx.export(Model(), examples, file, input_names=list(inputs), dynamo=False)
+    # The exporter that takes a file object; its type hints name paths only.
+    torch.onnx.export(Model(), examples, file, input_names=list(inputs), dynamo=False)  # type: ignore[arg-type]
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = int(os.environ["JITCORE_NUM_THREADS"])
     session = onnxruntime.InferenceSession(file.getvalue(), options, providers=["CPUExecutionProvider"])

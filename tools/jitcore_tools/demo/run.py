@@ -29,10 +29,10 @@ def run_demo(root: Path, output: Path, epochs: int, console: Console) -> bool:
     digits = load_digits()
     with _progress(console) as progress:
         trainings = []
-        for compiled in (False, True):
-            name = "training under @jitcore.jit" if compiled else "training eagerly"
+        for under_jit in (False, True):
+            name = "training under @jitcore.jit" if under_jit else "training eagerly"
             task = progress.add_task(name, total=epochs * steps_per_epoch(digits))
-            trainings.append(train(digits, epochs, compiled, lambda task=task: progress.advance(task)))  # type: ignore[misc]
+            trainings.append(train(digits, epochs, under_jit, lambda task=task: progress.advance(task)))  # type: ignore[misc]
         task = progress.add_task("exporting digits.jca", total=1)
         archive = output / "digits.jca"
         model = trainings[1].model.eval()
