@@ -331,6 +331,7 @@ def programs(draw):
     symbols = {name: draw(st.sampled_from(sizes)) for name, sizes in SIZES.items()}
     p = Program(draw, symbols)
     n, m = symbol("N"), symbol("M")
+    p.input((n, m), int64)  # where the symbols get their values
     for shape in draw(
         st.lists(st.sampled_from([(3, 4), (n, 4), (2, n, m), (4,), (), (m, 1), (2, 0)]), min_size=1, max_size=3)
     ):
