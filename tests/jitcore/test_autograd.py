@@ -519,3 +519,29 @@ def test_python_numbers_used_twice_are_not_confused():
     assert np.signbit((x * 0.0 * -1.0).numpy())[0] and not np.signbit((x * 0.0).numpy())[0]
     assert (x * True).dtype is jitcore.float32 and (jitcore.tensor([2]) * True).dtype is jitcore.int64
     assert (jitcore.tensor([True]) * 1).dtype is jitcore.int64
+
+
+def test_threads_have_modes_of_their_own_and_compute_alike():
+    from concurrent.futures import ThreadPoolExecutor
+
+    def work(seed):
+        g = jitcore.Generator().manual_seed(seed)
+        w = jitcore.randn(8, 8, generator=g).requires_grad_()
+        total = 0.0
+        for _ in range(20):
+            x = jitcore.randn(4, 8, generator=g)
+            with jitcore.no_grad():
+                assert not (x @ w).requires_grad
+            loss = ((x @ w).relu() * 0.5).softmax(-1)[:, 0].sum()
+            loss.backward()
+            with jitcore.no_grad():
+                w -= 0.1 * w.grad
+            w.grad = None
+            total += loss.item()
+        assert jitcore.is_grad_enabled()
+        return total
+
+    alone = [work(seed) for seed in range(4)]
+    with jitcore.no_grad(), ThreadPoolExecutor(4) as pool:  # new threads start with grad mode on
+        together = list(pool.map(work, range(4)))
+    assert together == alone

@@ -40,9 +40,9 @@ def scaled_dot_product_attention(
             f"{key._array.shape[-1]}"
         )
     if enable_gqa:
-        times = query._array.shape[-3] // key._array.shape[-3]
+        times = shape_of(query)[-3] // shape_of(key)[-3]
         key, value = key.repeat_interleave(times, -3), value.repeat_interleave(times, -3)
-    factor = 1.0 / math.sqrt(query._array.shape[-1]) if scale is None else scale
+    factor = 1.0 / math.sqrt(shape_of(query)[-1]) if scale is None else scale
     scores = matmul(query * factor, matrix_transpose(key))
     if is_causal:
         rows, columns = shape_of(scores)[-2:]
@@ -78,10 +78,10 @@ def interpolate(
         raise NotImplementedError(
             f"interpolate(mode={mode!r}, antialias={antialias}) is not offered; use nearest or (bi)linear"
         )
-    have = input._array.shape[2:]
+    have = shape_of(input)[2:]
     if size is None:
         factors = [scale_factor] * rank if isinstance(scale_factor, int | float) else list(scale_factor)
-        wanted = [math.floor(n * f) for n, f in zip(have, factors)]
+        wanted = [n * int(f) if f == int(f) else math.floor(int(n) * f) for n, f in zip(have, factors)]
         steps = [n / m if recompute_scale_factor else 1.0 / f for n, m, f in zip(have, wanted, factors)]
     else:
         wanted = [int(size)] * rank if not isinstance(size, list | tuple) else [int(s) for s in size]

@@ -96,7 +96,9 @@ def atleast_3d(tensor: Tensor) -> Tensor:
 def block_diag(*tensors: Tensor) -> Tensor:
     """Matrices along the diagonal of one of zeros."""
     blocks = [t if t._array.ndim == 2 else t.reshape(1, -1) for t in tensors]
-    width = sum(b._array.shape[1] for b in blocks)
+    width: Any = 0
+    for b in blocks:
+        width = width + shape_of(b)[1]
     rows, left = [], 0
     for b in blocks:
         own = shape_of(b)[1]

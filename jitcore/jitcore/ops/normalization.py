@@ -57,7 +57,7 @@ def batch_norm(
         mean, centred, var = _moments(input, axes)
         if running_mean is not None and running_var is not None:
             _track(running_mean, mean, momentum)
-            _track(running_var, var.detach() * (count / (count - 1)), momentum)
+            _track(running_var, var.detach() * count / (count - 1), momentum)
     else:
         if running_mean is None or running_var is None:
             raise RuntimeError("Expected running_mean and running_var to be defined when training=False")
@@ -165,7 +165,7 @@ def instance_norm(
     if running_mean is not None and running_var is not None:
         count = count_of(input, axes)
         _track(running_mean, mean.detach().mean(0), momentum)
-        _track(running_var, var.detach().mean(0) * (count / (count - 1)), momentum)
+        _track(running_var, var.detach().mean(0) * count / (count - 1), momentum)
     wide = (1, input._array.shape[1]) + (1,) * (input._array.ndim - 2)
     return _scaled(centred * (var + eps).rsqrt(), weight, bias, wide)
 
