@@ -33,6 +33,17 @@ def test_take_and_put_agree_with_torch(dtype, axis, shape):
 
 
 @pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("shape", [(), (7,), (2, 3)], ids=str)
+def test_take_from_a_large_array_of_any_strides(axis, shape):
+    big = np.random.default_rng(0).random((200, 300))
+    indices = np.asarray(np.random.default_rng(1).integers(0, 90, shape))
+    for x in (big.T, big[::2, ::3]):
+        ours = KERNELS[ops.TAKE](x, indices, axis=axis)
+        np.testing.assert_array_equal(ours, np.take(x, indices, axis))
+        assert not np.shares_memory(ours, big)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
 def test_last_of_several_sets_wins_in_row_major_order(axis):
     x = np.zeros((5, 5), np.float32)
     indices = np.array([[1, 1], [2, 1]])

@@ -47,7 +47,7 @@ _square = unary(np.square)
 
 def power(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """x**y. Squares are products; an integer to a negative power is 1 / x**-y truncated towards 0 (0**-1 gives 0)."""
-    if y.ndim == 0 and y == 2:
+    if y.ndim == 0 and y.item() == 2:
         return _square(x)
     if y.dtype.kind == "i" and (y < 0).any():
         odd = (y & 1) != 0

@@ -14,6 +14,8 @@ from .floating import Kernel, accumulator, quiet
 
 _ROW = 16
 """Rows at least this long are added a row at a time, shorter ones an element at a time (7 ns each)."""
+_COPIED = 1 << 12
+"""Arrays of fewer elements are copied rather than read in place: that takes NumPy less than its slower way to read."""
 _ROUNDS = 64
 """Most rounds of additions of rows (see `_add_rows`) before single additions are faster."""
 
@@ -22,7 +24,10 @@ def take(x: np.ndarray, indices: np.ndarray, axis: int) -> np.ndarray:
     check_positions("take", indices, axis, x.shape[axis])
     if not indices.size:
         return np.empty((*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]), x.dtype)
-    return np.asarray(np.take(x, indices, axis=axis, mode="clip"))  # "clip" skips NumPy's own check
+    if x.flags.c_contiguous or x.size < _COPIED:
+        return np.asarray(np.take(x, indices, axis=axis, mode="clip"))  # "clip" skips NumPy's own check
+    taken = x[(*[slice(None)] * axis, indices.reshape(-1))]  # np.take would make all of x row-major first
+    return taken.reshape((*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]))
 
 
 @quiet
