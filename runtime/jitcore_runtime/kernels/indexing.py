@@ -5,6 +5,8 @@ Positions are checked in one pass: seen as unsigned, a negative one is larger th
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from jitcore_ir import ops
@@ -26,8 +28,9 @@ def take(x: np.ndarray, indices: np.ndarray, axis: int) -> np.ndarray:
         return np.empty((*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]), x.dtype)
     if x.flags.c_contiguous or x.size < _COPIED:
         return np.asarray(np.take(x, indices, axis=axis, mode="clip"))  # "clip" skips NumPy's own check
-    taken = x[(*[slice(None)] * axis, indices.reshape(-1))]  # np.take would make all of x row-major first
-    return taken.reshape((*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]))
+    # np.take would make all of x row-major first.
+    place: Any = (*[slice(None)] * axis, indices.reshape(-1))
+    return x[place].reshape((*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]))
 
 
 @quiet
