@@ -23,7 +23,7 @@ class Segments:
         base = aligned(start)
         for number, table in enumerate(tables):
             offset = base + table.offset
-            if table.offset % ALIGNMENT or offset != aligned(end) or table.size > len(file) - offset or not table.size:
+            if table.offset % ALIGNMENT or offset != aligned(end) or table.size > len(file) - offset:
                 raise ArchiveError(
                     f"segment {number} ({table.size} bytes at {offset}) does not follow what ends at {end}, "
                     f"in a file of {len(file)} bytes"
