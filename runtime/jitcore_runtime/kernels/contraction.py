@@ -19,10 +19,13 @@ _CHUNK_BYTES = 8 << 20
 """Windows gathered at once. Larger chunks leave the cache; a whole batch of them could be gigabytes."""
 
 
-@in_float32
-@quiet
+_matmul = quiet(np.matmul)
+_matmul_16 = in_float32(_matmul)
+
+
 def dot(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return np.matmul(_for_blas(x), _for_blas(y))
+    matmul = _matmul_16 if x.dtype.itemsize == 2 else _matmul
+    return matmul(x if x.flags.c_contiguous else _for_blas(x), y if y.flags.c_contiguous else _for_blas(y))
 
 
 def _for_blas(x: np.ndarray) -> np.ndarray:
