@@ -6,7 +6,9 @@ result of integer arithmetic is wrapped in its type. int64 needs no wrapping: Py
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +24,11 @@ _BITCASTS = {
     (float64, int64): "double_as_longlong",
     (int64, float64): "longlong_as_double",
 }
-_COMMUTES_WITH_TYPE = frozenset("&|^")
+_FOLDED: dict[str, Callable[[Any, Any], Any]] = {
+    "+": operator.add, "-": operator.sub, "*": operator.mul, "&": operator.and_, "|": operator.or_, "^": operator.xor,
+    "<<": operator.lshift, ">>": operator.rshift, "==": operator.eq, "!=": operator.ne, "<": operator.lt,
+    "<=": operator.le, ">": operator.gt, ">=": operator.ge,
+}  # fmt: skip
 
 
 def memory_name(dtype: DType) -> str:
@@ -32,6 +38,18 @@ def memory_name(dtype: DType) -> str:
     if dtype in (float16, bfloat16):
         return "uint16"
     return dtype.name
+
+
+class Literal(str):
+    """The handle of a constant bool or integer. Python would fold two of them without int64's bounds, so we do."""
+
+    __slots__ = ("value",)
+    value: int
+
+    def __new__(cls, text: str, value: int) -> Literal:
+        made = super().__new__(cls, text)
+        made.value = value
+        return made
 
 
 class SourceScalars:
@@ -64,6 +82,8 @@ class SourceScalars:
 
     def binary(self, operator: str, x: Scalar, y: Scalar) -> Scalar:
         dtype, a, b = x.dtype, x.handle, y.handle
+        if isinstance(a, Literal) and isinstance(b, Literal) and operator in _FOLDED:
+            return self.constant(dtype, _FOLDED[operator](a.value, b.value))
         if dtype.kind == "float":
             return self.call("fmod", x, y) if operator == "%" else self.assign(f"{a} {operator} {b}", dtype)
         if dtype is bool_:
@@ -86,9 +106,13 @@ class SourceScalars:
         return (rest - y).where(up, rest)
 
     def compare(self, operator: str, x: Scalar, y: Scalar) -> Scalar:
+        if isinstance(x.handle, Literal) and isinstance(y.handle, Literal):
+            return self.constant(bool_, _FOLDED[operator](x.handle.value, y.handle.value))
         return self.assign(f"{x.handle} {operator} {y.handle}", bool_)
 
     def select(self, condition: Scalar, x: Scalar, y: Scalar) -> Scalar:
+        if isinstance(condition.handle, Literal):
+            return x if condition.handle.value else y
         return self.assign(f"{x.handle} if {condition.handle} else {y.handle}", x.dtype)
 
     def multiply_add(self, x: Scalar, y: Scalar, z: Scalar) -> Scalar:
@@ -131,7 +155,7 @@ class SourceScalars:
         return self.assign(f"{_BITCASTS[x.dtype, dtype]}({x.handle})", dtype)
 
     def nonzero_divisor(self, y: Scalar) -> Scalar:
-        if _is_nonzero_literal(y.handle):
+        if isinstance(y.handle, Literal) and y.handle.value:
             return y
         is_zero = y.equals(0)
         self.report_zero(is_zero.handle)
@@ -154,7 +178,7 @@ def _typed(dtype: DType, text: str) -> str:
 
 def _literal(dtype: DType, value: Number) -> str:
     if dtype is bool_:
-        return str(bool(value))
+        return Literal(str(bool(value)), int(bool(value)))
     if dtype.kind == "float":
         with np.errstate(over="ignore"):
             number = np.float32(value) if dtype is float32 else np.float64(value)
@@ -163,14 +187,9 @@ def _literal(dtype: DType, value: Number) -> str:
     if dtype.kind == "int" and kept >> (dtype.bits - 1):
         kept -= 1 << dtype.bits
     if dtype is not int64:
-        return f"{dtype.name}({kept})"
+        return Literal(f"{dtype.name}({kept})", kept)
     # -2**63 as one literal would be the negative of a number that int64 does not hold.
-    return str(kept) if kept >= 0 else f"({kept})" if kept > -(1 << 63) else f"({kept + 1} - 1)"
-
-
-def _is_nonzero_literal(handle: str) -> bool:
-    digits = handle.removeprefix("int32(").strip("()-")
-    return digits.isdecimal() and int(digits) != 0
+    return Literal(str(kept) if kept >= 0 else f"({kept})" if kept > -(1 << 63) else f"({kept + 1} - 1)", kept)
 
 
 def _widen(b: SourceScalars, x: Scalar) -> Scalar:
