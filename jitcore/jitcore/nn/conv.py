@@ -18,7 +18,7 @@ Sizes = int | tuple[int, ...]
 
 
 class _Conv(Module):
-    """Shared by all convolution layers. weight: [out, in / groups, *kernel], or transposed [in, out / groups, *kernel]."""
+    """Shared by convolution layers. weight: [out, in / groups, *kernel], or transposed [in, out / groups, *kernel]."""
 
     rank: ClassVar[int]
     transposed: ClassVar[bool] = False

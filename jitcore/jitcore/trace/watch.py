@@ -9,6 +9,7 @@ and dicts entry by entry. Calls that make a run unrepeatable (random numbers, th
 from __future__ import annotations
 
 import enum
+import gc
 import os
 import sys
 import sysconfig
@@ -49,18 +50,25 @@ class Watcher:
         self._arguments = list(arguments)
         self._previous: Any = None
         self._busy = False
+        self._collects = False
 
     def __enter__(self) -> Watcher:
         names = _names(getattr(self._function, "__code__", None))
         self._visit("", self._function, "the function", names)
         for argument in self._arguments:
             self._visit("", argument, "an argument", names)
+        # The collector would run finalizers and callbacks of other code in the middle, which the hook would take for
+        # the function's own.
+        self._collects = gc.isenabled()
+        gc.disable()
         self._previous = sys.getprofile()
         sys.setprofile(self._event)
         return self
 
     def __exit__(self, *exc: object) -> None:
         sys.setprofile(self._previous)
+        if self._collects:
+            gc.enable()
 
     def see(self, tensor: Any) -> None:
         """Count a tensor (and its gradient) as accounted for."""

@@ -18,7 +18,7 @@ def draw(path: Path, eager: Training, compiled: Training, digits: Digits, answer
     from matplotlib import pyplot as plt
 
     figure = plt.figure(figsize=(11, 4.2), layout="constrained")
-    left, right = np.atleast_1d(figure.subfigures(1, 2, width_ratios=[1.1, 1]))
+    left, right = figure.subfigures(1, 2, width_ratios=[1.1, 1], squeeze=False)[0]
     axes = left.subplots()
     axes.plot(eager.losses, color="#b0b0b0", linewidth=3, label="eager")
     axes.plot(compiled.losses, color="#1f6fb4", linewidth=1, label="@jitcore.jit")
