@@ -281,6 +281,12 @@ def test_graphs_are_freed_without_the_garbage_collector():
         y.sum().backward()
         del y
         assert [a() for a in alive] == [None, None]
+        split, exp, _, _ = functions(jitcore)
+        for make in (lambda: x.exp(), lambda: split.apply(x)[0], lambda: exp.apply(x), lambda: (x * 2).sigmoid() ** 2):
+            y = make()
+            alive = weakref.ref(y), weakref.ref(y.grad_fn)
+            del y  # with no backward, which would have freed what the nodes saved
+            assert [a() for a in alive] == [None, None]
     finally:
         gc.enable()
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
+
+import numpy as np
 
 from ..state import state
 from ..tensor import Tensor, alias, wrap
 from .engine import Bundle
 from .modes import enable_grad, no_grad
-from .tape import CallNode, Node, Saved, edge_of, zeros_like
+from .tape import CallNode, Node, OwnResult, Saved, edge_of, zeros_like
 
 
 class FunctionContext:
@@ -23,7 +26,7 @@ class FunctionContext:
         self._non_differentiable: set[int] = set()
         self._dirty: set[int] = set()
         self._materialize = True
-        self._node: FunctionNode | None = None
+        self._node: weakref.ref[FunctionNode] | None = None
 
     def save_for_backward(self, *tensors: Tensor | None) -> None:
         """Keep tensors (inputs, outputs or intermediates; None is allowed) for backward."""
@@ -42,9 +45,10 @@ class FunctionContext:
                 "Trying to backward through the graph a second time: the saved tensors have been freed. Pass "
                 "retain_graph=True to the first backward() or grad() call."
             )
-        if self._node is None:
+        node = None if self._node is None else self._node()
+        if node is None:  # still in forward
             return self._to_save
-        return tuple(None if s is None else s.unpack(self._node) for s in self._saved)
+        return tuple(None if s is None else s.unpack(node) for s in self._saved)
 
     def mark_non_differentiable(self, *outputs: Tensor) -> None:
         """Outputs that carry no gradient."""
@@ -103,6 +107,11 @@ class FunctionNode(Node):
                         f"but expected shape compatible with {list(shape)}"
                     )
         return gradients[:count]
+
+    def result_edge(self, position: int, array: np.ndarray) -> Node:
+        if len(self.outputs) == 1:
+            return self
+        return CallNode(self.name, (self,), array, lambda g: (Bundle({position: g}),))
 
     def release(self) -> None:
         self.context._saved = None if self.context._saved else []
@@ -165,21 +174,18 @@ def _record(cls: type[Function], context: FunctionContext, edges: list[Any], arg
             x = outputs[position] = alias(x)  # an input returned as it is must keep its own history
         elif id(x) in context._dirty and x._requires_grad and x._node is None:
             raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
-        x._node = node if len(outputs) == 1 else _select(node, position, x)
+        x._node = node.result_edge(position, x._array)
         x._requires_grad = True
         if id(x) in context._dirty:
             x._storage.rebased += 1
             x._seen = x._storage.rebased
-    made = {id(x) for x in outputs}
+    made = {id(x): position for position, x in enumerate(outputs) if isinstance(x, Tensor) and x._requires_grad}
     for position, x in enumerate(context._to_save):
-        saved.append(None if x is None else Saved(x, edge_of(x), f"saved tensor {position}", keep=id(x) not in made))
+        edge = OwnResult(made[id(x)]) if id(x) in made else None if x is None else edge_of(x)
+        saved.append(None if x is None else Saved(x, edge, f"saved tensor {position}"))
     context._saved = saved
     context._to_save = ()
-    context._node = node
-
-
-def _select(node: FunctionNode, position: int, output: Tensor) -> Node:
-    return CallNode(node.name, (node,), output._array, lambda g: (Bundle({position: g}),))
+    context._node = weakref.ref(node)
 
 
 def _zeros(like: Any) -> Tensor | None:

@@ -28,12 +28,16 @@ _sequence = itertools.count(1)
 
 
 class Saved:
-    """A tensor kept for backward, with the version of its memory and where its gradient goes."""
+    """A tensor kept for backward, with the version of its memory and where its gradient goes.
+
+    What a node saves of its own results must not lead back to the node, or neither would be freed without the garbage
+    collector: then `tensor` is None and `edge` is an `OwnResult`.
+    """
 
     __slots__ = ("array", "edge", "role", "storage", "tensor", "version", "view")
 
-    def __init__(self, tensor: Tensor, edge: Any, role: str, keep: bool = True) -> None:
-        self.tensor = tensor if keep else None  # a result is not kept: node and result would hold each other
+    def __init__(self, tensor: Tensor, edge: Any, role: str) -> None:
+        self.tensor = None if isinstance(edge, OwnResult) else tensor
         self.array = tensor._array
         self.storage: Storage = tensor._storage
         self.version = self.storage.version
@@ -48,7 +52,7 @@ class Saved:
         t = self.tensor
         if t is not None and t._array is self.array and edge_of(t) is self.edge:
             return t
-        return with_history(self)
+        return with_history(self, node)
 
     def keep_copy(self) -> None:
         """Go on with a copy, as the memory is about to be written by the very operation that saved it."""
@@ -61,6 +65,18 @@ class Saved:
         finally:
             state.grad_enabled = before
         self.array, self.storage, self.view, self.version, self.tensor = copy._array, copy._storage, (), 0, None
+
+
+class OwnResult:
+    """Stands for the edge of a node's own result number `position`."""
+
+    __slots__ = ("position",)
+
+    def __init__(self, position: int = 0) -> None:
+        self.position = position
+
+
+_RESULT = OwnResult()
 
 
 class Node:
@@ -96,6 +112,10 @@ class Node:
     def vjp(self, g: Any) -> Sequence[Any]:
         """Gradients for each edge, None where there is none, given the gradient of what the node made."""
         raise NotImplementedError
+
+    def result_edge(self, position: int, array: np.ndarray) -> Node:
+        """The edge of result number `position`."""
+        return self
 
     def release(self) -> None:
         """Give up saved tensors after a backward that does not retain the graph."""
@@ -195,7 +215,7 @@ def record(spec: OpSpec, operands: Sequence[Tensor], attributes: Mapping[str, An
     result._node = node
     result._requires_grad = True
     if keeps_result:
-        saved["result"] = Saved(result, node, "result", keep=False)
+        saved["result"] = Saved(result, _RESULT, "result")
 
 
 def edge_of(t: Tensor) -> Any:
@@ -207,9 +227,10 @@ def edge_of(t: Tensor) -> Any:
     return t if t._requires_grad else None
 
 
-def with_history(saved: Saved) -> Tensor:
-    """A tensor on the saved memory whose gradient goes to the saved edge."""
-    edge, array = saved.edge, saved.array
+def with_history(saved: Saved, node: Node) -> Tensor:
+    """A tensor on the memory that `node` saved, whose gradient goes to the saved edge."""
+    array = saved.array
+    edge = node.result_edge(saved.edge.position, array) if isinstance(saved.edge, OwnResult) else saved.edge
     result = object.__new__(Tensor)
     result._array, result._storage, result._view = array, saved.storage, saved.view
     result._base = result._grad = result._hooks = None
