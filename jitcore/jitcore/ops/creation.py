@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -25,8 +24,8 @@ def tensor(
 ) -> Tensor:
     """A new tensor holding a copy of `data`: numbers, nested sequences, arrays or tensors.
 
-    Python floats become the default dtype, ints int64, bools bool. Raises ValueError for ragged sequences, TypeError
-    for what is not numeric, RuntimeError for a device other than the CPU.
+    Python floats become the default dtype, ints int64, bools bool. Raises ValueError for ragged sequences and integers
+    that are too large, RuntimeError for what is not numeric or a device other than the CPU, TypeError for strings.
     """
     check_device(device)
     if isinstance(data, Tensor):
@@ -87,11 +86,7 @@ def _from_sequence(data: Any, dtype: DType | None) -> Tensor:
     except ValueError as error:
         raise ValueError(f"expected sequences of equal lengths at each level to make a tensor: {error}") from None
     if array.dtype.kind == "O":
-        if array.ndim == 0 or not isinstance(data, Sequence):
-            raise TypeError(
-                f"a tensor cannot be made from {type(data).__name__}: expected numbers, sequences or arrays"
-            )
-        raise TypeError("a tensor cannot be made from this sequence: its items are not all numbers of a known size")
+        raise _not_numeric(array)
     if array.dtype.kind in "US":
         raise TypeError("new(): invalid data type 'str'; a tensor holds numbers")
     if dtype is not None:
@@ -101,8 +96,22 @@ def _from_sequence(data: Any, dtype: DType | None) -> Tensor:
     elif array.dtype.kind == "c":
         array = array.astype(complex_of(get_default_dtype()).numpy)
     elif array.dtype.kind in "iu" and not _numpy_inside(data):
+        if array.dtype == np.uint64 and array.size and array.max() > np.iinfo(np.int64).max:
+            raise ValueError(f"Overflow: the Python integer {array.max()} does not fit in int64")
         array = array.astype(np.int64)
     return constant(_checked(array))
+
+
+def _not_numeric(array: np.ndarray) -> Exception:
+    """The error for data that NumPy could only hold as objects."""
+    for item in array.reshape(-1):
+        if isinstance(item, int):
+            return ValueError(f"Overflow: the Python integer {item} does not fit in int64")
+        if not isinstance(item, float | complex):
+            return RuntimeError(
+                f"Could not infer dtype of {type(item).__name__}: a tensor is made of numbers, sequences of them, or arrays"
+            )
+    return RuntimeError("Could not infer dtype of this sequence")
 
 
 def _checked(array: np.ndarray) -> np.ndarray:
