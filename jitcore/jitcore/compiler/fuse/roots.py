@@ -189,7 +189,7 @@ def _worth_keeping(value: Value, cost: int, reads_contraction: bool) -> bool:
     _collect_users(value, elements, False, users)
     if any(users.values()) and cost > REPEATED_USE_COST + 1:
         return True
-    if any(u.spec is ops.WINDOWS for u, _ in value.uses) and cost > 1 and value.operation.spec is not ops.RESHAPE:  # type: ignore[union-attr]
+    if any(u.spec is ops.WINDOWS for u, _ in value.uses) and cost > 1:
         return True
     return len(users) > 1 and (cost >= MULTIPLE_USE_COST or reads_contraction)
 
@@ -210,6 +210,9 @@ def _repeats(value: Value, user: Operation) -> bool:
     """True where `user` reads each element of `value` again for every index of an axis outside value's innermost."""
     if user.spec in (ops.TAKE, ops.GATHER):
         return value is user.operands[0]
+    if user.spec is ops.WINDOWS:
+        window, stride = user.attributes["window"], user.attributes["stride"]
+        return any(k > s for k, s in zip(window, stride, strict=True))
     if user.spec is not ops.BROADCAST_TO and not user.spec.has(Trait.ELEMENTWISE):
         return False
     shape, result = value.type.shape, user.result.type.shape

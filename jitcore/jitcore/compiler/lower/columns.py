@@ -182,7 +182,10 @@ def emit_reduction(
 
     parts: list[Element] = [partial(part, element) for element in whole]
     nest = Nest(kernel, anchors, shape, (rows, *axes.reduced[1:]), parts, keep, limit)
-    nest.columns(CHUNK_TILE) if cluster.shape is Shape.COLUMN_CHUNKS else nest.rows()
+    if cluster.shape is Shape.COLUMN_CHUNKS:
+        nest.columns(CHUNK_TILE)
+    else:
+        nest.rows()
     kernel.finish()
 
     second = new_kernel(f"{name} of the chunks' results")
@@ -192,7 +195,10 @@ def emit_reduction(
 
     results: list[Element] = [partial(kept_part, buffer) for buffer in buffers]
     nest = Nest(second, anchors, axes.kept, (count,), results, partial(done, second))
-    nest.columns(TILE) if axes.kept else nest.rows()
+    if axes.kept:
+        nest.columns(TILE)
+    else:
+        nest.rows()
     return second.finish()
 
 

@@ -29,25 +29,28 @@ def expand(graph: Graph) -> tuple[Graph, Numbers]:
     for number, operation in enumerate(graph.operations):
         if operation not in live:
             continue
-
-        def make(spec: OpSpec, *operands: Value, **attributes: Any) -> Value:
-            made = copy.block.append(spec, operands, attributes, location)  # noqa: B023 - called at once
-            numbers[made] = number  # noqa: B023
-            return made.result
-
-        location: Location = operation.location
         operands = [values[v] for v in operation.operands]
-        rewrite = REWRITES.get(operation.spec)
-        if rewrite is not None and (found := rewrite(make, operation, operands)) is not None:
+        rewrite, make = REWRITES.get(operation.spec), _maker(copy, numbers, number, operation.location)
+        found = rewrite(make, operation, operands) if rewrite is not None else None
+        if found is not None:
             values[operation.result] = found
             continue
-        made = copy.block.append(operation.spec, operands, operation.attributes, location)
+        made = copy.block.append(operation.spec, operands, operation.attributes, operation.location)
         numbers[made] = number
         values.update(zip(operation.results, made.results, strict=True))
     for operation in reversed(copy.operations):
         if operation.results and not any(v.uses for v in operation.results):
             operation.erase()  # what a rewrite made needless
     return copy, numbers
+
+
+def _maker(copy: Graph, numbers: Numbers, number: int, location: Location) -> Make:
+    def make(spec: OpSpec, *operands: Value, **attributes: Any) -> Value:
+        made = copy.block.append(spec, operands, attributes, location)
+        numbers[made] = number
+        return made.result
+
+    return make
 
 
 def _live(graph: Graph) -> set[Operation]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
-from jitcore_ir import Graph, Operation, OpSpec, Value, ops, shapes
+from jitcore_ir import UNKNOWN, Graph, Operation, OpSpec, Value, ops, shapes
 from jitcore_ir.printer import print_graph
 from jitcore_runtime.plan import BufferKind
 
@@ -28,6 +28,7 @@ from .expand import expand
 from .index import Indices, variable_name
 from .kernel import KernelBuilder, Memory
 from .rows import RowNest
+from .table import LOWERINGS
 from .writes import NESTS, copy_into
 
 
@@ -53,8 +54,6 @@ class _Lowering:
 
     @staticmethod
     def _check(graph: Graph) -> None:
-        from .table import LOWERINGS
-
         for operation in graph.operations:
             if operation.spec not in LOWERINGS and operation.spec is not ops.RETURN:
                 raise NotImplementedError(f"{operation.spec.name} at {operation.location} has no lowering to loops")
@@ -107,8 +106,6 @@ class _Lowering:
     # --- kernels ---
 
     def _kernel_maker(self, operation: Operation | None, also: Sequence[OpSpec] = ()) -> Callable[[str], KernelBuilder]:
-        from jitcore_ir import UNKNOWN
-
         location = operation.location if operation is not None else UNKNOWN
 
         def make(label: str) -> KernelBuilder:

@@ -10,7 +10,7 @@ whose rows are all axes but the last run of merged ones.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from jitcore_ir import Value, shapes
@@ -21,7 +21,7 @@ from ..fuse.node import Node
 from ..fuse.roots import MULTIPLE_USE_COST
 from .collapse import AxisUse, merge_runs
 from .emitter import carrier
-from .index import Dim, Index, Indices, coefficients, flatten, variable_name
+from .index import Dim, Index, IndexSpace, Indices, coefficients, flatten, variable_name
 from .kernel import KernelBuilder, Scratch
 from .reduction import REDUCTIONS, initial
 
@@ -51,6 +51,8 @@ class RowNest:
             _make_rows(cluster)
         self.places: dict[Node, dict[str, Index]] = {n: {} for n in cluster.nodes}
         self.stages, self.stage_of = _stages(cluster)
+        self._scratch: dict[Node, Value] = {}
+        self._scratch_needed: dict[Node, tuple[Dim, ...]] = {}
 
     def emit(self) -> None:
         variables = [self.cluster.rows[n] for n in self.cluster.nodes]
@@ -110,10 +112,8 @@ class RowNest:
     def _row(self, rows: Indices) -> None:
         for node in self.cluster.nodes:
             self._bind(node, self.cluster.rows[node], rows)
-        for value, dims in self._scratch_needed.items():
-            buffer = self.e.alloc(carrier(value.type.dtype), dims)
-            node = next(n for n in self.cluster.nodes if n.value is value)
-            self._scratch[node] = buffer
+        for node, dims in self._scratch_needed.items():
+            self._scratch[node] = self.e.alloc(carrier(node.value.type.dtype), dims)
         for stage in self.stages:
             self._stage(stage)
         for node in self.cluster.nodes:
@@ -170,8 +170,6 @@ class RowNest:
 
     def _choose_memory(self) -> None:
         """Decide which values computed in one stage and read in a later one are kept, and where."""
-        self._scratch: dict[Node, Value] = {}
-        self._scratch_needed: dict[Value, tuple[Dim, ...]] = {}
         for node in self.cluster.nodes:
             if node.kind == "reduction" or not self.cluster.inner(node) or not self._read_later(node):
                 continue
@@ -181,7 +179,7 @@ class RowNest:
                 dims = node.extents(self.cluster.inner(node))
                 size = product(dims)
                 if isinstance(size, int) and size * carrier(node.value.type.dtype).itemsize <= SCRATCH_BYTES:
-                    self._scratch_needed[node.value] = dims
+                    self._scratch_needed[node] = dims
                 else:
                     self.kernel.shared.add(self.kernel.memory.temporary(node.value))
                     self.kept.add(node.value)
@@ -194,7 +192,7 @@ class RowNest:
             for value, _ in n.reads
         )
 
-    def _scratch_place(self, node: Node):
+    def _scratch_place(self, node: Node) -> Callable[[Indices], Indices]:
         inner = {variable_name(v) for v in self.cluster.inner(node)}
         kept = [a for a, v in enumerate(node.place) if v != 0 and variable_name(v) in inner]
         return lambda indices: tuple(indices[a] for a in kept)
@@ -227,7 +225,7 @@ def merged_extents(extents: Sequence[Dim], runs: Sequence[int]) -> tuple[Dim, ..
     return tuple(found)
 
 
-def spread(indices: Indices, extents: Sequence[Dim], runs: Sequence[int], space) -> Indices:
+def spread(indices: Indices, extents: Sequence[Dim], runs: Sequence[int], space: IndexSpace) -> Indices:
     """The indices of the axes from those of the runs they are merged into."""
     found: list[Index] = []
     start = 0
