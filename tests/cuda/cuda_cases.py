@@ -197,13 +197,25 @@ def integer_division(c):
 def casts(c):
     x = c.input(np.array([0.0, -0.0, 1.5, -2.75, 6e-8, 1e-5, 65504.0, 70000.0, np.inf, -np.inf, np.nan], np.float32))
     half, brain = c(ops.CAST, x, dtype=float16), c(ops.CAST, x, dtype=bfloat16)
-    c.returns(half, brain, c(ops.CAST, half, dtype=float32), c(ops.CAST, brain, dtype=float64), c(ops.CAST, x, dtype=bool_))
+    c.returns(
+        half, brain, c(ops.CAST, half, dtype=float32), c(ops.CAST, brain, dtype=float64), c(ops.CAST, x, dtype=bool_)
+    )
 
 
 @case
 def casts_of_integers(c):
     x = c.whole(20, low=-300, high=300)
     c.returns(*(c(ops.CAST, x, dtype=d) for d in (int8, uint8, int32, float16, float32, float64, bool_)))
+
+
+@case
+def casts_from_float64_round_once(c):
+    c.tolerance = 0
+    edge = 1 + 2.0**-11  # halfway between two float16, where float32 cannot tell what lies beside it
+    x = c.input(
+        np.array([edge, edge + 2.0**-40, edge - 2.0**-40, 1 + 2.0**-8 + 2.0**-40, -edge, np.inf, np.nan, 1e300])
+    )
+    c.returns(c(ops.CAST, x, dtype=float16), c(ops.CAST, x, dtype=bfloat16))
 
 
 @case

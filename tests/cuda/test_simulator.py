@@ -8,7 +8,9 @@ from simulate import simulate
 from jitcore_ir import ops
 
 pytest.importorskip("numba", reason="the CUDA simulator is part of numba, which is not installed")
-pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # integers wrap in threads that errstate does not reach
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::RuntimeWarning"
+)  # integers wrap in threads that errstate does not reach
 
 
 def wide(array):

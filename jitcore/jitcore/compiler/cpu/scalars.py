@@ -7,10 +7,9 @@ from typing import Any
 
 from llvmlite import ir
 
-from jitcore_ir.dtypes import DType, bfloat16, bool_, float16, float32, float64
-from jitcore_ir.dtypes import int32 as _INT32
+from jitcore_ir.dtypes import DType, bfloat16, bool_, float16, float32, float64, int32
 
-from ..scalar import Scalar
+from ..scalar import Scalar, half
 from ..scalar.builder import Number
 
 I1, I8, I16, I32, I64 = (ir.IntType(n) for n in (1, 8, 16, 32, 64))
@@ -102,11 +101,7 @@ class LLVMScalars:
             wide = self._widen(x)
             return wide if dtype is float32 else self.convert(wide, dtype)
         if dtype in (float16, bfloat16):
-            # Through float32: from float64 the value is first rounded to odd, so that it is rounded once in effect.
-            narrow = (
-                self._round_to_odd(x) if source is float64 else self.convert(x, float32) if source is not float32 else x
-            )
-            return self._narrow(narrow, dtype)
+            return self._narrow(half.single(x, dtype), dtype)
         if dtype is bool_:
             return x if source is bool_ else x.differs(0)
         return self.wrap(self._convert(x, dtype), dtype)
@@ -154,50 +149,14 @@ class LLVMScalars:
     # 16-bit floats
 
     def _widen(self, x: Scalar) -> Scalar:
-        if x.dtype is bfloat16:
-            wide = self.at.shl(self.at.zext(x.handle, I32), ir.Constant(I32, 16))
-            return self.wrap(self.at.bitcast(wide, F32), float32)
-        if self.half:
+        if self.half and x.dtype is float16:
             return self.wrap(self.at.fpext(self.at.bitcast(x.handle, ir.HalfType()), F32), float32)
-        bits = self.wrap(self.at.zext(x.handle, I32), _INT32)
-        sign = (bits & 0x8000) << 16
-        body = (bits & 0x7FFF) << 13
-        # Scaling by 2**112 moves the exponent's bias and makes subnormals right; infinity and NaN need every bit.
-        scaled = body.bits(float32) * 2.0**112
-        special = (body | 0x7F800000).bits(float32)
-        magnitude = special.where(body >= 0x0F800000, scaled)
-        return (magnitude.bits(_INT32) | sign).bits(float32)
+        return half.widen(self.wrap(self.at.zext(x.handle, I32), int32), x.dtype)
 
     def _narrow(self, x: Scalar, dtype: DType) -> Scalar:
-        if dtype is bfloat16:
-            bits = x.bits(_INT32)
-            odd = (bits >> 16) & 1
-            rounded = (bits + (odd + 0x7FFF)) >> 16
-            quiet = (bits >> 16) | 0x40
-            return self.wrap(self.at.trunc(quiet.where(x.differs(x), rounded).handle, I16), bfloat16)
-        if self.half:
+        if self.half and dtype is float16:
             return self.wrap(self.at.bitcast(self.at.fptrunc(x.handle, ir.HalfType()), I16), float16)
-        bits = x.bits(_INT32)
-        sign = (bits >> 16) & 0x8000
-        size = bits & 0x7FFFFFFF
-        odd = (size >> 13) & 1
-        normal = (size - 0x38000000 + (odd + 0xFFF)) >> 13
-        normal = normal.where(normal < 0x7C00, 0x7C00)
-        # Adding 0.5 lines the subnormal's last bit up with float32's, which rounds it to even.
-        subnormal = (size.bits(float32) + 0.5).bits(_INT32) - 0x3F000000
-        result = normal.where(size >= 0x38800000, subnormal)
-        result = result.like(0x7E00).where(size > 0x7F800000, result)
-        return self.wrap(self.at.trunc((result | sign).handle, I16), float16)
-
-    def _round_to_odd(self, x: Scalar) -> Scalar:
-        """float64 to float32, truncated, the last bit set where something was cut off (Boldo and Melquiond, 2008)."""
-        narrow = self.wrap(self.at.fptrunc(x.handle, F32), float32)
-        back = self.wrap(self.at.fpext(narrow.handle, F64), float64)
-        bits = narrow.bits(_INT32)
-        too_far = back.apply("abs") > x.apply("abs")
-        bits = (bits - 1).where(too_far, bits)
-        odd = (bits | 1).where(back.differs(x) & x.equals(x) & back.apply("abs").differs(float("inf")), bits)
-        return odd.bits(float32)
+        return self.wrap(self.at.trunc(half.narrow(x, dtype).handle, I16), dtype)
 
     def _intrinsic(self, name: str, *xs: Scalar, flags: tuple[str, ...] = ()) -> ir.Value:
         kind = xs[0].handle.type

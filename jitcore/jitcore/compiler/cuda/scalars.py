@@ -16,6 +16,7 @@ from jitcore_ir.dtypes import DType, bfloat16, bool_, float16, float32, float64,
 
 from ..scalar import Scalar
 from ..scalar.builder import Number
+from ..scalar.half import narrow_any, widen
 
 _ROUNDING = {"abs": "fabs", "round": "rint"}
 _BITCASTS = {
@@ -139,9 +140,9 @@ class SourceScalars:
         if source is dtype:
             return x
         if source in (float16, bfloat16):
-            return _widen(self, x).to(dtype)
+            return widen(self.assign(f"int32({x.handle})", int32), source).to(dtype)
         if dtype in (float16, bfloat16):
-            return _narrow(self, x.to(float32), dtype)
+            return self.assign(f"uint16({(narrow_any(x, dtype) & 0xFFFF).handle})", dtype)
         if dtype is bool_:
             return x.differs(0)
         if source is bool_:
@@ -190,32 +191,3 @@ def _literal(dtype: DType, value: Number) -> str:
         return Literal(f"{dtype.name}({kept})", kept)
     # -2**63 as one literal would be the negative of a number that int64 does not hold.
     return Literal(str(kept) if kept >= 0 else f"({kept})" if kept > -(1 << 63) else f"({kept + 1} - 1)", kept)
-
-
-def _widen(b: SourceScalars, x: Scalar) -> Scalar:
-    """float32 from the bits of a 16-bit float."""
-    bits = b.assign(f"int32({x.handle})", int32)
-    if x.dtype is bfloat16:
-        return (bits << 16).bits(float32)
-    sign, body = (bits & 0x8000) << 16, (bits & 0x7FFF) << 13
-    # Scaling by 2**112 moves the exponent's bias and makes subnormals right; infinity and NaN need all exponent bits.
-    scaled = body.bits(float32) * 2.0**112
-    magnitude = (body | 0x7F800000).bits(float32).where(body >= 0x0F800000, scaled)
-    return (magnitude.bits(int32) | sign).bits(float32)
-
-
-def _narrow(b: SourceScalars, x: Scalar, dtype: DType) -> Scalar:
-    """The bits of a 16-bit float nearest to a float32, halves to even."""
-    bits = x.bits(int32)
-    if dtype is bfloat16:
-        rounded = (bits + (((bits >> 16) & 1) + 0x7FFF)) >> 16
-        result = ((bits >> 16) | 0x40).where(x.differs(x), rounded)
-    else:
-        sign, size = (bits >> 16) & 0x8000, bits & 0x7FFFFFFF
-        normal = (size - 0x38000000 + (((size >> 13) & 1) + 0xFFF)) >> 13
-        normal = normal.where(normal < 0x7C00, 0x7C00)
-        # Adding 0.5 lines the subnormal's last bit up with float32's, which rounds it to even.
-        subnormal = (size.bits(float32) + 0.5).bits(int32) - 0x3F000000
-        result = normal.where(size >= 0x38800000, subnormal)
-        result = result.like(0x7E00).where(size > 0x7F800000, result) | sign
-    return b.assign(f"uint16({(result & 0xFFFF).handle})", dtype)
