@@ -176,8 +176,7 @@ class _LoadedEntry:
         return _arranged(self._structure, self.executor.run(arrays))
 
     def _check_updatable(self, arguments: tuple, named: Mapping[str, Any]) -> None:
-        for number, spec in zip(self._places, self._arguments.inputs):
-            position = self._places.index(number)
+        for position, (number, spec) in enumerate(zip(self._places, self._arguments.inputs)):
             value = named.get(spec.name, arguments[position] if position < len(arguments) else None)
             if number in self._written and value is not None and not isinstance(value, np.ndarray):
                 raise InputError(
@@ -257,7 +256,8 @@ def _entry_name(entries: Mapping[str, Any], entry: str | None, file: str) -> str
 
 
 def _signature(entry: Entry) -> ModelSignature:
-    inputs = [Signature.of(entry.graph).inputs[i] for i in entry.arguments]
+    every = Signature.of(entry.graph).inputs
+    inputs = [every[i] for i in entry.arguments]
     names = entry.outputs or tuple(f"output{n}" for n in range(len(entry.results)))
     outputs = [_spec(name, entry.graph.outputs[number].type) for name, number in zip(names, entry.results)]
     return ModelSignature(tuple(inputs), tuple(outputs), entry.ranges)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -17,13 +18,17 @@ from jitcore_ir.types import TensorType
 from jitcore_runtime.plan import Buffer, BufferKind, Image, Plan
 
 from .archive import Archive, DeviceCode, Entry, Launch, NativeCode, Provenance, Range, Structure
-from .dims import INT64_MAX, DimReader, check_shape
+from .dims import INT64_MAX, MAX_TERMS, DimReader, check_shape, symbolic_terms, symbolic_work
 from .errors import NEWER, ArchiveError
 from .layout import MAX_OPERATIONS
 from .segments import Segments
 from .tables import DTYPES, KINDS, STRUCTURE_KINDS
 
 T = TypeVar("T")
+
+_SYMBOLIC_WORK = 1 << 24
+"""In `symbolic_work`'s units, all operations together: some 15 s. A symbol per shape costs 16 or so an operation."""
+_MAX_TARGETS = 64
 
 
 class Decoder:
@@ -34,8 +39,10 @@ class Decoder:
         self.segments = segments
         self.with_code = code
         self.operations_left = MAX_OPERATIONS
+        self.work_left = _SYMBOLIC_WORK
         self.dims = DimReader(metadata.symbols, (e.code for e in metadata.expressions))
         self.types = [self.type(t) for t in metadata.types]
+        self.type_work: dict[Any, int] = {type: symbolic_work(type.shape) for type in self.types}
         self.operators = [_operator(o) for o in metadata.operators]
         self.arrays = [self.array(a) for a in metadata.arrays]
         self.images = [self.image(i) for i in metadata.images] if code else []
@@ -45,8 +52,10 @@ class Decoder:
         provenance = metadata.provenance
         weights = {w.name: self.pick(self.arrays, w.array, "array") for w in metadata.weights}
         _unique("weight", [w.name for w in metadata.weights])
-        entries = [self.entry(e, list(weights)) for e in metadata.entries]
-        _unique("entry", [e.name for e in entries])
+        names = list(weights)
+        _unique("entry", [e.name for e in metadata.entries])
+        entries = [self.entry(e, names) for e in metadata.entries]
+        self.segments.check_all_used(self.with_code)
         pools = [self.pick(self.images, number, "image") for number in metadata.pools] if self.with_code else []
         _unique("thread pool", [p.target for p in pools])
         return Archive(
@@ -83,6 +92,8 @@ class Decoder:
         )
         _unique("range", [self.dims.symbol(r.symbol) for r in table.ranges])
         if self.with_code:
+            if len(table.code) + len(table.device_code) > _MAX_TARGETS:
+                raise ArchiveError(f"entry {table.name!r} has code for more than {_MAX_TARGETS} targets")
             codes = [self.code(c) for c in table.code]
             _unique("target", [c.image.target for c in codes] + [d.target for d in table.device_code])
             entry.code = {c.image.target: c for c in codes}
@@ -117,9 +128,16 @@ class Decoder:
 
     def dims_attribute(self, table: Any) -> tuple:
         dims = self.dims.dims(table.values)
-        if math.prod(len(d.terms) for d in dims if not isinstance(d, int)) > 1024:
-            raise ArchiveError("a list of dims whose product has more than 1024 terms")
+        if symbolic_terms(dims) > MAX_TERMS:
+            raise ArchiveError(f"a list of dims whose product has more than {MAX_TERMS} terms")
+        self.work(symbolic_work(dims))
         return dims
+
+    def work(self, work: int) -> None:
+        """Count what symbolic shapes cost, which a small file could drive to hours."""
+        self.work_left -= work
+        if self.work_left < 0:
+            raise ArchiveError("the symbolic shapes of its graphs are too many and too complex to check")
 
     def location(self, file: int, line: int) -> Location:
         return Location(self.pick(self.metadata.files, file, "file"), line) if line else UNKNOWN
@@ -225,18 +243,18 @@ class _GraphDecoder:
         for inner in table.regions:
             regions.append(Region())
             self.block(inner, regions[-1].block)
-        if len(operands) > 64:
-            self.limit_symbolic(spec, operands)
+        work = sum(decoder.type_work[type] for type in {v.type for v in operands})
+        decoder.work((1 + len(operands)) * work)
         try:
             operation = create_operation(
                 spec, operands, {name: found[name] for name in spec.attributes}, location, regions
             )
         except (IRError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError) as error:
             self.fail(spec, str(error))
-        types = [decoder.pick(decoder.types, number, "type") for number in table.results]
-        if types != [v.type for v in operation.results]:
-            self.fail(spec, f"its results are {types}, but its operands give {[v.type for v in operation.results]}")
-        for value, name in zip(operation.results, self.names(table.names, len(types))):
+        results = [decoder.pick(decoder.types, number, "type") for number in table.results]
+        if results != [v.type for v in operation.results]:
+            self.fail(spec, f"its results are {results}, but its operands give {[v.type for v in operation.results]}")
+        for value, name in zip(operation.results, self.names(table.names, len(results))):
             value.name = name
         operation.block = block
         block.operations.append(operation)
@@ -246,12 +264,6 @@ class _GraphDecoder:
         if names and len(names) != count:
             raise ArchiveError(f"{self.where}: {len(names)} names for {count} values")
         return names or [""] * count
-
-    def limit_symbolic(self, spec: OpSpec, operands: Sequence[Value]) -> None:
-        """A long operand list whose dims all differ would make sums that take quadratic time."""
-        dims = {d for v in operands for d in v.type.shape if not isinstance(d, int)}
-        if sum(len(d.terms) for d in dims) > 1024:
-            self.fail(spec, f"{len(operands)} operands with {len(dims)} different dims")
 
     def fail(self, spec: OpSpec, problem: str) -> Any:
         raise ArchiveError(f"{self.where}: {spec.name}: {problem}")
@@ -301,7 +313,7 @@ def _pairs(flat: Sequence[int]) -> tuple[tuple[int, int], ...]:
 
 def _unique(what: str, names: Sequence[str]) -> None:
     if len(set(names)) != len(names):
-        raise ArchiveError(f"two of it are the {what} {next(n for n in names if names.count(n) > 1)!r}")
+        raise ArchiveError(f"two of it are the {what} {Counter(names).most_common(1)[0][0]!r}")
 
 
 _ATTRIBUTES: dict[Kind, Callable[[Decoder, Any], Any]] = {

@@ -6,6 +6,7 @@ every step; the writer keeps to the same limits.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -18,10 +19,14 @@ from .errors import ArchiveError
 from .layout import MAX_RANK
 
 INT64_MAX = 2**63 - 1
-MAX_NODES = 256
+MAX_NODES = 128
 """Symbols, coefficients and quotients in one dim."""
-MAX_TERMS = 1024
+MAX_TERMS = 256
 """Terms in the product of a shape's dims."""
+MAX_STEPS = 1 << 16
+"""Of all expressions in an archive; a step may take some 30 us."""
+MAX_NAME = 64
+"""Letters in a symbol's name, which sorting terms compares again and again."""
 _MAX_STACK = 64
 
 INTEGER, SYMBOL, ADD, MULTIPLY, DIVIDE, REMAINDER, LARGER, SMALLER = range(8)
@@ -82,8 +87,11 @@ class DimReader:
 
     def __init__(self, symbols: Sequence[str], expressions: Iterable[Sequence[int]]) -> None:
         self.symbols = tuple(symbols)
+        self._steps_left = MAX_STEPS
         if len(set(symbols)) != len(self.symbols):
             raise ArchiveError("it names a symbol twice")
+        if max(map(len, symbols), default=0) > MAX_NAME:
+            raise ArchiveError(f"the name of a symbol has more than {MAX_NAME} letters")
         try:
             self._symbols = [shapes.symbol(name) for name in symbols]
         except ValueError as error:
@@ -107,8 +115,11 @@ class DimReader:
 
     def _run(self, code: Sequence[int]) -> int | Expr:
         stack: list[int | Expr] = []
-        if len(code) > 8 * MAX_NODES:
-            raise ArchiveError(f"an expression of {len(code)} steps")
+        self._steps_left -= len(code)
+        if len(code) > 8 * MAX_NODES or self._steps_left < 0:
+            raise ArchiveError(
+                f"an expression of {len(code)} steps; {8 * MAX_NODES} are allowed, and {MAX_STEPS} in all"
+            )
         steps = iter(code)
         for opcode in steps:
             if opcode in (INTEGER, SYMBOL):
@@ -151,6 +162,17 @@ def check_shape(dtype: DType, shape: Sequence[int | Expr]) -> None:
         raise ArchiveError(f"a tensor of {size} bytes")
     if terms > MAX_TERMS:
         raise ArchiveError(f"a shape whose size has more than {MAX_TERMS} terms")
+
+
+def symbolic_terms(dims: Iterable[int | Expr]) -> int:
+    """Terms in the product of those dims that are expressions."""
+    return math.prod(len(dim.terms) for dim in dims if not isinstance(dim, int))
+
+
+def symbolic_work(dims: Sequence[int | Expr]) -> int:
+    """About how many microseconds it takes to multiply those dims that are expressions; 0 where none is."""
+    parts = sum(_nodes(dim, MAX_NODES) for dim in dims if not isinstance(dim, int))
+    return symbolic_terms(dims) * parts**2 if parts else 0
 
 
 def _combine(opcode: int, left: int | Expr, right: int | Expr) -> int | Expr:

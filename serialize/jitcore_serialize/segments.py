@@ -17,7 +17,7 @@ class Segments:
     def __init__(self, file: memoryview, start: int, tables: Any, check_weights: bool) -> None:
         self._file = file
         self._check_weights = check_weights
-        self._checked: set[int] = set()
+        self._taken: set[int] = set()
         self.segments: list[Segment] = []
         end = start
         base = aligned(start)
@@ -43,9 +43,8 @@ class Segments:
         """The content as it lies in the file, its crc32 compared unless the caller declined."""
         segment = self._segment(number, kind)
         content = self._file[segment.offset : segment.offset + segment.size]
-        if self._check_weights and number not in self._checked and f"{zlib.crc32(content):08x}" != segment.checksum:
+        if self._check_weights and f"{zlib.crc32(content):08x}" != segment.checksum:
             raise ArchiveError(f"segment {number} (elements of an array) does not match its checksum")
-        self._checked.add(number)
         return content
 
     def copy(self, number: int, kind: str) -> bytes:
@@ -56,9 +55,18 @@ class Segments:
             raise ArchiveError(f"segment {number} ({kind}) does not match its digest")
         return content
 
+    def check_all_used(self, code: bool) -> None:
+        """Raise ArchiveError for a segment that nothing took; without `code`, only arrays count."""
+        for number, segment in enumerate(self.segments):
+            if number not in self._taken and (code or segment.kind == "elements"):
+                raise ArchiveError(f"segment {number} ({segment.kind}) is not used")
+
     def _segment(self, number: int, kind: str) -> Segment:
         if not 0 <= number < len(self.segments):
             raise ArchiveError(f"it refers to segment {number} of {len(self.segments)}")
         if self.segments[number].kind != kind:
             raise ArchiveError(f"segment {number} holds {self.segments[number].kind}, not {kind}")
+        if number in self._taken:
+            raise ArchiveError(f"segment {number} is used twice")
+        self._taken.add(number)
         return self.segments[number]

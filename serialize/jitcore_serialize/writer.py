@@ -13,6 +13,7 @@ from .checks import check_archive
 from .encode import Encoded, element_bytes, encode
 from .errors import ArchiveError, ArchiveWriteError
 from .layout import FORMAT_VERSION, HEADER, MAGIC, MAX_METADATA, aligned, digest
+from .reader import read_archive
 
 
 def write_archive(archive: Archive, path: str | os.PathLike) -> None:
@@ -26,13 +27,11 @@ def write_archive(archive: Archive, path: str | os.PathLike) -> None:
     try:
         check_archive(archive)
         encoded = encode(archive)
-        metadata = _pack(encoded)
+        _replace(path, _pack(encoded), encoded)
     except ArchiveError as error:
         raise ArchiveError(
             f"cannot be written: {error.problem}", "see docs/archive.md for what an archive holds", str(path)
         ) from error
-    try:
-        _replace(path, metadata, encoded)
     except OSError as error:
         reason = error.strerror or str(error)
         raise ArchiveWriteError(
@@ -69,6 +68,7 @@ def _replace(path: Path, metadata: bytes, encoded: Encoded) -> None:
                 file.write(content if isinstance(content, bytes) else element_bytes(content))
             file.flush()
             os.fsync(file.fileno())
+        read_archive(temporary, check_weights=False)  # what cannot be read again must not replace what can
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)

@@ -129,7 +129,7 @@ def _set(name, value):
 @pytest.mark.parametrize(
     "name, value, words",
     [
-        ("entries", [], "no entry"),
+        ("entries", [], "not used"),
         ("entries.1.name", "forward", "two of it are the entry"),
         ("entries.0.name", "", "entry"),
         ("operators.0.name", "frobnicate", "unknown here.*upgrade"),
@@ -309,6 +309,22 @@ def test_a_shape_whose_size_has_too_many_terms_is_refused():
 
     with pytest.raises(ArchiveError, match="terms"):
         read_archive(changed(change))
+
+
+def test_many_operations_on_shapes_that_are_slow_to_compare_are_refused():
+    """Each is within the limits and takes 20 ms to check; the file would take seconds for every kilobyte."""
+    pairs = tuple(shapes.add(shapes.symbol(f"a{i}"), shapes.symbol(f"b{i}")) for i in range(8))
+    graph = Graph("g")
+    symbols = tuple(shapes.symbol(f"{letter}{i}") for letter in "ab" for i in range(8))
+    graph.block.add_argument(TensorType(float32, symbols), "symbols")
+    value = graph.block.add_argument(TensorType(float32, pairs), "x")
+    new = graph.block.append(ops.RESHAPE, [value], {"shape": pairs[::-1]})
+    for _ in range(200):
+        new = graph.block.append(ops.FLIP, [new.result], {"axes": (0,)})
+    graph.block.append(ops.RETURN, [new.result])
+    encoded = encode(Archive.of(Entry("main", graph)))
+    with pytest.raises(ArchiveError, match="too many and too complex"):
+        read_archive(with_metadata(bytes(HEADER.size), _pack(encoded)))
 
 
 # Memory
