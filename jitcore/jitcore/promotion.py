@@ -49,17 +49,37 @@ def promoted(operands: Sequence[Any], to_float: bool = False) -> list[Tensor]:
     dtype = result_type(*operands)
     if to_float and dtype.kind in ("bool", "int", "uint"):
         dtype = get_default_dtype()
-    return [as_operand(x, dtype) for x in operands]
+    numpy = dtype.numpy
+    return [scalar(x, numpy) if type(x) in _PLAIN else as_operand(x, dtype) for x in operands]
 
 
 def as_operand(x: Any, dtype: DType) -> Tensor:
-    """A tensor or Python number as a tensor of `dtype`."""
+    """A tensor or Python number as a tensor of `dtype`. Raises RuntimeError for a number that an integer dtype does
+    not hold. (Operands of arithmetic wrap instead, see `promoted`.)"""
     if isinstance(x, Tensor):
         return x if x._array.dtype == dtype.numpy else apply(ops.CAST, (x,), {"dtype": dtype})
     if isinstance(x, SymInt):
         size = apply(ops.SIZE, (), {"dim": x})
         return size if dtype is D.int64 else apply(ops.CAST, (size,), {"dtype": dtype})
+    check_fits(x, dtype)
     return scalar(x, dtype.numpy)
+
+
+def check_fits(values: Any, dtype: DType) -> None:
+    """Raise RuntimeError where a number, or an array's element, overflows an integer dtype. As in C, an unsigned one
+    takes negative numbers down to minus its largest."""
+    if not dtype.is_integer:
+        return
+    largest = 2 ** (dtype.bits - (dtype.kind == "int")) - 1
+    lowest = -largest - (dtype.kind == "int")
+    if isinstance(values, np.ndarray):
+        if values.dtype.kind not in "iuf" or not values.size:
+            return
+        low, high = values.min(), values.max()
+    else:
+        low = high = values.real if isinstance(values, complex) else values
+    if not (lowest <= low and high <= largest):  # false for NaN
+        raise RuntimeError(f"value cannot be converted to type {dtype.name} without overflow")
 
 
 def scalar(value: Any, dtype: np.dtype) -> Tensor:

@@ -126,3 +126,32 @@ def test_operators_of_bool_and_bits():
         assert (i >> 1).tolist() == [2, -2, 0]
         with pytest.raises(RuntimeError):
             lib.bitwise_and(lib.tensor([1.5]), 1)
+
+
+OVERFLOWING = {
+    "tensor": lambda lib: lib.tensor(300, dtype=lib.uint8),
+    "tensor of a list": lambda lib: lib.tensor([1, 300], dtype=lib.uint8),
+    "tensor of NaN": lambda lib: lib.tensor(float("nan"), dtype=lib.int32),
+    "full": lambda lib: lib.full((1,), 300, dtype=lib.uint8),
+    "fill_": lambda lib: lib.zeros(1, dtype=lib.int32).fill_(10**10),
+    "fill_ with NaN": lambda lib: lib.zeros(1, dtype=lib.int32).fill_(float("nan")),
+    "setitem": lambda lib: lib.zeros(1, dtype=lib.int8).__setitem__(0, -129),
+    "masked_fill": lambda lib: lib.zeros(1, dtype=lib.uint8).masked_fill(lib.tensor([True]), 300),
+    "clamp": lambda lib: lib.zeros(1, dtype=lib.uint8).clamp(max=300),
+}
+
+
+@pytest.mark.parametrize("name", OVERFLOWING)
+def test_numbers_that_do_not_fit_are_errors(name):
+    for lib in (jitcore, torch):
+        with pytest.raises(RuntimeError, match=r"cannot be converted to type .* without overflow"):
+            OVERFLOWING[name](lib)
+
+
+def test_numbers_that_wrap_in_c_wrap():
+    for lib in (jitcore, torch):
+        assert lib.tensor(-1, dtype=lib.uint8).item() == 255
+        assert lib.zeros(1, dtype=lib.uint8).fill_(-1).tolist() == [255]
+        assert (lib.zeros(1, dtype=lib.uint8) + 300).tolist() == [44]
+        assert lib.tensor(1.7, dtype=lib.int32).item() == 1
+        assert lib.tensor(1e5, dtype=lib.float16).item() == float("inf")

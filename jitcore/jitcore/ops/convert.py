@@ -12,7 +12,7 @@ from jitcore_ir.dtypes import DType
 from ..autograd.hooks import Handle, hooks_of, node_hooks
 from ..device import Device, check_device
 from ..dispatch import apply, write
-from ..promotion import as_operand, scalar
+from ..promotion import as_operand
 from ..tensor import Tensor, method, sync
 from .creation import check_options
 
@@ -136,7 +136,7 @@ def fill_(self: Tensor, value: Any) -> Tensor:
         raise RuntimeError(
             f"fill_ only supports 0-dimension value tensor but got tensor with {value._array.ndim} dimensions."
         )
-    write(self, value if isinstance(value, Tensor) else scalar(value, self._array.dtype))
+    write(self, value if isinstance(value, Tensor) else as_operand(value, self.dtype))
     return self
 
 

@@ -13,7 +13,7 @@ from jitcore_ir.dtypes import DType
 
 from ..device import check_device, get_default_dtype
 from ..dispatch import NONE, apply, constant
-from ..promotion import as_operand, complex_of, number_dtype, scalar
+from ..promotion import as_operand, check_fits, complex_of, number_dtype
 from ..state import state
 from ..symbolic import SymInt
 from ..tensor import Tensor, alias, dtype_of, method, shape_of, wrap
@@ -74,7 +74,7 @@ def _from_sequence(data: Any, dtype: DType | None) -> Tensor:
     """A copy of nested data. Sequences that hold tensors are stacked, so that traced values stay traced."""
     if isinstance(data, np.ndarray | np.generic):
         array = np.array(data)
-        return constant(array.astype(dtype.numpy, copy=False) if dtype else _checked(array))
+        return constant(_converted(array, dtype) if dtype else _checked(array))
     if _holds_tensor(data):
         from .join import stack
 
@@ -90,7 +90,7 @@ def _from_sequence(data: Any, dtype: DType | None) -> Tensor:
     if array.dtype.kind in "US":
         raise TypeError("new(): invalid data type 'str'; a tensor holds numbers")
     if dtype is not None:
-        return constant(array.astype(dtype.numpy))
+        return constant(_converted(array, dtype))
     if array.dtype.kind == "f":
         array = array.astype(get_default_dtype().numpy) if not _numpy_inside(data) else array
     elif array.dtype.kind == "c":
@@ -109,9 +109,17 @@ def _not_numeric(array: np.ndarray) -> Exception:
             return ValueError(f"Overflow: the Python integer {item} does not fit in int64")
         if not isinstance(item, float | complex):
             return RuntimeError(
-                f"Could not infer dtype of {type(item).__name__}: a tensor is made of numbers, sequences of them, or arrays"
+                f"Could not infer dtype of {type(item).__name__}: a tensor is made of numbers, sequences or arrays"
             )
     return RuntimeError("Could not infer dtype of this sequence")
+
+
+def _converted(array: np.ndarray, dtype: DType) -> np.ndarray:
+    if array.dtype == dtype.numpy:
+        return array
+    check_fits(array, dtype)
+    with np.errstate(over="ignore"):
+        return array.astype(dtype.numpy)
 
 
 def _checked(array: np.ndarray) -> np.ndarray:
@@ -176,7 +184,7 @@ def full(
     if isinstance(fill_value, Tensor):
         value = fill_value if dtype is None else as_operand(fill_value, dtype)
     else:
-        value = scalar(fill_value, (dtype or number_dtype(fill_value)).numpy)
+        value = as_operand(fill_value, dtype or number_dtype(fill_value))
     made = apply(ops.COPY, (apply(ops.BROADCAST_TO, (value,), {"shape": shape}),), NONE)
     return made.requires_grad_() if requires_grad else made
 
