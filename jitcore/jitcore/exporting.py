@@ -73,7 +73,8 @@ def export(
     inputs: for each argument by name, `"float32[N,784]"` (a name is a size that each call may choose), or an example
         tensor (its dtype and shape).
     targets: CPUs to compile for ("x86-64-v2", "x86-64-v3", "x86-64-v4", "aarch64"); none is fine: the runtime then
-        interprets the graph. Default: the three x86-64 levels.
+        interprets the graph. Default: the three x86-64 levels. "ptx-8.0" (a GPU's compute capability) stores CUDA
+        kernels as well, for programs of elementwise operations and reductions; it needs `jitcore[cuda]`.
 
     Raises ExportError where the recorded run would not hold for every input, naming the user's line, and OSError where
     the file cannot be written. The old file stays as it was then.

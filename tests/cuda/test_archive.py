@@ -3,6 +3,7 @@
 import pytest
 from cuda_cases import Case, make
 
+import jitcore
 from jitcore.compiler.cuda import can_compile, device_code, parse_target, print_module, target_name
 from jitcore.compiler.cuda.module import grid_size, merge_ptx
 from jitcore_ir import ops
@@ -23,12 +24,25 @@ def test_device_code_survives_the_archive(name, tmp_path):
     path = tmp_path / "model.jca"
     write_archive(Archive.of(entry, provenance=Provenance("0", "test", "")), path)
     read = read_archive(path)
-    entries = read.entries.values() if isinstance(read.entries, dict) else read.entries
-    (found,) = entries
+    (found,) = read.entries.values()
     back = found.device_code["ptx-8.0"]
     assert bytes(back.module) == code.module
     assert back.launches == code.launches
     assert [b.shape for b in back.plan.buffers] == [b.shape for b in code.plan.buffers]
+
+
+@needs_compiler
+def test_export_stores_device_code_beside_cpu_code(tmp_path):
+    path = tmp_path / "softmax.jca"
+    jitcore.export(lambda x: jitcore.softmax(x, 1), path, {"x": "float32[N,70]"}, targets=("x86-64-v2", "ptx-8.0"))
+    (entry,) = read_archive(path).entries.values()
+    assert set(entry.code) == {"x86-64-v2"} and set(entry.device_code) == {"ptx-8.0"}
+    assert b".target sm_80" in bytes(entry.device_code["ptx-8.0"].module)
+
+
+def test_exporting_a_product_for_a_gpu_says_what_is_missing(tmp_path):
+    with pytest.raises(NotImplementedError, match=r"\(gemm\) has no CUDA form"):
+        jitcore.export(lambda x: x @ x, tmp_path / "no.jca", {"x": "float32[64,64]"}, targets=("ptx-8.0",))
 
 
 @needs_compiler

@@ -19,6 +19,8 @@ from ..trace.containers import LEAF
 from ..trace.views import graph_attributes
 from .compile import compile_graph
 from .cpu.pool import build_pool_image
+from .cuda import device_code, parse_target
+from .lower.lower import lower_graph
 from .passes import optimize
 
 
@@ -32,7 +34,8 @@ def write_program(
 ) -> None:
     """Compile `recording`, whose inputs in `weights` (by number) are constant, for each target, and write the archive.
 
-    Raises ExportError for a result that an archive cannot return, and what `write_archive` raises.
+    A target such as "ptx-8.0" stands for a GPU's compute capability: its kernels are stored as PTX. Raises ExportError
+    for a result that an archive cannot return, what `write_archive` raises and, for GPUs, what `device_code` does.
     """
     graph = recording.graph
     graph.block.append(ops.RETURN, [_value(recording, piece) for piece in recording.pieces])
@@ -43,6 +46,9 @@ def write_program(
     made = Entry(entry, graph, dict(weights), tuple(names), structure)
     pools = {}
     for target in targets:
+        if target.startswith("ptx-"):
+            made.device_code[target] = device_code(lower_graph(graph), parse_target(target))
+            continue
         program = compile_graph(graph, constant_inputs=tuple(weights), target=target)
         assert program.plan is not None and program.image is not None
         made.code[target] = NativeCode(program.plan, program.image, program.operations)

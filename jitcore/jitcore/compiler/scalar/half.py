@@ -19,7 +19,7 @@ def widen(bits: Scalar, dtype: DType) -> Scalar:
 
 
 def narrow_any(x: Scalar, dtype: DType) -> Scalar:
-    """`narrow` of a number of any dtype, rounded as NumPy rounds: float64 once to float16, by way of float32 to bfloat16."""
+    """`narrow` of any dtype, rounded as NumPy rounds: float64 once to float16, by way of float32 to bfloat16."""
     return narrow(single(x, dtype), dtype)
 
 
