@@ -192,6 +192,26 @@ def test_nothing_is_read_from_an_empty_axis():
         run(ops.TAKE, [whole((0, 3)), np.array([0])], {"N": 0}, [(N, 3), (1,)], axis=0)
 
 
+@pytest.mark.parametrize("dtype", [int32, float16, float32, float64], ids=lambda d: d.name)
+@pytest.mark.parametrize("exponent", [3, 4, -1])
+def test_small_powers_need_no_logarithm(exponent, dtype):
+    if exponent < 0 and not dtype.is_floating_point:
+        return
+    values = np.array([-2, -0.0, 0.0, 0.3, 1, 3, np.inf, -np.inf, np.nan])
+    array = values.astype(dtype.numpy) if dtype.is_floating_point else np.arange(-4, 5, dtype=np.int32)
+    graph = Graph("power")
+    x = graph.block.add_argument(TensorType(dtype, (9,)))
+    build = Builder(graph.block)
+    build.create(ops.RETURN, [build.value(ops.POW, x, build.constant(exponent, dtype))])
+    module = lower_graph(graph)
+    assert not any(o.spec is ops.POW for o in module.kernels[0].kernel.walk())
+    with np.errstate(all="ignore"):
+        want = KERNELS[ops.POW](array, np.asarray(exponent, dtype.numpy))
+    np.testing.assert_allclose(
+        run_module(module, [array], {})[0], want, rtol=2 ** (2 - {16: 11, 32: 24, 64: 53}[dtype.bits])
+    )
+
+
 def test_an_output_that_is_an_input_or_another_output_is_copied():
     graph = Graph("same")
     x = graph.block.add_argument(TensorType(float32, (2, 3)))

@@ -109,7 +109,22 @@ def _transposed_dot(make: Make, operation: Operation, operands: list[Value]) -> 
     return make(ops.DOT, left, right)
 
 
+def _small_power(make: Make, operation: Operation, operands: list[Value]) -> Value | None:
+    """x**3, x**4 and 1 / x without a logarithm; other exponents differ from these forms for special values."""
+    x, exponent = operands[0], operation.operands[1].operation
+    if exponent is None or exponent.spec is not ops.CONSTANT or exponent.result.type.shape != ():
+        return None
+    power = exponent.attributes["value"].item()
+    if power not in (3, 4, -1) or (power == -1 and not x.type.dtype.is_floating_point):
+        return None
+    if power == -1:
+        return make(ops.DIV, make(ops.CONSTANT, value=np.ones((), x.type.dtype.numpy)), x)
+    square = make(ops.MUL, x, x)
+    return make(ops.MUL, square, x if power == 3 else square)
+
+
 REWRITES: dict[OpSpec, Rewrite] = {
+    ops.POW: _small_power,
     ops.ARGMAX: _extreme_position(ops.AMAX),
     ops.ARGMIN: _extreme_position(ops.AMIN),
     ops.DOT: _plain_dot,
