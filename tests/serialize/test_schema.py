@@ -2,14 +2,19 @@
 
 import importlib.util
 import inspect
+import json
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
+from archive_cases import full_archive, metadata_of
 
 import jitcore_serialize.generated as generated
+from jitcore_serialize.checked import read_flatbuffer
 from jitcore_serialize.generated.tables import ENUMS, TABLES
+from jitcore_serialize.writer import write_archive
 
 ROOT = Path(__file__).resolve().parents[2]
 GENERATED = Path(generated.__file__).parent
@@ -58,6 +63,37 @@ def test_the_readers_table_agrees_with_flatcs_accessors(table):
             assert f"{WIDTHS[inner]}Flags" in source, field
         if inner in WIDTHS and not type.startswith("["):
             assert f"return {default}\n" in source, field
+
+
+@pytest.mark.skipif(shutil.which("flatc") is None, reason="flatc (Debian's flatbuffers-compiler) is not installed")
+def test_the_checked_reader_reads_what_flatc_reads(regenerate, tmp_path):
+    write_archive(full_archive(), tmp_path / "full.jca")
+    metadata = metadata_of((tmp_path / "full.jca").read_bytes())
+    (tmp_path / "metadata.bin").write_bytes(metadata)
+    options = ["--json", "--raw-binary", "--strict-json", "--defaults-json", "-o", str(tmp_path)]
+    subprocess.run(["flatc", *options, str(regenerate.SCHEMA), "--", str(tmp_path / "metadata.bin")], check=True)
+    expected = json.loads((tmp_path / "metadata.json").read_text(), object_hook=without_empty)
+    assert plain(read_flatbuffer(metadata, "Metadata"), "Metadata") == expected
+
+
+def without_empty(table):
+    return {name: value for name, value in table.items() if value not in ("", [])}
+
+
+def plain(record, table):
+    """A record as flatc's JSON has it, empty strings and vectors left out: enums by name, no absent tables."""
+    found = {}
+    for field, type, _ in TABLES[table]:
+        value = getattr(record, field)
+        if value is None or (value in ("", (), b"") and (type == "string" or type.startswith("["))):
+            continue
+        inner = type.strip("[]")
+        if inner in TABLES:
+            value = [plain(v, inner) for v in value] if type.startswith("[") else plain(value, inner)
+        elif inner in ENUMS:
+            value = ENUMS[inner][value]
+        found[field] = list(value) if type.startswith("[") else value
+    return found
 
 
 def test_every_table_in_the_schema_is_reached_from_the_root():
