@@ -25,7 +25,11 @@ from .schedule import Shape, reduction_shape
 
 FEW_ROWS = 8
 MUCH_WORK = 1 << 16
+"""What has more elements than this is not computed row by row where there are fewer rows than FEW_ROWS to share out."""
+
 SMALL = 1 << 14
+"""What has at most this many elements may be computed without a parallel loop, behind a reduction of everything."""
+
 MOST_OPERATIONS = 600
 """Scalar operations in one kernel: beyond this it only gets slow to compile."""
 
