@@ -98,10 +98,11 @@ class Guarded:
 
 def run(
     spec: GemmSpec | ConvSpec, x: np.ndarray, y: np.ndarray, shape: tuple[int, ...], symbols: dict[str, int],
-    plain: bool = True, reverse: bool = False,
+    plain: bool = True, reverse: bool = False, cpu: str = "",
 ) -> np.ndarray:  # fmt: skip
     """The result (of `shape`, in the accumulator dtype) of a product or convolution of two row-major buffers.
 
+    `cpu`: what LLVM compiles for, if not the spec's target; the tile sizes are the target's all the same.
     `plain`: by a `PlainStore`; otherwise by an epilogue that stores, and counts that each element came once.
     """
     module = ir.Module()
@@ -110,7 +111,7 @@ def run(
     (emit_gemm if is_gemm else emit_conv)(module, "product", spec, epilogue)
     if spec.prepacked:
         (emit_pack if is_gemm else emit_conv_pack)(module, "pack", spec)
-    native = Native(module, spec.target, reverse)
+    native = Native(module, cpu or spec.target, reverse)
 
     sizes = np.array([*(evaluate(dim, symbols) for dim in spec.run_time_dims), 0], np.int64)
     left, right, result = Guarded.of(x), Guarded.of(y), Guarded(shape, spec.accumulator.numpy)

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from native_products import assert_close, run
 
+from jitcore.compiler.cpu.blocking import MACHINES
 from jitcore.compiler.cpu.conv import conv_packed_size, conv_workspace_size
 from jitcore.compiler.cpu.conv_spec import ConvSpec
 from jitcore.compiler.cpu.target import host_target
@@ -57,7 +58,7 @@ class Case:
 
 def convolve(
     case: Case, direction: str, *, dtype: DType = dtypes.float32, prepacked: bool = False, symbolic: str = "",
-    plain: bool = True, reverse: bool = False, target: str = HOST,
+    plain: bool = True, reverse: bool = False, target: str = HOST, cpu: str = "",
 ) -> np.ndarray:  # fmt: skip
     """Compute one convolution and compare. `symbolic`: "" nothing, "n" the batch, "ns" it and the spatial sizes are
     known at run time only."""
@@ -79,7 +80,7 @@ def convolve(
     )  # fmt: skip
     rng = np.random.default_rng(0)
     x, y = (_random(rng, tuple(shapes.evaluate(d, symbols) for d in dims), dtype) for dims in (x_shape, y_shape))
-    found = run(spec, x, y, tuple(shapes.evaluate(d, symbols) for d in shape), symbols, plain, reverse)
+    found = run(spec, x, y, tuple(shapes.evaluate(d, symbols) for d in shape), symbols, plain, reverse, cpu)
     exact = reference(case, direction, x.astype(np.float64), y.astype(np.float64))
     magnitude = reference(case, direction, abs(x.astype(np.float64)), abs(y.astype(np.float64)))
     positions = int(np.prod(case.counts(case.size)))
@@ -174,6 +175,14 @@ def test_every_kind_of_dtype(dtype: DType, direction: str) -> None:
 def test_every_target_this_machine_runs(target: str, direction: str) -> None:
     for name in ("digits, second layer", "depthwise", "pointwise"):
         convolve(CASES[name], direction, target=target)
+
+
+@pytest.mark.skipif(HOST not in LEVELS[1:], reason="needs a processor with fused multiply-add")
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("target", sorted(set(MACHINES) - set(RUNNABLE)))
+def test_tile_sizes_of_targets_this_machine_does_not_run(target: str, direction: str) -> None:
+    for name in ("digits, second layer", "depthwise"):
+        convolve(CASES[name], direction, target=target, cpu=HOST)
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from native_products import assert_close, run
 
+from jitcore.compiler.cpu.blocking import MACHINES
 from jitcore.compiler.cpu.gemm import packed_size, workspace_size
 from jitcore.compiler.cpu.gemm_spec import GemmSpec
 from jitcore.compiler.cpu.target import host_target
@@ -22,7 +23,7 @@ RUNNABLE = LEVELS[: LEVELS.index(HOST) + 1] if HOST in LEVELS else [HOST]
 def product(
     m: int, n: int, k: int, *, batch: tuple[int, ...] = (), dtype: DType = dtypes.float32, x_order: str = "mk",
     y_order: str = "kn", prepacked: bool = False, symbolic: str = "", plain: bool = True, reverse: bool = False,
-    target: str = HOST, seed: int = 0,
+    target: str = HOST, cpu: str = "",
 ) -> None:  # fmt: skip
     """Compute one product, with operands in memory in the given order of axes ("b" stands for the batch), and compare.
 
@@ -30,7 +31,7 @@ def product(
     """
     sizes = {"m": m, "n": n, "k": k}
     dims = {name: shapes.symbol(name.upper()) if name in symbolic else size for name, size in sizes.items()}
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
 
     def operand(order: str, logical: str) -> tuple[np.ndarray, BufferType, tuple[int, ...]]:
         order = order if "b" in order else "b" + order
@@ -46,7 +47,7 @@ def product(
     y, y_type, y_permutation = operand(y_order, "kn")
     spec = GemmSpec.of(x_type, y_type, x_permutation, y_permutation, prepacked, target)
     symbols = {name.upper(): size for name, size in sizes.items()}
-    found = run(spec, x, y, (*batch, m, n), symbols, plain, reverse)
+    found = run(spec, x, y, (*batch, m, n), symbols, plain, reverse, cpu)
     left, right = x.transpose(x_permutation), y.transpose(y_permutation)
     _compare(found, left, right, dtype, k)
 
@@ -123,6 +124,14 @@ def test_every_target_this_machine_runs(target: str) -> None:
         for dtype in (dtypes.float32, dtypes.float16):
             product(m, n, k, dtype=dtype, target=target)
             product(m, n, k, dtype=dtype, target=target, y_order="nk", symbolic="m", plain=False)
+
+
+@pytest.mark.skipif(HOST not in LEVELS[1:], reason="needs a processor with fused multiply-add")
+@pytest.mark.parametrize("target", sorted(set(MACHINES) - set(RUNNABLE)))
+def test_tile_sizes_of_targets_this_machine_does_not_run(target: str) -> None:
+    for m, n, k in [(1, 700, 20), (5, 70, 30), (150, 130, 400)]:
+        product(m, n, k, target=target, cpu=HOST)
+        product(m, n, k, target=target, cpu=HOST, symbolic="m", prepacked=True, plain=False)
 
 
 def test_results_do_not_depend_on_the_division_among_threads() -> None:

@@ -31,7 +31,10 @@ from jitcore_ir.dtypes import BOOL, DType, bfloat16, float16, float32, float64
 from .blocking import Machine
 from .gemm_builder import I64, PTR, VOID, Code, Size, define
 
-_UNROLL = 4
+_UNROLL_PACKED = 4
+_UNROLL = 2
+"""Products per step of the k loop. Where x's rows are apart, more would spill the registers that point at them."""
+
 _I32 = ir.IntType(32)
 
 
@@ -191,12 +194,12 @@ class _Kernel:
         return sums
 
     def _strided_loop(self, sums: list[ir.Value]) -> list[ir.Value]:
-        """Steps of _UNROLL products, then single ones. The pointers move; the offsets from them are fixed."""
+        """Several products per step, then single ones. The pointers move; the offsets from them are fixed."""
         code, arg, shape = self.code, self.arg, self.shape
         x_step: Size = shape.rows if shape.packed else arg["x_step"]
         x, y = arg["x"], arg["y"]
         begin: Size = 0
-        for unroll in (_UNROLL, 1):
+        for unroll in (_UNROLL_PACKED if shape.packed else _UNROLL, 1):
             steps = code.times(code.divide(arg["depth"], unroll), unroll)
             with code.loop(begin, steps, unroll, [x, y, *sums], name=f"by{unroll}") as loop:
                 x, y, *now = loop.carried
