@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from llvmlite import ir
@@ -128,7 +128,7 @@ class WindowTask:
         """Where a block's first window starts in the image."""
         return offset(code, block.origin, row_major_sizes(code, listed(v, "extent", self.rank)))
 
-    def runs(self, code: Code, v: dict[str, Size], emit) -> None:
+    def runs(self, code: Code, v: dict[str, Size], emit: Callable[[Steps], None]) -> None:
         """Call `emit(steps)` for the runs of taps, in a loop where there may be several."""
         if not self.geometry.is_transposed:
             emit(Steps(v["table"], 0, self.layout.steps, 0))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 from llvmlite import ir
 
@@ -73,7 +74,8 @@ class GemmPlan:
     @classmethod
     def of(cls, values: Mapping[str, Size]) -> GemmPlan:
         """The plan inside a task."""
-        return cls(**{field.name: values[field.name] for field in fields(cls)})
+        chosen: dict[str, Any] = {field.name: values[field.name] for field in fields(cls)}
+        return cls(**chosen)
 
 
 def plan(code: Code, spec: GemmSpec, batch: Size, m: Size, n: Size, k: Size) -> GemmPlan:
