@@ -10,8 +10,9 @@ WORKERS ?= auto
 
 .PHONY: demo test lint clean
 
+# One thread for NumPy's BLAS and for compiled code, so that the demo's eager and compiled times compare.
 demo: $(VENV)/demo.stamp
-	$(BIN)/jitcore demo --output out
+	OPENBLAS_NUM_THREADS=1 JITCORE_NUM_THREADS=1 $(BIN)/jitcore demo --output out
 
 # One BLAS thread per test process: several processes with several spinning threads each slow one another a hundredfold.
 test: $(VENV)/test.stamp
