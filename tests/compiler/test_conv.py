@@ -15,7 +15,7 @@ from jitcore.compiler.cpu.blocking import MACHINES
 from jitcore.compiler.cpu.conv import conv_packed_size, conv_workspace_size
 from jitcore.compiler.cpu.conv_spec import ConvSpec
 from jitcore.compiler.cpu.target import host_target
-from jitcore_ir import AttributeValueError, BufferType, dtypes, shapes
+from jitcore_ir import AttributeValueError, BufferType, ShapeError, dtypes, shapes
 from jitcore_ir.dtypes import DType
 
 HOST = host_target()
@@ -212,6 +212,9 @@ def test_impossible_specs_are_refused() -> None:
         _spec("sideways")
     with pytest.raises(AttributeValueError, match="prepack"):
         _spec("weight", prepacked=True)
+    x, y = (BufferType(dtypes.float32, shape) for shape in ((2, shapes.symbol("C"), 9), (4, shapes.symbol("C"), 3)))
+    with pytest.raises(ShapeError, match=r"channels and kernel sizes must be integers.*\[2, C, 9\]"):
+        ConvSpec.of(x, y, "forward", False, (1,), ((0, 0),), (1,), 1, (7,), HOST)
 
 
 @st.composite

@@ -69,9 +69,10 @@ WIDE_COLUMNS = 256
 """A product of at most LOW_ROWS rows and at least WIDE_COLUMNS columns packs y strip by strip, just before its use: one
 task uses each strip, which would leave the cache on its way through the workspace."""
 
-LOCAL_STRIPS = 4
+LOCAL_BYTES = 256
 LOCAL_K = 192
-"""Such a product packs so many strips of so many steps at once, and sums over blocks of k that long."""
+"""Such a product packs strips that are together so wide, for so many steps, at once, and sums over blocks of k that
+long."""
 
 TASK_WORK = 1 << 18
 TASKS = 16

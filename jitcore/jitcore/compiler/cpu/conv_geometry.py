@@ -16,7 +16,6 @@ import itertools
 from dataclasses import dataclass
 from functools import cached_property
 
-from jitcore_ir import shapes
 from jitcore_ir.shapes import Expr, add, floordiv, maximum, mul, product
 
 from .conv_spec import ConvSpec
@@ -70,7 +69,8 @@ class Geometry:
         self.spec = spec
         self.rank = len(spec.stride)
         self.sizes: Dims = spec.x_shape[2:]
-        self.kernel = _integers(spec.spatial if spec.direction == "weight" else spec.y_shape[2:])
+        kernel = spec.spatial if spec.direction == "weight" else spec.y_shape[2:]
+        self.kernel = tuple(size for size in kernel if isinstance(size, int))
         self.is_transposed = spec.direction == "input"
         self.split = (1,) * self.rank if self.is_transposed else spec.stride
         axes = [self._transposed(a) if self.is_transposed else self._forward(a) for a in range(self.rank)]
@@ -144,12 +144,6 @@ class Geometry:
 def image_elements(geometry: Geometry) -> Dim:
     """Elements of one sample of the image."""
     return mul(mul(geometry.spec.x_shape[1], geometry.phases), geometry.plane)
-
-
-def _integers(dims: Dims) -> tuple[int, ...]:
-    if not shapes.is_static(dims):
-        raise shapes.ShapeError(f"convolution: the kernel's sizes must be integers, not {dims}")
-    return tuple(d for d in dims if isinstance(d, int))
 
 
 def _product(sizes: tuple[int, ...]) -> int:

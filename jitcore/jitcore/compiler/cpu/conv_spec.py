@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from jitcore_ir import BufferType
 from jitcore_ir.dtypes import DType
-from jitcore_ir.errors import AttributeValueError
+from jitcore_ir.errors import AttributeValueError, ShapeError
 from jitcore_ir.ops.elementwise import ACCUMULATOR
-from jitcore_ir.shapes import Expr
+from jitcore_ir.shapes import Expr, is_static
 
 from .blocking import Machine, machine
 from .gemm_spec import Dims, check_dtype
@@ -50,6 +50,12 @@ class ConvSpec:
             raise AttributeValueError(f"convolution: direction {self.direction!r} is not one of {known}")
         if self.prepacked and self.direction == "weight":
             raise AttributeValueError("convolution: a weight gradient has no weight to prepack")
+        fixed = (self.x_shape[1], self.y_shape[1], *self.spatial) if self.direction == "weight" else self.y_shape
+        if not is_static(fixed) or not isinstance(self.x_shape[1], int):
+            raise ShapeError(
+                f"convolution ({self.direction}): channels and kernel sizes must be integers in native code; operands "
+                f"are {list(self.x_shape)} and {list(self.y_shape)}"
+            )
 
     @classmethod
     def of(

@@ -14,7 +14,7 @@ workspace_size(spec) -> Dim     bytes that `workspace` must have (0: may be null
 - `sizes` points at i64 values, one per entry of `spec.run_time_dims`; it may be null where there are none.
 - The work is divided by `void jc_parallel_for(ptr body, ptr context, i64 count, i64 grain)`, which is declared in the
   module (tiny products call the body themselves). Tasks own disjoint parts of the result; a task's sums are on its
-  stack (at most 112 KiB), shared packed operands in `workspace`. Nothing depends on the number of threads: each sum
+  stack (at most 128 KiB), shared packed operands in `workspace`. Nothing depends on the number of threads: each sum
   runs over k in order, in blocks of BLOCK_K.
 - Every element of the result is handed to the epilogue exactly once. An empty k gives zeros; an empty result does
   nothing.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from llvmlite import ir
 
-from .blocking import BLOCK_BYTES, LOCAL_K, LOCAL_STRIPS
+from .blocking import BLOCK_BYTES, LOCAL_BYTES, LOCAL_K
 from .gemm_builder import Code, Size, Truth, listed, offset, unflatten
 from .gemm_epilogue import emit_row, read_context, scalar_epilogue, stride_values
 from .gemm_plan import GemmPlan, heights
@@ -40,6 +40,7 @@ class TileTask:
         self.element = element_type(spec.accumulator)
         self.rank = len(spec.batch)
         self.width = spec.machine.columns(spec.accumulator)
+        self.group = max(1, LOCAL_BYTES // (self.width * spec.accumulator.itemsize))  # strips packed together in a task
         self.ragged = not (isinstance(spec.n, int) and spec.n % self.width == 0)
         self.direct = self._stores_directly(epilogue)
         self.epilogue = epilogue
@@ -55,7 +56,7 @@ class TileTask:
         tiles = _range(code, row_block, p.block_tiles, p.tiles)
         strips = _range(code, column_block, p.block_strips, p.strips)
         x, y = self._x(code, v, p, matrix, position), self._y(code, v, p, matrix, position)
-        buffer = code.stack(self.element, p.width * LOCAL_K * LOCAL_STRIPS) if p.local_y else None
+        buffer = code.stack(self.element, p.width * LOCAL_K * self.group) if p.local_y else None
         first_row, first_column = code.times(tiles[0], p.rows), code.times(strips[0], p.width)
         captured = read_context(code, v["context"], self.epilogue.captures)
         if self.direct and isinstance(self.epilogue, PlainStore):
@@ -109,13 +110,13 @@ class TileTask:
         if buffer is None:
             self._strips(code, p, strips, strip)
             return
-        with code.loop(strips[0], strips[1], LOCAL_STRIPS, name="group") as group:
-            stop = code.least(code.plus(group.index, LOCAL_STRIPS), strips[1])
+        with code.loop(strips[0], strips[1], self.group, name="group") as group:
+            stop = code.least(code.plus(group.index, self.group), strips[1])
             place = code.plus(code.times(group.index, y.part), code.times(first_k, y.step))
             present = code.minus(p.n, code.times(group.index, p.width))
             start = code.at(y.pointer, place, element_type(self.spec.dtype))
             source = Source(self.spec.dtype, start, present, depth, y.next, y.step)
-            pack_group(code, self.machine, source, p.width, buffer, 0, LOCAL_STRIPS)
+            pack_group(code, self.machine, source, p.width, buffer, 0, self.group)
             self._strips(code, p, (group.index, stop), strip)
 
     def _strips(self, code: Code, p: GemmPlan, strips: tuple[Size, Size], strip: Callable[..., None]) -> None:
