@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+
 from jitcore.compiler import compile_graph
 from jitcore_ir import Graph, TensorType, ops
 from jitcore_ir.dtypes import float32, float64
