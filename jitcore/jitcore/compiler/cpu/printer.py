@@ -110,7 +110,7 @@ class Printer:
 
     def _elementwise(self, operation: Operation) -> None:
         result = operation.result
-        natural = all(v in self._natural for v in operation.operands)
+        natural = all(v in self._natural for v in operation.operands) and not self._divides_by_zero(operation)
         if result.type.dtype is int64 and natural and operation.spec in _NATURAL:
             handles = [self.scalar(v).handle for v in operation.operands]
             self.set_index(result, _NATURAL[operation.spec](self.b, *handles))
@@ -119,6 +119,13 @@ class Printer:
         self.scalars.flags = ("reassoc", "nsz", "contract") if regroups else ()
         self.values[result] = SCALARS[operation.spec](*(self.scalar(v) for v in operation.operands))
         self.scalars.flags = ()
+
+    def _divides_by_zero(self, operation: Operation) -> bool:
+        """Whether the divisor is the literal 0, which is the user's and has to end in an error."""
+        if operation.spec not in (ops.FLOOR_DIVIDE, ops.REMAINDER):
+            return False
+        divisor = self.scalar(operation.operands[1]).handle
+        return isinstance(divisor, ir.Constant) and divisor.constant == 0
 
     # Memory
 
@@ -248,10 +255,17 @@ _REGROUPED = frozenset((ops.ADD, ops.MUL, ops.MAXIMUM, ops.MINIMUM))
 _NATURAL: dict[object, Callable[..., ir.Value]] = {
     ops.ADD: lambda b, x, y: b.add(x, y, flags=("nsw", "nuw")),
     ops.MUL: lambda b, x, y: b.mul(x, y, flags=("nsw", "nuw")),
-    ops.FLOOR_DIVIDE: lambda b, x, y: b.udiv(x, y),
-    ops.REMAINDER: lambda b, x, y: b.urem(x, y),
+    ops.FLOOR_DIVIDE: lambda b, x, y: b.udiv(x, _not_zero(b, y)),
+    ops.REMAINDER: lambda b, x, y: b.urem(x, _not_zero(b, y)),
 }
-"""Index arithmetic on values that are never negative, and never divided by 0: extents of loops that run."""
+"""Index arithmetic on values that are never negative."""
+
+
+def _not_zero(b: ir.IRBuilder, y: ir.Value) -> ir.Value:
+    """An extent as a divisor: where it is 0 no iteration uses the quotient, which may be computed outside the loop."""
+    if isinstance(y, ir.Constant):
+        return y
+    return b.select(b.icmp_unsigned("==", y, I64(0)), I64(1), y)
 
 
 def element_pointer(b: ir.IRBuilder, base: ir.Value, offset: ir.Value, dtype: DType) -> ir.Value:
