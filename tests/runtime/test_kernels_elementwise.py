@@ -1,5 +1,6 @@
 """Elementwise kernels agree with PyTorch for every dtype, special values included."""
 
+import math
 import warnings
 
 import numpy as np
@@ -259,13 +260,12 @@ def test_cast_of_negative_floats_to_uint8_keeps_low_bits():
 
 
 def test_erf_is_accurate():
-    from scipy import special
-
+    erf = np.vectorize(math.erf)
     x = np.concatenate([np.linspace(-7, 7, 20001), np.geomspace(1e-300, 1, 5000)])
-    exact = special.erf(x)
+    exact = erf(x)
     np.testing.assert_allclose(KERNELS[ops.ERF](x), exact, rtol=2e-15)
     single = x[np.abs(x) > 1e-35].astype(np.float32)
-    exact = special.erf(single.astype(np.float64))
+    exact = erf(single.astype(np.float64))
     error = np.abs(KERNELS[ops.ERF](single) - exact) / np.spacing(np.abs(exact).astype(np.float32))
     assert error.max() < 0.6
     np.testing.assert_array_equal(KERNELS[ops.ERF](np.array([np.nan, np.inf, -np.inf])), [np.nan, 1, -1])
