@@ -120,9 +120,14 @@ def _record(function: Callable, specs: Mapping[str, InputSpec]) -> tuple[Recordi
         sizes = tuple(shapes.evaluate(d, recorder.symbols) for d in spec.shape)
         arguments[name] = wrap(np.zeros(sizes, spec.dtype.numpy))
         recorder.add_root(arguments[name], name, Argument(position), spec.shape)
-    with no_grad():
-        _, recording = record(recorder, function, (), arguments, list(arguments.values()))
-    _refuse(recording, recorder)
+    try:
+        with no_grad():
+            _, recording = record(recorder, function, (), arguments, list(arguments.values()))
+    except Exception as error:
+        _refuse_specializations(recorder, error)  # a size used as a number is why the shapes stop fitting
+        raise
+    _refuse_specializations(recorder)
+    _refuse(recording)
     names = {id(tensor): name for name, tensor in _named_tensors(function)}
     for number, root in enumerate(recording.roots):
         if root.source is None:
@@ -142,13 +147,17 @@ def _example_sizes(specs: Mapping[str, InputSpec]) -> dict[str, int]:
     return sizes
 
 
-def _refuse(recording: Recording, recorder: Recorder) -> None:
-    """Raise ExportError where the recording holds only for the example, or changes something outside itself."""
+def _refuse_specializations(recorder: Recorder, cause: Exception | None = None) -> None:
+    """Raise ExportError where Python used the number of a symbolic size."""
     for used in recorder.specializations:
         raise ExportError(
             f"{used.expr} was used as the number {used.value} at {used.location}, so the graph would hold for that "
             f"size only; compute with the size itself (x.shape[0], x.reshape(-1, ...)), or give it as a number"
-        )
+        ) from cause
+
+
+def _refuse(recording: Recording) -> None:
+    """Raise ExportError where the recording holds only for the example, or changes something outside itself."""
     for read in recording.reads:
         raise ExportError(
             f"{read.kind}() of a tensor at {read.location} lets Python decide by a value that is known only when the "
