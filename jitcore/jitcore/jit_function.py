@@ -25,7 +25,7 @@ from .state import state
 from .tensor import Tensor
 from .trace.capture import Recording, capture, seal
 from .trace.containers import flatten
-from .trace.variant import Variant
+from .trace.variant import CannotReplay, Variant
 
 MOST_VARIANTS = 16
 """Recordings kept for one key. A call that needs yet another runs eagerly."""
@@ -106,7 +106,7 @@ class JitFunction:
         if last is not None and not keywords and last.fits(arguments) and last.variant.is_valid():
             try:
                 return last.variant.call(arguments, arguments, keywords)
-            except (GuardFailed, LookupError):
+            except (GuardFailed, CannotReplay):
                 pass  # nothing has been changed; the way below finds out what to do
         leaves, structure = flatten((arguments, keywords))
         key = _key(leaves, structure)
@@ -148,7 +148,7 @@ class JitFunction:
         while True:
             try:
                 return variant.call(leaves, arguments, keywords)
-            except LookupError:
+            except CannotReplay:
                 self._eager_calls += 1
                 return self._function(*arguments, **keywords)
             except GuardFailed as failure:

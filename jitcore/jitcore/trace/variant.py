@@ -18,6 +18,10 @@ from .sources import Argument, Entry, GradientOf
 from .views import Chain
 
 
+class CannotReplay(Exception):
+    """This call's tensors do not suit the recording in a way that its key and checks do not show; it runs eagerly."""
+
+
 class Variant:
     """A program with the way in (where its inputs are found) and the way out (how its outputs become the result).
 
@@ -51,7 +55,7 @@ class Variant:
         return not self._observed or all((leaf._grad is None) == absent for leaf, absent in self._observed)
 
     def inputs(self, leaves: Sequence[Any]) -> list[Tensor]:
-        """The tensors that are this call's graph inputs. Raises LookupError where a captured one changed its shape."""
+        """The tensors that are this call's graph inputs. Raises CannotReplay where a captured one changed its shape."""
         return [find(leaves) for find in self._finders]
 
     def call(self, leaves: Sequence[Any], arguments: tuple, keywords: dict) -> Any:
@@ -77,13 +81,13 @@ class Variant:
 
     def _check_overlap(self, inputs: Sequence[Tensor], arrays: Sequence[np.ndarray]) -> None:
         """Memory that NumPy shares may overlap although the storages differ; then a write could be seen by an input.
-        Raises LookupError, which sends the call to eager execution."""
+        Raises CannotReplay, which sends the call to eager execution."""
         for number in self._written:
             if not inputs[number]._storage.shared:
                 continue
             for other, array in enumerate(arrays):
                 if other != number and np.may_share_memory(arrays[number], array):
-                    raise LookupError("an input overlaps memory that the function writes")
+                    raise CannotReplay("an input overlaps memory that the function writes")
 
     def finish(self, inputs: Sequence[Tensor], outputs: Sequence[np.ndarray]) -> Any:
         """Commit what the run changed besides memory (versions, gradients) and build the result."""
@@ -143,7 +147,7 @@ def _finder(root: Any) -> Callable[[Sequence[Any]], Tensor]:
     def captured(leaves: Sequence[Any]) -> Tensor:
         array = tensor._array
         if array.shape != shape or array.dtype != dtype:
-            raise LookupError(f"a captured tensor was {dtype}{list(shape)} and is now {array.dtype}{list(array.shape)}")
+            raise CannotReplay(f"a captured tensor was {dtype}{list(shape)} and is now {array.dtype}{list(array.shape)}")
         return tensor
 
     return captured
