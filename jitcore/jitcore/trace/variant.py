@@ -147,7 +147,7 @@ def _finder(root: Any) -> Callable[[Sequence[Any]], Tensor]:
     def captured(leaves: Sequence[Any]) -> Tensor:
         array = tensor._array
         if array.shape != shape or array.dtype != dtype:
-            raise CannotReplay(f"a captured tensor was {dtype}{list(shape)} and is now {array.dtype}{list(array.shape)}")
+            raise CannotReplay(f"a captured tensor was {dtype}{list(shape)}, now {array.dtype}{list(array.shape)}")
         return tensor
 
     return captured
