@@ -116,5 +116,42 @@ def bench(
     run_bench(workloads, peers, threads, rounds, json_path, only_list)
 
 
+@main.command()
+@click.option("--match", "-m", default=None, metavar="REGEX", help="Only operators whose name matches.")
+@click.option(
+    "--dtype", "-d", "dtypes", multiple=True, default=("float32",), show_default=True, help="May be repeated."
+)
+@click.option("--methods/--no-methods", default=True, show_default=True, help="Also methods and in-place methods.")
+@click.option("--second", is_flag=True, help="Also second gradients.")
+@click.option("--jit", is_flag=True, help="Also under jitcore.jit, recorded and replayed.")
+@click.option("--export", "exported", is_flag=True, help="Also exported, loaded, native and interpreted.")
+@click.option("--processes", "-n", type=click.IntRange(1), default=2, show_default=True, help="Worker processes.")
+@click.option(
+    "--json", "json_path", type=click.Path(path_type=Path), default=None, help="Also write the verdicts here."
+)
+@click.option("--all", "show_all", is_flag=True, help="List the passing ones too.")
+def operators(
+    match: str | None,
+    dtypes: tuple[str, ...],
+    methods: bool,
+    second: bool,
+    jit: bool,
+    exported: bool,
+    processes: int,
+    json_path: Path | None,
+    show_all: bool,
+) -> None:
+    """Run PyTorch's operator database against jitcore: pass, wrong, error or missing per operator.
+
+    Values, dtypes, shapes and gradients of every sample of an operator are compared with PyTorch's. Ends with status
+    1 where an answer is wrong.
+    """
+    from .operators.checks import Checks
+    from .operators.command import run_operators
+
+    if not run_operators(match, dtypes, Checks(methods, jit, exported, second), processes, json_path, show_all):
+        raise SystemExit(1)
+
+
 if __name__ == "__main__":
     main()

@@ -1,0 +1,1 @@
+"""`jitcore operators`: PyTorch's own operator database run against jitcore, one verdict per operator."""

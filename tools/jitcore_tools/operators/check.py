@@ -1,0 +1,318 @@
+"""One operator, one dtype: every sample of the database through both libraries, down to a verdict."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+
+import jitcore
+
+from .checks import Checks
+from .translate import draws, our_function, rebound, to_jitcore, to_numpy
+
+RELATIVE = {"float64": 1e-7, "complex128": 1e-7, "float32": 1e-4, "complex64": 1e-4, "float16": 5e-3, "bfloat16": 4e-2}
+"""Of float results. float32's leaves room for the order of sums in the samples' small products and reductions."""
+
+UNSPECIFIED = ("empty", "new_empty", "resize_")
+"""Results whose values mean nothing: shape and dtype are compared."""
+
+SAMPLES = 60
+"""Samples of one operator at most."""
+
+
+DRAWS = 6
+"""Runs of PyTorch's own function: where they differ, it draws random numbers, and shapes and dtypes are compared."""
+
+
+class Wrong(Exception):
+    """An answer that differs from PyTorch's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`status` is pass, wrong, error or missing; `detail` says on what."""
+
+    status: str
+    detail: str = ""
+    samples: int = 0
+
+
+def check(entry: Any, dtype: torch.dtype, checks: Checks) -> Verdict:
+    """The verdict on one OpInfo for one dtype."""
+    warnings.simplefilter("ignore")
+    try:
+        function = our_function(entry)
+    except (AttributeError, NotImplementedError) as error:
+        return Verdict("missing", _line(error))
+    differentiable = entry.supports_autograd and (dtype.is_floating_point or dtype.is_complex)
+    differentiable = differentiable and dtype in entry.supported_backward_dtypes("cpu")
+    count = 0
+    torch.manual_seed(0)
+    for sample in islice(entry.sample_inputs("cpu", dtype, requires_grad=differentiable), SAMPLES):
+        where = "function"
+        try:
+            for form, attempt in _attempts(entry, function, sample, differentiable, checks):
+                where = form
+                attempt()
+        except Wrong as error:
+            return Verdict("wrong", f"{where}: {error}; {_describe(sample)}", count)
+        except NotImplementedError as error:
+            return Verdict("missing", f"{where}: {_line(error)}; {_describe(sample)}", count)
+        except Exception as error:
+            return Verdict("error", f"{where}: {type(error).__name__}: {_line(error)}; {_describe(sample)}", count)
+        count += 1
+    return Verdict("pass", samples=count)
+
+
+def _attempts(
+    entry: Any, function: Callable, sample: Any, differentiable: bool, checks: Checks
+) -> Iterator[tuple[str, Callable[[], None]]]:
+    given = (sample.input, *sample.args)
+    finish = sample.output_process_fn_grad
+    finish_ours = rebound(finish) if getattr(finish, "__name__", "") == "<lambda>" else (lambda result: result)
+
+    def run_theirs(call: Callable = entry.op) -> Any:
+        return finish(call(*given, **sample.kwargs))
+
+    theirs = run_theirs()
+    unspecified = entry.name.startswith(UNSPECIFIED)
+    random = unspecified or draws(entry.op) or any(not _same(theirs, run_theirs()) for _ in range(DRAWS))
+    ours_given = to_jitcore(given)
+    ours_keywords = to_jitcore(sample.kwargs)
+
+    def compare_function() -> None:
+        ours = finish_ours(function(*ours_given, **ours_keywords))
+        compare(ours, theirs, random)
+        if differentiable and not random:
+            compare_gradients(ours, theirs, (ours_given, ours_keywords), (given, sample.kwargs), checks.second)
+
+    yield "function", compare_function
+    if checks.methods:
+        yield from _methods(entry, sample, finish, finish_ours, theirs, random)
+    if checks.jit and not random:
+        yield "jit", lambda: compare_jit(function, finish_ours, ours_given, ours_keywords, theirs)
+    if checks.export and not random:
+        yield "export", lambda: compare_export(function, finish_ours, ours_given, ours_keywords, theirs)
+
+
+def _methods(entry: Any, sample: Any, finish: Any, finish_ours: Any, theirs: Any, random: bool) -> Iterator[Any]:
+    method, in_place = entry.method_variant, entry.inplace_variant
+    if not isinstance(sample.input, torch.Tensor):
+        return
+
+    def compare_method() -> None:
+        x, *rest = to_jitcore((sample.input, *sample.args), False)
+        compare(finish_ours(getattr(x, method.__name__)(*rest, **to_jitcore(sample.kwargs, False))), theirs, random)
+
+    def compare_in_place() -> None:
+        target = sample.input.detach().clone()
+        plain = _detached(sample.args), _detached(sample.kwargs)
+        x, *rest = to_jitcore((target, *plain[0]), False)
+        expected = in_place(target, *plain[0], **plain[1])
+        compare(getattr(x, in_place.__name__)(*rest, **to_jitcore(plain[1], False)), expected, random)
+        compare(x, target, random)
+
+    if method is not None and hasattr(torch.Tensor, getattr(method, "__name__", "?")):
+        yield "method", compare_method
+    if in_place is not None and not sample.broadcasts_input and hasattr(in_place, "__name__"):
+        try:
+            in_place(sample.input.detach().clone(), *_detached(sample.args), **_detached(sample.kwargs))
+        except (RuntimeError, TypeError):
+            return  # PyTorch refuses this sample in place
+        yield "in place", compare_in_place
+
+
+def _detached(structure: Any) -> Any:
+    if isinstance(structure, torch.Tensor):
+        return structure.detach()
+    if isinstance(structure, tuple | list):
+        return type(structure)(_detached(part) for part in structure)
+    return {n: _detached(p) for n, p in structure.items()} if isinstance(structure, dict) else structure
+
+
+def compare(ours: Any, theirs: Any, random: bool = False) -> None:
+    """Raises Wrong where structure, dtype, shape or (unless `random`) values differ."""
+    if isinstance(theirs, torch.Tensor):
+        if not isinstance(ours, jitcore.Tensor):
+            raise Wrong(f"{type(ours).__name__} where a Tensor was expected")
+        ours_dtype, dtype = str(ours.dtype).rpartition(".")[2], str(theirs.dtype).rpartition(".")[2]
+        if ours_dtype != dtype:
+            raise Wrong(f"dtype {ours_dtype}, expected {dtype}")
+        if tuple(ours.shape) != tuple(theirs.shape):
+            raise Wrong(f"shape {tuple(ours.shape)}, expected {tuple(theirs.shape)}")
+        if not random:
+            _compare_arrays(_array(ours), to_numpy(theirs), dtype)
+    elif isinstance(theirs, tuple | list):
+        if len(ours) != len(theirs):
+            raise Wrong(f"{len(ours)} results, expected {len(theirs)}")
+        for a, b in zip(ours, theirs):
+            compare(a, b, random)
+    elif isinstance(theirs, torch.dtype | torch.device):
+        if str(ours).rpartition(".")[2] != str(theirs).rpartition(".")[2]:
+            raise Wrong(f"{ours}, expected {theirs}")
+    elif isinstance(theirs, bool | int | str) or theirs is None:
+        if not random and ours != theirs:
+            raise Wrong(f"{ours!r}, expected {theirs!r}")
+    elif isinstance(theirs, float | complex):
+        _compare_arrays(np.asarray(ours), np.asarray(theirs), "float32")
+
+
+def _array(x: Any) -> np.ndarray:
+    return x.detach().numpy()
+
+
+def _compare_arrays(ours: np.ndarray, theirs: np.ndarray, dtype: str) -> None:
+    if dtype not in RELATIVE:
+        if not np.array_equal(ours, theirs):
+            raise Wrong(f"values differ: {_first(ours, theirs, ours != theirs)}")
+        return
+    wide = np.complex128 if np.iscomplexobj(theirs) else np.float64
+    ours, theirs = ours.astype(wide), theirs.astype(wide)
+    finite = np.isfinite(theirs)
+    scale = float(np.abs(theirs[finite]).max(initial=0.0))
+    tolerance = RELATIVE[dtype]
+    with np.errstate(all="ignore"):
+        near = np.abs(ours - theirs) <= tolerance * np.abs(theirs) + tolerance * min(max(scale, 1e-3), 1.0)
+    same = near | (ours == theirs) | (np.isnan(ours) & np.isnan(theirs))
+    if not same.all():
+        raise Wrong(f"values differ: {_first(ours, theirs, ~same)}")
+
+
+def _first(ours: np.ndarray, theirs: np.ndarray, differs: np.ndarray) -> str:
+    where = tuple(int(i) for i in np.argwhere(np.atleast_1d(differs))[0]) if differs.ndim else ()
+    pick = where if differs.ndim else ()
+    return f"{ours[pick]} at {where}, expected {theirs[pick]} ({int(differs.sum())} of {differs.size})"
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, torch.Tensor):
+        return a.shape == b.shape and torch.equal(torch.nan_to_num(a.detach()), torch.nan_to_num(b.detach()))
+    if isinstance(a, tuple | list):
+        return len(a) == len(b) and all(map(_same, a, b))
+    return True
+
+
+def _tensors(structure: Any, kind: type) -> list[Any]:
+    if isinstance(structure, kind):
+        return [structure]
+    if isinstance(structure, tuple | list):
+        return [t for part in structure for t in _tensors(part, kind)]
+    return [t for part in structure.values() for t in _tensors(part, kind)] if isinstance(structure, dict) else []
+
+
+def compare_gradients(ours: Any, theirs: Any, ours_given: Any, given: Any, second: bool) -> None:
+    """First gradients (and, with `second`, gradients of their sum of squares) with respect to every input."""
+    results = [t for t in _tensors(theirs, torch.Tensor) if t.requires_grad]
+    ours_results = [t for t in _tensors(ours, jitcore.Tensor) if t.requires_grad]
+    if len(results) != len(ours_results):
+        raise Wrong(f"{len(ours_results)} results require grad, expected {len(results)}")
+    inputs = [t for t in _tensors(given, torch.Tensor) if t.requires_grad]
+    ours_inputs = [t for t in _tensors(ours_given, jitcore.Tensor) if t.requires_grad]
+    if not results or not inputs:
+        return
+    directions = [torch.randn(t.shape, dtype=t.dtype) for t in results]
+    expected = torch.autograd.grad(results, inputs, directions, allow_unused=True, create_graph=second)
+    found = jitcore.autograd.grad(
+        ours_results, ours_inputs, to_jitcore(directions), allow_unused=True, create_graph=second
+    )
+    _compare_lists(found, expected, "gradient")
+    again = [g for g in expected if g is not None and g.requires_grad]
+    if not second or not again:
+        return
+    ours_again = [g for g in found if g is not None and g.requires_grad]
+    directions = [torch.randn(t.shape, dtype=t.dtype) for t in again]
+    expected = torch.autograd.grad(again, inputs, directions, allow_unused=True)
+    if len(ours_again) != len(again):
+        raise Wrong(f"{len(ours_again)} first gradients require grad, expected {len(again)}")
+    found = jitcore.autograd.grad(ours_again, ours_inputs, to_jitcore(directions), allow_unused=True)
+    _compare_lists(found, expected, "second gradient")
+
+
+def _compare_lists(found: Any, expected: Any, what: str) -> None:
+    """A gradient of None is one of zero."""
+    for number, (a, b) in enumerate(zip(found, expected)):
+        if a is None and b is None:
+            continue
+        if a is None or b is None:
+            value = (b if a is None else a).detach()
+            if bool((value != 0).any()):
+                raise Wrong(f"{what} {number} is {'None' if a is None else 'a tensor'}, and it is not zero")
+            continue
+        try:
+            compare(a, b)
+        except Wrong as error:
+            raise Wrong(f"{what} {number}: {error}") from None
+
+
+def compare_jit(function: Callable, finish: Callable, given: tuple, keywords: dict, theirs: Any) -> None:
+    """The call under `jitcore.jit`, recorded and then replayed."""
+    call, leaves = _as_function_of_tensors(function, finish, given, keywords)
+    compiled = jitcore.jit(call)
+    for _ in range(2):
+        compare(compiled(*leaves), theirs)
+
+
+def compare_export(function: Callable, finish: Callable, given: tuple, keywords: dict, theirs: Any) -> None:
+    """The call exported, loaded, and run natively and interpreted."""
+    import tempfile
+    from pathlib import Path
+
+    import jitcore_runtime
+
+    call, leaves = _as_function_of_tensors(function, finish, given, keywords)
+    names = [f"x{n}" for n in range(len(leaves))]
+    scope: dict[str, Any] = {"call": call}
+    exec(f"def exported({', '.join(names)}):\n    return call({', '.join(names)})", scope)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "operator.jca"
+        jitcore.export(scope["exported"], path, dict(zip(names, leaves)))
+        for native in (True, False):
+            results = list(jitcore_runtime.load(path, native=native)(**{n: _array(x) for n, x in zip(names, leaves)}))
+            expected = _tensors(theirs, torch.Tensor)
+            compare([jitcore.from_numpy(np.array(r)) for r in results], expected)
+
+
+def _as_function_of_tensors(
+    function: Callable, finish: Callable, given: tuple, keywords: dict
+) -> tuple[Callable, list[Any]]:
+    leaves: list[Any] = []
+
+    def take(structure: Any) -> Any:
+        if isinstance(structure, jitcore.Tensor):
+            leaves.append(structure.detach())
+            number = len(leaves) - 1
+            return lambda tensors: tensors[number]
+        if isinstance(structure, tuple | list) and not hasattr(structure, "_fields"):
+            parts = [take(part) for part in structure]
+            kind = type(structure)
+            return lambda tensors: kind(part(tensors) for part in parts)
+        if isinstance(structure, dict):
+            named = {name: take(part) for name, part in structure.items()}
+            return lambda tensors: {name: part(tensors) for name, part in named.items()}
+        return lambda tensors: structure
+
+    build_given, build_keywords = take(given), take(keywords)
+    return (lambda *tensors: finish(function(*build_given(tensors), **build_keywords(tensors)))), leaves
+
+
+def _line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__
+
+
+def _describe(sample: Any) -> str:
+    def show(x: Any) -> str:
+        if isinstance(x, torch.Tensor):
+            return f"{str(x.dtype).removeprefix('torch.')}{list(x.shape)}" + ("" if x.is_contiguous() else " strided")
+        if isinstance(x, tuple | list):
+            return f"({', '.join(map(show, x))})"
+        return getattr(x, "__name__", None) or repr(x)
+
+    arguments = [show(x) for x in (sample.input, *sample.args)] + [f"{n}={show(x)}" for n, x in sample.kwargs.items()]
+    return f"called with ({', '.join(arguments)})"
