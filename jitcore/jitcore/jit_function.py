@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from jitcore_runtime.errors import GuardFailed
+from jitcore_runtime.errors import GuardFailed, OperationFailed
 
 from .device import get_default_dtype
 from .log import log
@@ -106,7 +106,7 @@ class JitFunction:
         if last is not None and not keywords and last.fits(arguments) and last.variant.is_valid():
             try:
                 return last.variant.call(arguments, arguments, keywords)
-            except (GuardFailed, CannotReplay):
+            except (GuardFailed, CannotReplay, OperationFailed):
                 pass  # nothing has been changed; the way below finds out what to do
         leaves, structure = flatten((arguments, keywords))
         key = _key(leaves, structure)
@@ -148,7 +148,7 @@ class JitFunction:
         while True:
             try:
                 return variant.call(leaves, arguments, keywords)
-            except CannotReplay:
+            except (CannotReplay, OperationFailed):  # eager execution raises what PyTorch would
                 self._eager_calls += 1
                 return self._function(*arguments, **keywords)
             except GuardFailed as failure:

@@ -6,6 +6,7 @@ import ctypes
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -78,7 +79,10 @@ class Frame:
     values (`guards[k]` is the 0-d array of guard k's value). `pointer` is the address of the `jc_call`.
     """
 
-    __slots__ = ("_arena", "_call", "_dims", "_slots", "error", "guards", "layout", "pointer", "prepared", "table")
+    __slots__ = (
+        "__weakref__", "_arena", "_call", "_dims", "_slots", "call_outs", "error", "failure", "guards", "layout",
+        "pointer", "prepared", "table",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -102,6 +106,8 @@ class Frame:
         self._arena = np.empty(0, np.uint8)
         self.layout: Layout | None = None
         self.prepared: object = None
+        self.call_outs: Any = None
+        self.failure: Exception | None = None
         self.use(layout)
 
     def use(self, layout: Layout) -> None:

@@ -13,6 +13,17 @@ class NativeError(RuntimeError):
     """Machine code that cannot be run here: says why."""
 
 
+class OperationFailed(RuntimeError):
+    """The NumPy kernel of an operation raised (a singular matrix, say). Nothing has been changed.
+
+    `__cause__` is what it raised.
+    """
+
+    def __init__(self, operation: str, location: str, cause: BaseException) -> None:
+        super().__init__(f"{operation}: {cause}" + (f"; at {location}" if location else ""))
+        self.__cause__ = cause
+
+
 class GuardFailed(Exception):
     """A value that the recording saw came out otherwise. Nothing has been changed.
 

@@ -1,9 +1,9 @@
 """`Executor`: runs a `Program`, natively or by interpreting its graph, with the same meaning.
 
-Either way a run has three ends: results, with updates committed to the inputs' memory; `GuardFailed`; or IndexError or
-ZeroDivisionError. In the last two nothing has been changed. A guard that does not hold comes before an error: what the
-recording did not see is not the caller's mistake. Several threads may run one executor at once: each call checks out
-a `Frame` of its own.
+Either way a run has three ends: results, with updates committed to the inputs' memory; `GuardFailed`; or IndexError,
+ZeroDivisionError or OperationFailed. In the last two nothing has been changed. A guard that does not hold comes before
+an error: what the recording did not see is not the caller's mistake. Several threads may run one executor at once: each
+call checks out a `Frame` of its own.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from numpy import empty, ndarray
 from jitcore_ir.shapes import evaluate
 
 from .arena import Frame, Layout, address_of, empty_aligned
-from .errors import GuardFailed, InputError, NativeError
+from .call_out import CallOuts, register
+from .errors import GuardFailed, InputError, NativeError, OperationFailed
 from .interpreter import Interpreter
 from .plan import BufferKind, Plan
 from .program import Program
@@ -112,7 +113,7 @@ class _Interpreted:
         program = self._program
         try:
             outputs = self._interpreter.run(arrays, symbols)
-        except (IndexError, ZeroDivisionError):
+        except (IndexError, ZeroDivisionError, OperationFailed):
             self._check_guards_alone(arrays, symbols)
             raise
         for number, (output, expected) in enumerate(program.guards):
@@ -127,7 +128,7 @@ class _Interpreted:
         for number, (output, expected) in enumerate(self._program.guards):
             try:
                 (value,) = Interpreter(graph, [graph.outputs[output]]).run(arrays, symbols)
-            except (IndexError, ZeroDivisionError):
+            except (IndexError, ZeroDivisionError, OperationFailed):
                 return
             _check_guard(number, expected, value)
 
@@ -159,6 +160,7 @@ class _Native:
         self._guards = _guard_places(program, plan)
         self._fixed: dict[int, int] = {}
         self._keep: list[ndarray] = []
+        self._call_outs = CallOuts(plan, program.graph) if plan.call_outs else None
         self._place_constants()
         self._free: list[Frame] = []
         self._layouts: dict[tuple[int, ...], _LaidOut] = {}
@@ -204,6 +206,8 @@ class _Native:
             frame = self._free.pop()  # one operation under the GIL, so no lock is needed
         except IndexError:
             frame = Frame(self._plan, layout, self._fixed, self._guards)
+            if self._call_outs is not None:
+                register(frame, self._call_outs)
         if frame.layout is not layout:
             frame.use(layout)
         table = frame.table
@@ -283,9 +287,12 @@ class _Native:
         """Raise what the code's status says, after giving the frame back."""
         observed = [value.item() for value in frame.guards]
         number, position, size, axis = frame.error
+        failure, frame.failure = frame.failure, None
         self._free.append(frame)
         if status > 0:
             raise GuardFailed(status - 1, observed[status - 1])
+        if failure is not None:
+            raise failure
         if status == -2:
             raise ZeroDivisionError(f"{self._program.name}: an integer is divided by zero")
         if status != -1:

@@ -13,6 +13,7 @@ from jitcore_ir.dtypes import from_numpy
 from jitcore_ir.shapes import Expr, evaluate, is_static
 from jitcore_ir.spec import OpSpec
 
+from .errors import OperationFailed
 from .kernels import KERNELS
 from .signature import Signature
 
@@ -21,7 +22,8 @@ def interpret(graph: Graph, arrays: Sequence[np.ndarray], symbols: Mapping[str, 
     """The graph's outputs for these inputs, as row-major arrays that share no memory with anything.
 
     `symbols` are found from the inputs' shapes where they are not given. Raises InputError for inputs that do not fit,
-    and what a kernel raises (IndexError, ZeroDivisionError, ShapeError) with the user's file and line added.
+    what a kernel raises (IndexError, ZeroDivisionError, ShapeError) with the user's file and line added, and
+    OperationFailed for other errors of a kernel.
     """
     if symbols is None:
         symbols = Signature.of(graph).bind(arrays)
@@ -73,6 +75,8 @@ class Interpreter:
                 if not step.location.line:
                     raise
                 raise type(error)(f"{error}; at {step.location}") from error
+            except (ArithmeticError, ValueError, RuntimeError) as error:
+                raise OperationFailed(step.spec.name, str(step.location or ""), error) from error
             for slot in step.dead:
                 values[slot] = None
         return [_owned(values[slot], copied) for slot, copied in self._outputs]

@@ -20,8 +20,8 @@ from .plan import ABI_VERSION, Image
 PAGE = 4096
 """An image's parts start at multiples of this."""
 
-IMPORTS = ("jc_parallel_for", "memcpy", "memmove", "memset", "malloc", "free")
-"""What an image may import: the thread pool's entry and functions of the C library."""
+IMPORTS = ("jc_parallel_for", "jc_call_out", "memcpy", "memmove", "memset", "malloc", "free")
+"""What an image may import: the thread pool's entry, `call_out`'s, and functions of the C library."""
 
 POOL_IMPORTS = (
     "pthread_attr_destroy",
@@ -156,6 +156,10 @@ def _host_function(name: str, pool: bool) -> int:
         from .threads import parallel_for_address
 
         return parallel_for_address()
+    if name == "jc_call_out" and not pool:
+        from .call_out import call_out_address
+
+        return call_out_address()
     allowed: Iterable[str] = IMPORTS + POOL_IMPORTS if pool else IMPORTS
     if name not in allowed:
         raise NativeError(f"the code imports {name!r}, which is not allowed (allowed: {', '.join(allowed)})")

@@ -42,6 +42,16 @@ class Buffer:
 
 
 @dataclass(frozen=True, slots=True)
+class CallOut:
+    """An operation without native code: number `operation` of the program's graph, run by its NumPy kernel on the
+    buffers at these positions of the pointer table. Native code refers to it by its place in `Plan.call_outs`."""
+
+    operation: int
+    operands: tuple[int, ...]
+    result: int
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """The memory of one program.
 
@@ -57,6 +67,7 @@ class Plan:
     slots: tuple[int | Expr, ...] = ()
     aliases: tuple[tuple[int, int], ...] = ()
     prepared_from: tuple[int, ...] = ()
+    call_outs: tuple[CallOut, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from jitcore_ir.shapes import Expr, mul, product, symbols_of
 from jitcore_ir.spec import Kind, Trait
 from jitcore_ir.types import TensorType
 from jitcore_ir.verifier import verify
-from jitcore_runtime.plan import BufferKind, Image, Plan
+from jitcore_runtime.plan import BufferKind, CallOut, Image, Plan
 
 from .archive import Archive, DeviceCode, Entry, Structure
 from .dims import INT64_MAX, check_shape
@@ -98,6 +98,27 @@ def check_plan(plan: Plan, graph: Graph) -> None:
             raise ArchiveError(f"its plan stores output {output} in input {input}, which is not of its type")
     if any(number >= len(inputs) for number in plan.prepared_from):
         raise ArchiveError(f"its plan prepares from inputs {plan.prepared_from} of {len(inputs)}")
+    for number, call in enumerate(plan.call_outs):
+        _check_call_out(f"call-out {number} of its plan", call, plan, graph)
+
+
+def _check_call_out(what: str, call: CallOut, plan: Plan, graph: Graph) -> None:
+    """It names an operation of the graph, and buffers of its operands' and result's dtypes and sizes."""
+    operations = graph.operations
+    if call.operation >= len(operations):
+        raise ArchiveError(f"{what} is of operation {call.operation} of {len(operations)}")
+    operation = operations[call.operation]
+    if len(operation.results) != 1 or operation.regions:
+        raise ArchiveError(f"{what} is of {operation.spec.name}, which has no kernel")
+    places, values = (*call.operands, call.result), (*operation.operands, operation.result)
+    if len(places) != len(values) or any(p >= len(plan.buffers) for p in places):
+        raise ArchiveError(f"{what} has the buffers {places} of {len(plan.buffers)} for {operation.spec.name}")
+    for place, value in zip(places, values):
+        buffer = plan.buffers[place]
+        if (buffer.dtype, product(buffer.shape)) != (value.type.dtype, product(value.type.shape)):
+            raise ArchiveError(
+                f"{what} takes buffer {place}, {TensorType(buffer.dtype, buffer.shape)}, for {value.type}"
+            )
 
 
 def check_image(image: Image, target: str) -> None:

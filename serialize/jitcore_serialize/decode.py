@@ -15,7 +15,7 @@ from jitcore_ir.graph import Block, Graph, Region, Value, create_operation
 from jitcore_ir.location import UNKNOWN, Location
 from jitcore_ir.spec import OPS, Kind, OpSpec
 from jitcore_ir.types import TensorType
-from jitcore_runtime.plan import Buffer, BufferKind, Image, Plan
+from jitcore_runtime.plan import Buffer, BufferKind, CallOut, Image, Plan
 
 from .archive import Archive, DeviceCode, Entry, Launch, NativeCode, Provenance, Range, Structure
 from .dims import INT64_MAX, MAX_TERMS, DimReader, check_shape, symbolic_terms, symbolic_work
@@ -193,6 +193,7 @@ class Decoder:
             self.dims.dims(table.slots),
             _pairs(table.aliases),
             table.prepared_from,
+            tuple(CallOut(c.operation, tuple(c.operands), c.result) for c in table.call_outs),
         )
 
     def buffer(self, table: Any) -> Buffer:

@@ -27,6 +27,7 @@ from .generated.Attribute import AttributeT
 from .generated.AttributeSpec import AttributeSpecT
 from .generated.Block import BlockT
 from .generated.Buffer import BufferT
+from .generated.CallOut import CallOutT
 from .generated.Code import CodeT
 from .generated.DeviceCode import DeviceCodeT
 from .generated.Entry import EntryT
@@ -228,6 +229,9 @@ class _Encoder:
         table.slots = self.dims.dims(plan.slots)
         table.aliases = _flat(plan.aliases)
         table.preparedFrom = list(plan.prepared_from)
+        table.callOuts = [
+            _made(CallOutT(), operation=c.operation, operands=list(c.operands), result=c.result) for c in plan.call_outs
+        ]
         return table
 
     def buffer(self, buffer: Buffer) -> BufferT:

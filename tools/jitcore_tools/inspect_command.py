@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 from jitcore_ir.printer import print_graph
@@ -45,6 +46,8 @@ def _entry(entry: Entry, archive: Archive) -> list[str]:
     for target, code in entry.code.items():
         here = "runs here" if target in host_targets() else "does not run here"
         lines.append(f"  code    {target}: {len(code.image.code)} bytes, {here}; {_memory(code)}")
+        if code.plan.call_outs:
+            lines.append(f"          runs {_called_out(code, entry)} with NumPy, which cannot be done from C")
     lines += [
         f"  code    {target}: {len(code.module)} bytes, {len(code.launches)} launches"
         for target, code in entry.device_code.items()
@@ -52,6 +55,12 @@ def _entry(entry: Entry, archive: Archive) -> list[str]:
     if not entry.code and not entry.device_code:
         lines.append("  code    none: the runtime interprets the graph")
     return lines
+
+
+def _called_out(code: NativeCode, entry: Entry) -> str:
+    """The operations that native code has no code for, each with its count."""
+    names = Counter(entry.graph.operations[call.operation].spec.name for call in code.plan.call_outs)
+    return ", ".join(name if count == 1 else f"{name} ({count} times)" for name, count in names.items())
 
 
 def _memory(code: NativeCode) -> str:

@@ -6,15 +6,15 @@ to the largest temporary they hold, slots of symbolic size are shared by tempora
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from jitcore_ir.dtypes import uint8
 from jitcore_ir.shapes import Expr, add, floordiv, mul, product
-from jitcore_runtime.plan import ALIGNMENT, Buffer, BufferKind, Plan
+from jitcore_runtime.plan import ALIGNMENT, Buffer, BufferKind, CallOut, Plan
 
 from .loops.module import LoopBuffer, LoopModule
-from .loops.ops import CHECK_INDEX
+from .loops.ops import CALL_OUT, CHECK_INDEX, call_out
 
 Dim = int | Expr
 
@@ -99,8 +99,18 @@ def plan_memory(
     prepared_from = [module.buffers[b.preparation.source] for b in module.buffers if b.preparation is not None]
     sources = {b.index for b in prepared_from if b.kind is BufferKind.INPUT}
     aliases = tuple((module.buffers[b].index, i) for b, i in in_place.items())
-    plan = Plan(tuple(table), module.symbols, tuple(slots.sizes), aliases, tuple(sorted(sources)))
+    call_outs = tuple(_call_outs(module))
+    plan = Plan(tuple(table), module.symbols, tuple(slots.sizes), aliases, tuple(sorted(sources)), call_outs)
     return MemoryPlan(plan, workspace, commits, in_place)
+
+
+def _call_outs(module: LoopModule) -> Iterator[CallOut]:
+    """In the order in which the kernels run."""
+    for call in module.kernels:
+        operation = call_out(call.kernel)
+        if operation is not None:
+            *operands, result = (call.arguments[call.kernel.inputs.index(v)] for v in operation.operands)
+            yield CallOut(operation.attributes["operation"], tuple(operands), result)
 
 
 def bytes_of(buffer: LoopBuffer) -> Dim:
@@ -134,10 +144,11 @@ def _can_fail(module: LoopModule) -> bool:
     """Whether a kernel may find a bad index or divisor: then nothing may be written before all have run."""
     kernels = {id(call.kernel): call.kernel for call in module.kernels}.values()
     return any(
-        operation.spec is CHECK_INDEX or (operation.spec.name in _DIVISIONS and operation.result.type.dtype.is_integer)
+        operation.spec in (CHECK_INDEX, CALL_OUT)
+        or (operation.spec.name in _DIVISIONS and operation.result.type.dtype.is_integer)
         for kernel in kernels
         for operation in kernel.walk()
-        if operation.results or operation.spec is CHECK_INDEX
+        if operation.results or operation.spec is CALL_OUT
         if not _is_index_arithmetic(operation)
     )
 

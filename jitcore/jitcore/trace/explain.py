@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jitcore_runtime.plan import BufferKind
+from jitcore_runtime.program import Program
 
 from .capture import Recording
 from .sources import Argument
@@ -38,6 +39,9 @@ def _variant(name: str, variant: Variant) -> list[str]:
     if recording.reads:
         lines.append("  It holds while Python sees the same values:")
         lines += [f"    {read.kind}() gave {read.outcome!r} at {read.location}" for read in recording.reads]
+    called = called_out(program)
+    if called:
+        lines.append(f"  Run by NumPy from within the compiled program: {called}.")
     if variant.backward is not None:
         lines.append("  Its backward pass is compiled too.")
     conditions = recording.checks.descriptions
@@ -45,6 +49,13 @@ def _variant(name: str, variant: Variant) -> list[str]:
         lines.append(f"  It holds while {len(conditions)} pieces of Python state are unchanged, among them:")
         lines += [f"    {text}" for text in sorted(set(conditions), key=len)[:8]]
     return lines
+
+
+def called_out(program: Program) -> str:
+    """The operations without native code, with how often and where each occurs; empty where there is none."""
+    operations = program.graph.operations
+    calls = [operations[call.operation] for call in program.plan.call_outs] if program.plan else []
+    return ", ".join(f"{o.spec.name} at {o.location}" if o.location.line else o.spec.name for o in calls)
 
 
 def _arguments(recording: Recording) -> str:

@@ -157,7 +157,32 @@ class Plan(object):
         o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(12))
         return o == 0
 
-def PlanStart(builder): builder.StartObject(5)
+    # Plan
+    def CallOuts(self, j):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(14))
+        if o != 0:
+            x = self._tab.Vector(o)
+            x += flatbuffers.number_types.UOffsetTFlags.py_type(j) * 4
+            x = self._tab.Indirect(x)
+            from jitcore_serialize.generated.CallOut import CallOut
+            obj = CallOut()
+            obj.Init(self._tab.Bytes, x)
+            return obj
+        return None
+
+    # Plan
+    def CallOutsLength(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(14))
+        if o != 0:
+            return self._tab.VectorLen(o)
+        return 0
+
+    # Plan
+    def CallOutsIsNone(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(14))
+        return o == 0
+
+def PlanStart(builder): builder.StartObject(6)
 def Start(builder):
     return PlanStart(builder)
 def PlanAddBuffers(builder, buffers): builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(buffers), 0)
@@ -190,10 +215,17 @@ def AddPreparedFrom(builder, preparedFrom):
 def PlanStartPreparedFromVector(builder, numElems): return builder.StartVector(4, numElems, 4)
 def StartPreparedFromVector(builder, numElems):
     return PlanStartPreparedFromVector(builder, numElems)
+def PlanAddCallOuts(builder, callOuts): builder.PrependUOffsetTRelativeSlot(5, flatbuffers.number_types.UOffsetTFlags.py_type(callOuts), 0)
+def AddCallOuts(builder, callOuts):
+    return PlanAddCallOuts(builder, callOuts)
+def PlanStartCallOutsVector(builder, numElems): return builder.StartVector(4, numElems, 4)
+def StartCallOutsVector(builder, numElems):
+    return PlanStartCallOutsVector(builder, numElems)
 def PlanEnd(builder): return builder.EndObject()
 def End(builder):
     return PlanEnd(builder)
 import jitcore_serialize.generated.Buffer
+import jitcore_serialize.generated.CallOut
 try:
     from typing import List
 except:
@@ -208,6 +240,7 @@ class PlanT(object):
         self.slots = None  # type: List[int]
         self.aliases = None  # type: List[int]
         self.preparedFrom = None  # type: List[int]
+        self.callOuts = None  # type: List[jitcore_serialize.generated.CallOut.CallOutT]
 
     @classmethod
     def InitFromBuf(cls, buf, pos):
@@ -261,6 +294,14 @@ class PlanT(object):
                     self.preparedFrom.append(plan.PreparedFrom(i))
             else:
                 self.preparedFrom = plan.PreparedFromAsNumpy()
+        if not plan.CallOutsIsNone():
+            self.callOuts = []
+            for i in range(plan.CallOutsLength()):
+                if plan.CallOuts(i) is None:
+                    self.callOuts.append(None)
+                else:
+                    callOut_ = jitcore_serialize.generated.CallOut.CallOutT.InitFromObj(plan.CallOuts(i))
+                    self.callOuts.append(callOut_)
 
     # PlanT
     def Pack(self, builder):
@@ -304,6 +345,14 @@ class PlanT(object):
                 for i in reversed(range(len(self.preparedFrom))):
                     builder.PrependUint32(self.preparedFrom[i])
                 preparedFrom = builder.EndVector()
+        if self.callOuts is not None:
+            callOutslist = []
+            for i in range(len(self.callOuts)):
+                callOutslist.append(self.callOuts[i].Pack(builder))
+            PlanStartCallOutsVector(builder, len(self.callOuts))
+            for i in reversed(range(len(self.callOuts))):
+                builder.PrependUOffsetTRelative(callOutslist[i])
+            callOuts = builder.EndVector()
         PlanStart(builder)
         if self.buffers is not None:
             PlanAddBuffers(builder, buffers)
@@ -315,5 +364,7 @@ class PlanT(object):
             PlanAddAliases(builder, aliases)
         if self.preparedFrom is not None:
             PlanAddPreparedFrom(builder, preparedFrom)
+        if self.callOuts is not None:
+            PlanAddCallOuts(builder, callOuts)
         plan = PlanEnd(builder)
         return plan

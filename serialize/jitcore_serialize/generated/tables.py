@@ -85,12 +85,18 @@ TABLES: dict[str, tuple[tuple[str, str, int], ...]] = {
         ('index', 'I', 0),
         ('array', 'i', -1),
     ),
+    'CallOut': (
+        ('operation', 'I', 0),
+        ('operands', '[I]', 0),
+        ('result', 'I', 0),
+    ),
     'Plan': (
         ('buffers', '[Buffer]', 0),
         ('symbols', '[I]', 0),
         ('slots', '[q]', 0),
         ('aliases', '[I]', 0),
         ('prepared_from', '[I]', 0),
+        ('call_outs', '[CallOut]', 0),
     ),
     'ImageSymbol': (
         ('name', 'string', 0),

@@ -11,8 +11,10 @@ from llvmlite import ir
 
 from jitcore_ir.dtypes import DType, bool_, float32, float64
 from jitcore_ir.shapes import Expr
+from jitcore_runtime.call_out import FAILED
 
 from ..loops.module import KernelCall, LoopModule
+from ..loops.ops import call_out
 from ..memory_plan import MemoryPlan, bytes_of
 from .bodies import Contraction, contraction, emit_contraction, emit_loops, plain_result, prepared_contraction
 from .dims import emit_dim, load_symbols
@@ -25,7 +27,7 @@ SERIAL_WORK = 60_000
 CHUNK_WORK = 30_000
 """Work in one chunk of a parallel loop."""
 
-INDEX_ERROR, DIVISION_ERROR = -1, -2
+INDEX_ERROR, DIVISION_ERROR, CALL_OUT_ERROR = -1, -2, -3
 
 Guard = tuple[int, Any]
 
@@ -46,6 +48,7 @@ class _Program:
     target: str
     bodies: dict[Any, ir.Function] = field(default_factory=dict)
     contractions: dict[int, Contraction | None] = field(default_factory=dict)
+    called: int = 0
 
     def emit(self, guards: Sequence[Guard]) -> None:
         run = ir.Function(self.text, ir.FunctionType(I64, [PTR]), "jc_run")
@@ -74,10 +77,18 @@ class _Program:
         code = b.load(frame.error, typ=I64)
         with b.if_then(b.icmp_signed("!=", code, I64(-1)), likely=False):
             zero = b.icmp_signed("==", code, I64(ZERO_DIVISION))
-            b.ret(b.select(zero, I64(DIVISION_ERROR), I64(INDEX_ERROR)))
+            status = b.select(zero, I64(DIVISION_ERROR), I64(INDEX_ERROR))
+            if self.called:
+                status = b.select(b.icmp_signed("==", code, I64(FAILED)), I64(CALL_OUT_ERROR), status)
+            b.ret(status)
 
     def _call(self, frame: _Frame, number: int, call: KernelCall) -> None:
         b = frame.b
+        if call_out(call.kernel) is not None:
+            function = declare(self.text, "jc_call_out", ir.VoidType(), [PTR, I64])
+            b.call(function, [frame.call, I64(self.called)])
+            self.called += 1
+            return
         pointers = []
         for argument, offset in zip(call.arguments, call.offsets, strict=True):
             base = frame.buffer(argument)
@@ -151,6 +162,7 @@ class _Frame:
 
     def __init__(self, b: ir.IRBuilder, call: ir.Value, symbols: tuple[str, ...]) -> None:
         self.b = b
+        self.call = call
         self._table = b.load(call, typ=PTR)
         self.dims = b.load(b.gep(call, [I64(1)], source_etype=PTR), typ=PTR)
         self.error = b.gep(call, [I64(2)], source_etype=I64)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from jitcore_ir import Block, Graph, Operation, OpSpec, Value, ops
 from jitcore_ir.shapes import product
 
-from ..loops.ops import ALLOC, CONVOLUTION, FOR, GEMM, LOAD, STORE
+from ..loops.ops import ALLOC, CALL_OUT, CONVOLUTION, FOR, GEMM, LOAD, STORE
 
 MINIMUM_SHARED = 32
 """Loops known to be shorter than this, a warp, are not shared among threads unless nothing else is."""
@@ -40,7 +40,7 @@ def choose_mapping(kernel: Graph) -> Mapping:
     """Raises NotImplementedError for a gemm or a convolution, which are no loops."""
     parallel = None
     for operation in _walk(kernel.block):
-        if operation.spec in (GEMM, CONVOLUTION):
+        if operation.spec in (GEMM, CONVOLUTION, CALL_OUT):
             raise NotImplementedError(
                 f"kernel {kernel.name} ({operation.spec.name}) has no CUDA form: only elementwise kernels and"
                 " reductions are generated for GPUs; run this program on the CPU"

@@ -11,7 +11,7 @@ from jitcore_ir.shapes import product
 from ..lower.index import Dim, Index, IndexSpace, Indices
 from ..lower.reduction import reduced_extents, whole_index
 from ..lower.trial import Trial
-from .roots import CONTRACTIONS, Roots, is_leaf, is_loop_reduction, operand_memory, stands_alone
+from .roots import CONTRACTIONS, Roots, base, is_call_out, is_leaf, is_loop_reduction, operand_memory, stands_alone
 
 
 @dataclass(eq=False, slots=True)
@@ -65,8 +65,12 @@ def _make_node(value: Value, roots: Roots, numbers: Mapping[Operation, int]) -> 
     free = tuple(v for v in place if v != 0)
     if stands_alone(operation):
         node = Node(value, "alone", space, place, free, (), free)
-        contracts = operation.spec in CONTRACTIONS
-        memory = operand_memory(operation) if contracts else _memory_of(operation, roots)
+        if is_call_out(operation):
+            memory = [base(v) for v in operation.operands]
+        elif operation.spec in CONTRACTIONS:
+            memory = operand_memory(operation)
+        else:
+            memory = _memory_of(operation, roots)
         node.reads = [(v, ()) for v in memory]
         return node
     reduces = is_loop_reduction(operation)

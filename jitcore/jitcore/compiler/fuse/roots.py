@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from jitcore_ir import Graph, Operation, Trait, Value, ops
+from jitcore_ir import Graph, Operation, OpSpec, Trait, Value, ops
 from jitcore_ir.shapes import product
 
 from ..lower.index import Dim
@@ -21,15 +21,25 @@ from ..lower.reduction import REDUCTIONS, reduced_extents
 CONTRACTIONS = (ops.DOT, ops.CONV, ops.CONV_TRANSPOSE, ops.CONV_WEIGHT_GRADIENT)
 SCANS = (ops.CUMSUM, ops.CUMPROD)
 WRITES = (ops.PUT, ops.SCATTER, ops.SLICE_UPDATE)
+CALL_OUT: set[OpSpec] = set()
+"""Operations without native code: their NumPy kernels are called from the program, on operands in memory."""
+
 ALONE = (*CONTRACTIONS, *SCANS, *WRITES, ops.CONCAT, ops.RANDOM_BITS)
 """Operations that get kernels of their own."""
 
 
 def stands_alone(operation: Operation) -> bool:
     """True where an operation's result cannot be computed element by element, nor by a reduction's loops."""
+    if is_call_out(operation):
+        return True
     if operation.spec is ops.RANDOM_BITS:
         return operation.result.type.shape != ()
     return operation.spec in ALONE and not writes_once(operation)
+
+
+def is_call_out(operation: Operation) -> bool:
+    """True where the operation runs by its NumPy kernel."""
+    return operation.spec in CALL_OUT
 
 
 LONGEST_CHAIN = 64
@@ -124,6 +134,8 @@ def choose_roots(graph: Graph) -> Roots:
     for operation in graph.operations:
         if operation.spec in CONTRACTIONS:
             required.update(operand_memory(operation))
+        elif is_call_out(operation):
+            required.update(base(v) for v in operation.operands)
     heavy: dict[Value, bool] = {}
     chains: dict[Value, int] = {}
     for operation in graph.operations:

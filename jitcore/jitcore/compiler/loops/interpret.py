@@ -16,11 +16,12 @@ from jitcore_ir import Block, Graph, Operation, Value, ops
 from jitcore_ir.dtypes import DType
 from jitcore_ir.ops.elementwise import ACCUMULATOR
 from jitcore_ir.shapes import evaluate
+from jitcore_runtime.call_out import concrete
 from jitcore_runtime.kernels import KERNELS
 from jitcore_runtime.plan import BufferKind
 
 from .module import KernelCall, LoopModule
-from .ops import ALLOC, CHECK_INDEX, CONVOLUTION, FOR, GEMM, IF, LOAD, STORE
+from .ops import ALLOC, CALL_OUT, CHECK_INDEX, CONVOLUTION, FOR, GEMM, IF, LOAD, STORE
 
 Symbols = Mapping[str, int]
 _SPECS = {"forward": ops.CONV, "input": ops.CONV_TRANSPOSE, "weight": ops.CONV_WEIGHT_GRADIENT}
@@ -41,20 +42,24 @@ def run_module(module: LoopModule, arrays: Sequence[np.ndarray], symbols: Symbol
         else:
             memory.append(poison(buffer.dtype, int(np.prod(shape))))
     for call in module.kernels:
-        run_kernel(call, memory, symbols, module.operations)
+        run_kernel(call, memory, symbols, module.operations, module.call_outs)
     outputs = [(b, m) for b, m in zip(module.buffers, memory, strict=True) if b.kind is BufferKind.OUTPUT]
     return [m.reshape(tuple(evaluate(d, symbols) for d in b.shape)) for b, m in outputs]
 
 
 def run_kernel(
-    call: KernelCall, memory: Sequence[np.ndarray], symbols: Symbols, operations: Sequence[str] = ()
+    call: KernelCall,
+    memory: Sequence[np.ndarray],
+    symbols: Symbols,
+    operations: Sequence[str] = (),
+    call_outs: Mapping[int, Operation] = {},
 ) -> None:
     """Run one call over flat `memory`, one array per buffer of the module."""
     inputs = []
     for value, buffer, offset in zip(call.kernel.inputs, call.arguments, call.offsets, strict=True):
         shape = tuple(evaluate(d, symbols) for d in value.type.shape)
         inputs.append(_View(memory[buffer][evaluate(offset, symbols) :], shape))
-    _Run(symbols, operations).kernel(call.kernel, inputs)
+    _Run(symbols, operations, call_outs).kernel(call.kernel, inputs)
 
 
 def poison(dtype: DType, count: int) -> np.ndarray:
@@ -83,9 +88,10 @@ class _View:
 
 
 class _Run:
-    def __init__(self, symbols: Symbols, operations: Sequence[str]) -> None:
+    def __init__(self, symbols: Symbols, operations: Sequence[str], call_outs: Mapping[int, Operation]) -> None:
         self.symbols = symbols
         self.operations = operations
+        self.call_outs = call_outs
         self.values: dict[Value, Any] = {}
 
     def kernel(self, graph: Graph, inputs: Sequence[_View]) -> None:
@@ -159,6 +165,14 @@ class _Run:
         wide = ACCUMULATOR[operation.operands[0].type.dtype].numpy
         self.epilogue(operation, KERNELS[_SPECS[direction]](x.astype(wide), y.astype(wide), **given))
 
+    def call_out(self, operation: Operation, operands: list[Any]) -> None:
+        called = self.call_outs[operation.attributes["operation"]]
+        attributes = {k: concrete(v, self.symbols) for k, v in called.attributes.items()}
+        *given, result = operands
+        shapes = [tuple(evaluate(d, self.symbols) for d in v.type.shape) for v in called.operands]
+        arrays = [view.array().reshape(shape) for view, shape in zip(given, shapes, strict=True)]
+        result.array()[...] = KERNELS[called.spec](*arrays, **attributes).reshape(result.shape)
+
     def epilogue(self, operation: Operation, result: np.ndarray) -> None:
         for place in itertools.product(*map(range, result.shape)):
             self.block(operation.regions[0].block, [result[place], *(np.asarray(i, np.int64) for i in place)])
@@ -173,4 +187,5 @@ _SPECIAL = {
     CHECK_INDEX: _Run.check,
     GEMM: _Run.gemm,
     CONVOLUTION: _Run.convolution,
+    CALL_OUT: _Run.call_out,
 }

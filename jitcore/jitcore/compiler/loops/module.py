@@ -9,9 +9,10 @@ What a kernel looks like (`KernelCall.kernel`, a `Graph` of the operations in `l
   (axes merged or split: memory is row-major and contiguous), so go by the kernel's own input types. One buffer may be
   passed twice, in two shapes, when it is only read.
 - Its top level is scalar operations and `alloc`s followed by ONE of: a `parallel` loop, a `gemm`, a `convolution`, or
-  (where there is nothing to divide) `serial`/`reduce` loops and stores. Inside a `parallel` loop there is no other
+  (where there is nothing to divide) `serial`/`reduce` loops and stores; Inside a `parallel` loop there is no other
   `parallel` loop: the rows of several axes are one loop whose index is taken apart by `floor_divide` and `remainder`.
 - Float16 and bfloat16 exist only in buffers and in explicit `cast`s: everything between a load and a store is float32.
+- A kernel may also be one `call_out` and nothing else.
 - A `reduce` loop may also store (what it computes on the way); its carried values are the accumulators.
 """
 
@@ -21,7 +22,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from jitcore_ir import UNKNOWN, Graph, Location, OpSpec
+from jitcore_ir import UNKNOWN, Graph, Location, Operation, OpSpec
 from jitcore_ir.dtypes import DType
 from jitcore_ir.shapes import Expr
 from jitcore_runtime.plan import BufferKind
@@ -103,7 +104,7 @@ class LoopModule:
     `buffers`: first one INPUT per graph input, then one OUTPUT per graph output (each is written, even where it equals
     an input or another output), then the rest. `kernels` in execution order; equal kernels share one `Graph` object, so
     that `{id(c.kernel) for c in kernels}` counts the distinct bodies. `operations[n]` names what an IndexError number n
-    is about (`check_index`'s `operation`).
+    is about (`check_index`'s `operation`); `call_outs[n]` is the graph operation that a `call_out` numbers n.
     """
 
     name: str
@@ -111,6 +112,7 @@ class LoopModule:
     kernels: list[KernelCall] = field(default_factory=list)
     symbols: tuple[str, ...] = ()
     operations: tuple[str, ...] = ()
+    call_outs: dict[int, Operation] = field(default_factory=dict)
 
     def __str__(self) -> str:
         lines = [f"module {self.name}"]

@@ -24,7 +24,7 @@ graph @row_max(%x: buffer<f32[N,768]>, %y: buffer<f32[N]>) {
 
 from __future__ import annotations
 
-from jitcore_ir import BufferType, DType, Kind, Operation, ShapeError, TensorType, Trait
+from jitcore_ir import BufferType, DType, Graph, Kind, Operation, ShapeError, TensorType, Trait
 from jitcore_ir.dtypes import int64
 from jitcore_ir.ops import ACCUMULATOR
 from jitcore_ir.ops.rules import check_region, op
@@ -140,6 +140,19 @@ def GEMM(
     return ()
 
 
+@op(
+    "call_out",
+    ("*buffers",),
+    {"operation": Kind.INT},
+    """Run the NumPy kernel of a graph operation, by its number, on whole buffers; the last buffer takes its result.""",
+    Trait.LOOP | Trait.IMPURE,
+)
+def CALL_OUT(*buffers: BufferType, operation: int) -> tuple[TensorType, ...]:
+    if not buffers:
+        raise ShapeError("call_out: no buffer for the result")
+    return ()
+
+
 _CONV = {"stride": Kind.INTS, "padding": Kind.PAIRS, "dilation": Kind.INTS, "groups": Kind.INT, "spatial": Kind.DIMS}
 
 
@@ -159,3 +172,8 @@ def CONVOLUTION(
     groups: int, spatial: Dims,
 ) -> tuple[TensorType, ...]:  # fmt: skip
     return ()
+
+
+def call_out(kernel: Graph) -> Operation | None:
+    """The `call_out` that a kernel is, None for other kernels."""
+    return next((o for o in kernel.operations if o.spec is CALL_OUT), None)

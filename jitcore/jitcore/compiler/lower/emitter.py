@@ -261,8 +261,10 @@ class Emitter:
         finally:
             self.scope = outer
 
-    def append(self, spec: OpSpec, operands: Sequence[Value], attributes: Mapping[str, Any], body: Block) -> None:
-        """An operation with a region and no results, here."""
+    def append(
+        self, spec: OpSpec, operands: Sequence[Value], attributes: Mapping[str, Any], body: Block | None = None
+    ) -> None:
+        """An operation without results, here; `body` is its region's block."""
         self._append(spec, operands, attributes, body)
 
     def bind(self, extents: Sequence[Dim]) -> Indices:

@@ -18,10 +18,11 @@ from jitcore_runtime.plan import BufferKind
 
 from ..fuse.cluster import Cluster, form_clusters
 from ..fuse.node import Node, make_nodes
-from ..fuse.roots import base, choose_roots, is_leaf
+from ..fuse.roots import base, choose_roots, is_call_out, is_leaf
 from ..fuse.siblings import join_siblings
 from ..fuse.split import split_cluster
 from ..loops.module import LoopBuffer, LoopModule
+from .call_out import emit_call_out
 from .columns import emit_reduction
 from .contraction import emit_contraction
 from .expand import expand
@@ -66,7 +67,7 @@ class _Lowering:
         read_elsewhere = _read_by_other_kernels(order)
         for cluster in order:
             for node in cluster.nodes:
-                if node.value in read_elsewhere or (node.kind == "alone" and node.operation.spec in NESTS):
+                if node.value in read_elsewhere or _has_buffer(node):
                     self.memory.temporary(node.value)
         for cluster in order:
             self._emit(cluster)
@@ -120,7 +121,9 @@ class _Lowering:
         first = cluster.nodes[0].operation
         if not nodes or not kept:
             return
-        if cluster.kind == "alone":
+        if is_call_out(first):
+            emit_call_out(self._kernel_maker(first), self.memory, cluster.nodes[0])
+        elif cluster.kind == "alone":
             NESTS[first.spec](self._kernel_maker(first), self.memory, cluster.nodes[0], self.roots)
         elif cluster.kind == "anchored":
             maker = self._kernel_maker(first, [n.operation.spec for n in nodes if n not in cluster.anchors])
@@ -147,6 +150,11 @@ class _Lowering:
             emit_contraction(maker(cluster.anchor.operation.spec.name), self.memory, cluster, self.constants, finish)
         else:
             emit_reduction(maker, self.memory, cluster, finish)
+
+
+def _has_buffer(node: Node) -> bool:
+    """True for what is written as a whole buffer, by a nest of its own or a call-out."""
+    return node.kind == "alone" and (node.operation.spec in NESTS or is_call_out(node.operation))
 
 
 def _read_by_other_kernels(clusters: Sequence[Cluster]) -> set[Value]:

@@ -1,14 +1,15 @@
 """`LOWERINGS`: how each primitive becomes loops. A test fails where one is missing.
 
 "pointwise": computed where it is used, by its rule; "reduction": the same when small, else loops of its own; "nest":
-kernels of its own; "contraction": one generated operation with an epilogue; "expand": written in simpler operations.
+kernels of its own; "contraction": one generated operation with an epilogue; "expand": written in simpler operations;
+"call out": its NumPy kernel, called from the program.
 """
 
 from __future__ import annotations
 
 from jitcore_ir import OpSpec
 
-from ..fuse.roots import CONTRACTIONS
+from ..fuse.roots import CALL_OUT, CONTRACTIONS
 from . import philox, reduction
 from .expand import REWRITES
 from .pointwise import POINTWISE
@@ -20,6 +21,7 @@ LOWERINGS: dict[OpSpec, str] = {
     **dict.fromkeys(reduction.REDUCTIONS, "reduction"),
     **dict.fromkeys(NESTS, "nest"),
     **dict.fromkeys(CONTRACTIONS, "contraction"),
+    **dict.fromkeys(CALL_OUT, "call out"),
 }
 
 __all__ = ["LOWERINGS", "philox"]
