@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from jitcore_ir import IRError, OpSpec, TensorType, Trait, ops
-from jitcore_ir.errors import ShapeError
+from jitcore_ir.errors import DTypeError, ShapeError
 from jitcore_ir.spec import OPS
 from jitcore_runtime.kernels import KERNELS
 
@@ -149,7 +149,8 @@ def explain(spec: OpSpec, operands: Sequence[Tensor], attributes: Mapping[str, A
     try:
         spec.infer(types, {k: concrete(v) for k, v in attributes.items()})
     except IRError as complaint:
-        return RuntimeError(f"{complaint}{_called_at()}")
+        of_complex = isinstance(complaint, DTypeError) and any(t.dtype.is_complex for t in operands)
+        return (NotImplementedError if of_complex else RuntimeError)(f"{complaint}{_called_at()}")
     if isinstance(error, IndexError):
         return IndexError(f"{error}{_called_at()}")
     if isinstance(error, ShapeError | ValueError | TypeError):

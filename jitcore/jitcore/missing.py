@@ -15,8 +15,6 @@ NEAREST = {
     "as_strided": "slicing, permute and unfold give the usual views",
     "autocast": "convert tensors with .to(dtype)",
     "cholesky": "numpy.linalg.cholesky(x.numpy())",
-    "complex": "complex numbers have no operations yet",
-    "conj": "complex numbers have no operations yet",
     "ctc_loss": None,
     "det": "numpy.linalg.det(x.numpy())",
     "digamma": None,
@@ -36,7 +34,6 @@ NEAREST = {
     "lu": None,
     "map_": "operations on whole tensors",
     "mode": "unique(return_counts=True)",
-    "polar": "complex numbers have no operations yet",
     "polygamma": None,
     "put_": "index_put_",
     "qr": "numpy.linalg.qr(x.numpy())",
@@ -53,8 +50,6 @@ NEAREST = {
     "transpose_": "transpose",
     "unsqueeze_": "unsqueeze",
     "vander": "stacked powers",
-    "view_as_complex": "complex numbers have no operations yet",
-    "view_as_real": "complex numbers have no operations yet",
     "vmap": "an extra batch dimension",
 }
 

@@ -107,6 +107,10 @@ def _scalar_array(value: Any, dtype: np.dtype) -> np.ndarray:
         if not -(2**63) <= value < 2**64:
             raise RuntimeError(f"Overflow: the Python integer {value} does not fit in 64 bits")
         return np.asarray(value % 2**64, np.uint64).astype(dtype)
+    if isinstance(value, complex | np.complexfloating) and dtype.kind != "c":
+        if value.imag:
+            raise RuntimeError(f"value cannot be converted to type {dtype_of(dtype).name} without overflow")
+        value = value.real
     with np.errstate(over="ignore"):
         return np.asarray(value).astype(dtype)
 

@@ -58,6 +58,12 @@ GOOD = [
     (ops.DOT, "f32[B,2,3] f32[B,3,4]", {}, "f32[B,2,4]"),
     (ops.CONSTANT, "", {"value": np.zeros((2, 1), np.uint8)}, "u8[2,1]"),
     (ops.IOTA, "", {"shape": (3, 4), "axis": 1, "dtype": int64}, "i64[3,4]"),
+    (ops.MAKE_COMPLEX, "f32[2,1] f32[3]", {}, "c64[2,3]"),
+    (ops.ABS, "c128[2]", {}, "f64[2]"),
+    (ops.REAL, "c64[N]", {}, "f32[N]"),
+    (ops.IMAG, "c128[]", {}, "f64[]"),
+    (ops.VIEW_AS_REAL, "c64[3]", {}, "f32[3,2]"),
+    (ops.VIEW_AS_COMPLEX, "f64[N,2]", {}, "c128[N]"),
     (ops.SIZE, "", {"dim": shapes.symbol("N")}, "i64[]"),
     (ops.RANDOM_BITS, "i64[] i64[]", {"shape": (5,)}, "i32[5]"),
     (ops.RETURN, "f32[2] i32[]", {}, ""),
@@ -131,6 +137,12 @@ BAD = [
     (ops.CONV_TRANSPOSE, "f32[1,4,6] f32[5,2,3]", CONV | {"spatial": (8,)}, ShapeError, "4 channels but weight exp"),
     (ops.CONV_TRANSPOSE, "f32[1,5,6] f32[5,2,3]", CONV | {"spatial": (9,)}, ShapeError, "would give [7], not x's [6]"),
     (ops.CONV_WEIGHT_GRADIENT, "f32[1,4,8] f32[2,5,6]", CONV | {"kernel": (3,)}, ShapeError, "do not belong together"),
+    (ops.MAKE_COMPLEX, "f16[3] f16[3]", {}, DTypeError, "make_complex: real is float16; allowed are float32, float64"),
+    (ops.MAKE_COMPLEX, "f32[3] f64[3]", {}, DTypeError, "real is float32 but imag is float64"),
+    (ops.REAL, "f32[3]", {}, DTypeError, "real: x is float32; allowed are complex64"),
+    (ops.VIEW_AS_REAL, "f32[3]", {}, DTypeError, "view_as_real: x is float32"),
+    (ops.VIEW_AS_COMPLEX, "f32[2,3]", {}, ShapeError, "the last axis of f32[2,3] must have size 2"),
+    (ops.VIEW_AS_COMPLEX, "f32[]", {}, ShapeError, "the last axis of f32[] must have size 2"),
     (ops.IOTA, "", {"shape": (3,), "axis": 1, "dtype": int64}, AttributeValueError, "iota: axis 1 is outside"),
     (ops.IOTA, "", {"shape": (3,), "axis": 0, "dtype": bool_}, DTypeError, "iota: result is bool"),
     (ops.RANDOM_BITS, "i32[] i64[]", {"shape": (3,)}, DTypeError, "random_bits: seed is int32, not int64"),
@@ -153,9 +165,9 @@ def test_every_operation_is_in_the_tables_above():
     assert primitives - elementwise - conv == {row[0] for row in GOOD} - elementwise
 
 
-def test_ops_offers_specs_and_the_accumulator_table_only():
+def test_ops_offers_specs_and_two_tables_of_dtypes_only():
     public = {name for name in vars(ops) if name.isupper()}
-    assert {name.lower() for name in public - {"ACCUMULATOR"}} == {
+    assert {name.lower() for name in public - {"ACCUMULATOR", "PART"}} == {
         s.name for s in OPS.values() if not s.has(Trait.LOOP)
     }
     others = {name for name in vars(ops) if not name.startswith("_")} - public
@@ -163,7 +175,8 @@ def test_ops_offers_specs_and_the_accumulator_table_only():
 
 
 UNARY_AND_BINARY = sorted(
-    (s for s in OPS.values() if s.has(Trait.ELEMENTWISE) and s not in (ops.WHERE, ops.CAST)), key=lambda s: s.name
+    (s for s in OPS.values() if s.has(Trait.ELEMENTWISE) and s not in (ops.WHERE, ops.CAST, ops.MAKE_COMPLEX)),
+    key=lambda s: s.name,
 )
 
 
@@ -276,8 +289,7 @@ def test_symbolic_shapes_with_values_are_the_static_ones():
 
 
 def test_real_operations_exclude_complex():
-    assert {spec.name for spec in (ops.ABS, ops.FLOOR_DIVIDE, ops.MAXIMUM)} == {"abs", "floor_divide", "maximum"}
-    for spec in (ops.ABS, ops.FLOOR_DIVIDE, ops.MAXIMUM):
+    for spec in (ops.SIGN, ops.FLOOR_DIVIDE, ops.MAXIMUM):
         for dtype in REAL:
             spec.infer((TensorType(dtype),) * len(spec.operands), {})
         with pytest.raises(DTypeError):

@@ -1,5 +1,6 @@
 """Every primitive operation, by family. `from jitcore_ir import ops; ops.ADD`."""
 
+from .complex_numbers import *  # noqa: F403
 from .contraction import *  # noqa: F403
 from .creation import *  # noqa: F403
 from .elementwise import *  # noqa: F403

@@ -6,6 +6,7 @@ from ..dtypes import ALL, BOOL, COMPLEX, FLOATING, INTEGER, NUMERIC, REAL, DType
 from ..errors import DTypeError
 from ..spec import Kind, Trait
 from ..types import TensorType
+from .complex_numbers import PART
 from .rules import broadcast_shapes, check_dtype, elementwise, op
 
 __all__ = [
@@ -34,29 +35,28 @@ def _compare(name: str, dtypes: tuple[DType, ...], doc: str, commutative: bool =
 
 
 NEG = _unary("neg", NUMERIC, "-x; wraps for unsigned integers.")
-ABS = _unary("abs", REAL, "|x|.")
 SIGN = _unary("sign", REAL, "-1, 0 or 1 by the sign of x; NaN stays NaN.")
 FLOOR = _unary("floor", FLOATING, "Largest integer not above x.")
 CEIL = _unary("ceil", FLOATING, "Smallest integer not below x.")
 ROUND = _unary("round", FLOATING, "Nearest integer, halves to even.")
 TRUNC = _unary("trunc", FLOATING, "x without its fraction.")
 EXP = _unary("exp", FLOATING + COMPLEX, "e**x.")
-EXPM1 = _unary("expm1", FLOATING, "e**x - 1, accurate near 0.")
+EXPM1 = _unary("expm1", FLOATING + COMPLEX, "e**x - 1, accurate near 0.")
 LOG = _unary("log", FLOATING + COMPLEX, "Natural logarithm.")
-LOG1P = _unary("log1p", FLOATING, "log(1 + x), accurate near 0.")
-LOG2 = _unary("log2", FLOATING, "Logarithm to base 2.")
+LOG1P = _unary("log1p", FLOATING + COMPLEX, "log(1 + x), accurate near 0.")
+LOG2 = _unary("log2", FLOATING + COMPLEX, "Logarithm to base 2.")
 SQRT = _unary("sqrt", FLOATING + COMPLEX, "Square root.")
-RSQRT = _unary("rsqrt", FLOATING, "1 / sqrt(x).")
+RSQRT = _unary("rsqrt", FLOATING + COMPLEX, "1 / sqrt(x).")
 SIN = _unary("sin", FLOATING + COMPLEX, "Sine of x radians.")
 COS = _unary("cos", FLOATING + COMPLEX, "Cosine of x radians.")
-TAN = _unary("tan", FLOATING, "Tangent of x radians.")
-ASIN = _unary("asin", FLOATING, "Inverse sine, in radians.")
-ACOS = _unary("acos", FLOATING, "Inverse cosine, in radians.")
-ATAN = _unary("atan", FLOATING, "Inverse tangent, in radians.")
-SINH = _unary("sinh", FLOATING, "Hyperbolic sine.")
-COSH = _unary("cosh", FLOATING, "Hyperbolic cosine.")
+TAN = _unary("tan", FLOATING + COMPLEX, "Tangent of x radians.")
+ASIN = _unary("asin", FLOATING + COMPLEX, "Inverse sine, in radians.")
+ACOS = _unary("acos", FLOATING + COMPLEX, "Inverse cosine, in radians.")
+ATAN = _unary("atan", FLOATING + COMPLEX, "Inverse tangent, in radians.")
+SINH = _unary("sinh", FLOATING + COMPLEX, "Hyperbolic sine.")
+COSH = _unary("cosh", FLOATING + COMPLEX, "Hyperbolic cosine.")
 TANH = _unary("tanh", FLOATING + COMPLEX, "Hyperbolic tangent.")
-SIGMOID = _unary("sigmoid", FLOATING, "1 / (1 + e**-x).")
+SIGMOID = _unary("sigmoid", FLOATING + COMPLEX, "1 / (1 + e**-x).")
 ERF = _unary("erf", FLOATING, "Error function.")
 LOGICAL_NOT = _unary("logical_not", BOOL, "not x.")
 BITWISE_NOT = _unary("bitwise_not", INTEGER, "Every bit of x flipped.")
@@ -70,7 +70,7 @@ DIV = _binary("div", FLOATING + COMPLEX, "x / y.")
 FLOOR_DIVIDE = _binary("floor_divide", REAL, "floor(x / y); an integer divisor of 0 raises ZeroDivisionError eagerly.")
 REMAINDER = _binary("remainder", REAL, "x - floor_divide(x, y) * y: the sign of y.")
 FMOD = _binary("fmod", REAL, "x - trunc(x / y) * y: the sign of x.")
-POW = _binary("pow", REAL, "x**y; an integer power with negative y truncates to 0, 1 or -1.")
+POW = _binary("pow", NUMERIC, "x**y; an integer power with negative y truncates to 0, 1 or -1.")
 # Not commutative: of 0.0 and -0.0, which are equal, the place decides.
 MAXIMUM = _binary("maximum", _REAL_AND_BOOL, "The larger; NaN where either is NaN.")
 MINIMUM = _binary("minimum", _REAL_AND_BOOL, "The smaller; NaN where either is NaN.")
@@ -87,6 +87,12 @@ LT = _compare("lt", _REAL_AND_BOOL, "x < y.")
 LE = _compare("le", _REAL_AND_BOOL, "x <= y.")
 GT = _compare("gt", _REAL_AND_BOOL, "x > y.")
 GE = _compare("ge", _REAL_AND_BOOL, "x >= y.")
+
+
+@op("abs", ("x",), {}, "|x|; of a complex x its distance from 0, in the dtype of its parts.", Trait.ELEMENTWISE)
+def ABS(x: TensorType) -> TensorType:
+    check_dtype("abs", "x", x.dtype, NUMERIC)
+    return TensorType(PART.get(x.dtype, x.dtype), x.shape)
 
 
 @op("where", ("condition", "x", "y"), {}, "x where condition holds, else y.", Trait.ELEMENTWISE)

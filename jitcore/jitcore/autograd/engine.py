@@ -286,6 +286,10 @@ def _roots(outputs: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> lis
         if g is None:
             if output._array.size != 1:
                 raise RuntimeError("grad can be implicitly created only for scalar outputs")
+            if output._array.dtype.kind == "c":
+                raise RuntimeError(
+                    f"grad can be implicitly created only for real scalar outputs but got {output.dtype.name}"
+                )
             g = ones_like(output)
         elif not isinstance(g, Tensor):
             raise TypeError(f"gradients can be either Tensors or None, but got {type(g).__name__}")

@@ -335,6 +335,12 @@ def write_chain(x: Tensor, chain: Sequence[tuple[OpSpec, Mapping[str, Any]]], va
         return apply(ops.PERMUTE, (value,), {"permutation": tuple(inverse)})
     if spec in (ops.RESHAPE, ops.BROADCAST_TO):  # nothing is stretched: check_writable has seen to that
         return apply(ops.RESHAPE, (value,), {"shape": shape_of(x)})
+    if spec is ops.REAL:
+        return apply(ops.MAKE_COMPLEX, (value, apply(ops.IMAG, (x,))))
+    if spec is ops.IMAG:
+        return apply(ops.MAKE_COMPLEX, (apply(ops.REAL, (x,)), value))
+    if spec in (ops.VIEW_AS_REAL, ops.VIEW_AS_COMPLEX):
+        return apply(ops.VIEW_AS_COMPLEX if spec is ops.VIEW_AS_REAL else ops.VIEW_AS_REAL, (value,))
     raise RuntimeError(f"a write through a {spec.name} view has no gradient; call clone() on the view first")
 
 

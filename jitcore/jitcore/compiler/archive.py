@@ -50,7 +50,8 @@ def write_program(
             made.device_code[target] = device_code(lower_graph(graph), parse_target(target))
             continue
         program = compile_graph(graph, constant_inputs=tuple(weights), target=target)
-        assert program.plan is not None and program.image is not None
+        if program.plan is None or program.image is None:
+            continue  # interpreted
         made.code[target] = NativeCode(program.plan, program.image, program.operations)
         if any(name == "jc_parallel_for" for name, _ in program.image.imports):
             pools[target] = build_pool_image(target)

@@ -7,8 +7,10 @@ from typing import Any
 from jitcore_ir import ops
 
 from ..dispatch import NONE, apply
-from ..promotion import NUMBERS, binary, is_number, promoted
+from ..promotion import NUMBERS, as_operand, binary, is_number, promoted
 from ..tensor import Tensor, dtype_of, method
+from .compare import refuse_complex
+from .complex_numbers import real
 from .inplace import with_inplace
 
 
@@ -189,6 +191,10 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) 
 def logaddexp(input: Tensor, other: Tensor) -> Tensor:
     """log(exp(input) + exp(other)), without overflow."""
     x, y = promoted((input, other), to_float=True)
+    if x.is_complex():  # log of the quotient's sum, so that the angle of the larger one is kept as it is
+        swapped = real(x) < real(y)
+        large, small = apply(ops.WHERE, (swapped, y, x)), apply(ops.WHERE, (swapped, x, y))
+        return large + (small - large).exp().log1p()
     top = maximum(x, y).detach()
     top = top.masked_fill(top.abs() == float("inf"), 0.0)
     return top + ((x - top).exp() + (y - top).exp()).log()
@@ -197,6 +203,7 @@ def logaddexp(input: Tensor, other: Tensor) -> Tensor:
 @method
 def hypot(input: Tensor, other: Tensor) -> Tensor:
     """sqrt(input ** 2 + other ** 2), without overflow."""
+    refuse_complex("hypot", input, other)
     x, y = (t.abs() for t in promoted((input, other), to_float=True))
     large, small = maximum(x, y), minimum(x, y)
     zero = large == 0
@@ -207,6 +214,7 @@ def hypot(input: Tensor, other: Tensor) -> Tensor:
 @method
 def xlogy(input: Tensor, other: Any) -> Tensor:
     """input * log(other); 0 where input is 0, unless other is NaN."""
+    refuse_complex("xlogy", input, other)
     x, y = promoted((input, other), to_float=True)
     zero = apply(ops.BITWISE_AND, (x == 0, apply(ops.EQ, (y, y), NONE)), NONE)
     return (x * y.masked_fill(zero, 1.0).log()).masked_fill(zero, 0.0)
@@ -223,6 +231,7 @@ def heaviside(input: Tensor, values: Tensor) -> Tensor:
 @method
 def copysign(input: Tensor, other: Any) -> Tensor:
     """|input| with the sign of other."""
+    refuse_complex("copysign", input, other)
     x, y = promoted((input, other), to_float=True)
     size = x.abs()
     return apply(ops.WHERE, (y.signbit(), -size, size), NONE)
@@ -231,9 +240,11 @@ def copysign(input: Tensor, other: Any) -> Tensor:
 @method
 def float_power(input: Any, exponent: Any) -> Tensor:
     """pow in float64."""
-    from jitcore_ir.dtypes import float64
+    from jitcore_ir.dtypes import complex128, float64
 
-    x, y = (t.to(float64) if isinstance(t, Tensor) else t for t in (input, exponent))
+    of_complex = any(isinstance(t, complex) or (isinstance(t, Tensor) and t.is_complex()) for t in (input, exponent))
+    dtype = complex128 if of_complex else float64
+    x, y = (t.to(dtype) if isinstance(t, Tensor) else as_operand(t, dtype) for t in (input, exponent))
     return pow(x, y)
 
 

@@ -37,6 +37,12 @@ for _name, _function in (
     method(_function, name=_name)
 
 
+def refuse_complex(name: str, *operands: Any) -> None:
+    """Raise NotImplementedError for a complex operand of a function that has no meaning for it."""
+    if any(isinstance(x, Tensor) and x._array.dtype.kind == "c" for x in operands):
+        raise NotImplementedError(f"{name} does not support complex inputs")
+
+
 def truth(x: Any) -> Tensor:
     """x as bool: whether each element is nonzero (NaN counts as nonzero)."""
     if x._array.dtype.kind == "b":
@@ -85,7 +91,7 @@ def logical_xor(input: Tensor, other: Tensor) -> Tensor:
 @method
 def isnan(input: Tensor) -> Tensor:
     """True where input is NaN."""
-    if input._array.dtype.kind in "biu":
+    if input._array.dtype.kind in "biuc":
         return apply(ops.NE, (input, input), NONE)
     return apply(ops.ISNAN, (input,), NONE)
 
@@ -95,6 +101,8 @@ def isinf(input: Tensor) -> Tensor:
     """True where input is an infinity."""
     if input._array.dtype.kind in "biu":
         return apply(ops.NE, (input, input), NONE)
+    if input._array.dtype.kind == "c":
+        return logical_or(isinf(input.real), isinf(input.imag))
     return apply(ops.ISINF, (input,), NONE)
 
 
@@ -107,12 +115,14 @@ def isfinite(input: Tensor) -> Tensor:
 @method
 def isposinf(input: Tensor) -> Tensor:
     """True where input is +inf."""
+    refuse_complex("isposinf", input)
     return binary(ops.EQ, input, float("inf"))
 
 
 @method
 def isneginf(input: Tensor) -> Tensor:
     """True where input is -inf."""
+    refuse_complex("isneginf", input)
     return binary(ops.EQ, input, float("-inf"))
 
 

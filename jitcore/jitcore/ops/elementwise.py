@@ -13,7 +13,7 @@ from ..dispatch import NONE, apply
 from ..promotion import as_operand, binary, promoted, result_type
 from ..tensor import Tensor, method
 from ..typeinfo import finfo
-from .compare import isnan
+from .compare import isnan, refuse_complex
 from .inplace import with_inplace
 
 
@@ -113,10 +113,9 @@ def sign(input: Tensor) -> Tensor:
     return apply(ops.SIGN, (input,), NONE)
 
 
-sgn = sign
 negative, absolute = neg, abs
 for _name, _function in (
-    ("negative", neg), ("absolute", abs), ("sgn", sign), ("arcsin", asin), ("arccos", acos), ("arctan", atan),
+    ("negative", neg), ("absolute", abs), ("arcsin", asin), ("arccos", acos), ("arctan", atan),
     ("fix", trunc),
 ):  # fmt: skip
     method(_function, name=_name)
@@ -164,6 +163,8 @@ def erfc(input: Tensor) -> Tensor:
 def asinh(input: Tensor) -> Tensor:
     """Inverse hyperbolic sine."""
     x = _floating(input)
+    if _is_complex(x):
+        return times_j(asin(times_j(x)), -1)
     size = abs(x)
     # log1p of what asinh(|x|) is above 0 keeps small x accurate: sqrt(x * x + 1) - 1 = x * x / (sqrt(x * x + 1) + 1)
     square_ = apply(ops.MUL, (x, x), NONE)
@@ -177,6 +178,9 @@ def asinh(input: Tensor) -> Tensor:
 def acosh(input: Tensor) -> Tensor:
     """Inverse hyperbolic cosine; NaN below 1."""
     x = _floating(input)
+    if _is_complex(x):  # the one of acos(x) * j and acos(x) * -j whose real part is not below 0
+        found = acos(x)
+        return where(signbit(x.imag), times_j(found, -1), times_j(found))
     above = binary(ops.SUB, x, 1.0)
     return log1p(binary(ops.ADD, above, sqrt(binary(ops.MUL, above, binary(ops.ADD, x, 1.0)))))
 
@@ -186,7 +190,20 @@ def acosh(input: Tensor) -> Tensor:
 def atanh(input: Tensor) -> Tensor:
     """Inverse hyperbolic tangent; NaN outside [-1, 1]."""
     x = _floating(input)
+    if _is_complex(x):
+        return times_j(atan(times_j(x)), -1)
     return binary(ops.MUL, log1p(div_(binary(ops.MUL, x, 2.0), binary(ops.SUB, 1.0, x))), 0.5)
+
+
+def _is_complex(x: Tensor) -> bool:
+    return x._array.dtype.kind == "c"
+
+
+def times_j(x: Tensor, sign: int = 1) -> Tensor:
+    """x * j (or x * -j) of a complex x, without rounding."""
+    real, imag = apply(ops.REAL, (x,), NONE), apply(ops.IMAG, (x,), NONE)
+    parts = (neg(imag), real) if sign > 0 else (imag, neg(real))
+    return apply(ops.MAKE_COMPLEX, parts, NONE)
 
 
 def _floating(input: Tensor) -> Tensor:
@@ -199,6 +216,7 @@ def _floating(input: Tensor) -> Tensor:
 @method
 def deg2rad(input: Tensor) -> Tensor:
     """Degrees as radians."""
+    refuse_complex("deg2rad", input)
     return binary(ops.MUL, _floating(input), math.pi / 180)
 
 
@@ -206,6 +224,7 @@ def deg2rad(input: Tensor) -> Tensor:
 @method
 def rad2deg(input: Tensor) -> Tensor:
     """Radians as degrees."""
+    refuse_complex("rad2deg", input)
     return binary(ops.MUL, _floating(input), 180 / math.pi)
 
 
@@ -229,6 +248,7 @@ def positive(input: Tensor) -> Tensor:
 @method
 def logit(input: Tensor, eps: float | None = None) -> Tensor:
     """log(input / (1 - input)), input first clamped to [eps, 1 - eps] where eps is given."""
+    refuse_complex("logit", input)
     x = input if eps is None else clamp(input, eps, 1 - eps)
     return log(div_(x, binary(ops.SUB, 1.0, x)))
 
@@ -317,6 +337,9 @@ def nan_to_num(input: Tensor, nan: float = 0.0, posinf: float | None = None, neg
     """NaN replaced by `nan`, infinities by `posinf` and `neginf` (by default the largest and smallest number)."""
     if input._array.dtype.kind in "biu":
         return apply(ops.COPY, (input,), NONE)
+    if _is_complex(input):
+        parts = [nan_to_num(part, nan, posinf, neginf) for part in (input.real, input.imag)]
+        return apply(ops.MAKE_COMPLEX, parts, NONE)
     limits = finfo(input.dtype)
     high = limits.max if posinf is None else posinf
     low = limits.min if neginf is None else neginf

@@ -14,7 +14,8 @@ from jitcore_ir.dtypes import DType, bool_, int64
 from ..dispatch import NONE, apply, constant
 from ..promotion import binary
 from ..tensor import Tensor, method, peek, shape_of
-from .compare import isnan, truth
+from .compare import isnan, refuse_complex, truth
+from .complex_numbers import real, squared_size
 from .movement import axes_of, axis_of, product, slice_axis
 from .select import gather
 
@@ -72,6 +73,7 @@ def _summable(input: Tensor, dtype: DType | None) -> Tensor:
 @numpy_names
 def nansum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
     """sum with NaN counted as 0."""
+    refuse_complex("nansum", input)
     return sum(input.masked_fill(isnan(input), 0), dim, keepdim, dtype=dtype)
 
 
@@ -247,7 +249,7 @@ def _variance(input: Tensor, dim: Any, unbiased: Any, keepdim: bool, correction:
     count = count_of(input, axes)
     average = binary(ops.DIV, reduce(ops.SUM, input, axes, True), count)
     distance = binary(ops.SUB, input, average)
-    total = reduce(ops.SUM, apply(ops.MUL, (distance, distance)), axes, keepdim)
+    total = reduce(ops.SUM, squared_size(distance), axes, keepdim)
     degrees: Any = count - correction
     if isinstance(degrees, int | float) and degrees < 0:
         degrees = 0
@@ -305,7 +307,7 @@ def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, 
     axes = reduced_axes(input, dim)
     if p is None or p == "fro" or p == 2:
         # |x| has slope 0 at 0 here; sqrt's infinite slope is masked so that norm(0) has gradient 0, as in PyTorch.
-        total = reduce(ops.SUM, apply(ops.MUL, (input, input)), axes, keepdim)
+        total = reduce(ops.SUM, squared_size(input), axes, keepdim)
         zero = total == 0
         return total.masked_fill(zero, 1.0).sqrt().masked_fill(zero, 0.0)
     if not isinstance(p, int | float):
@@ -316,7 +318,7 @@ def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, 
     if p == float("-inf"):
         return reduce(ops.AMIN, size, axes, keepdim)
     if p == 0:
-        return reduce(ops.SUM, (input != 0).to(input.dtype), axes, keepdim)
+        return reduce(ops.SUM, (size != 0).to(size.dtype), axes, keepdim)
     if p == 1:
         return reduce(ops.SUM, size, axes, keepdim)
     return reduce(ops.SUM, size**p, axes, keepdim) ** (1.0 / p)
@@ -327,7 +329,7 @@ def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, 
 def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
     """log(sum(exp(input))) along dim, without overflow."""
     axes = reduced_axes(input, dim)
-    top = reduce(ops.AMAX, input.detach(), axes, True)
+    top = reduce(ops.AMAX, real(input.detach()), axes, True)
     top = top.masked_fill(top.abs() == float("inf"), 0.0)
     total = reduce(ops.SUM, (input - top).exp(), axes, True).log() + top
     return total if keepdim else total.squeeze(axes)

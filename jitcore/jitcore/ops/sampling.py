@@ -28,6 +28,9 @@ from .order import topk
 def uniform_bits(shape: tuple, dtype: DType, generator: Generator | None = None) -> Tensor:
     """Uniform numbers in [0, 1) of a floating dtype; 16-bit ones are drawn in float32's resolution of their own."""
     generator = generator or default_generator
+    if dtype.is_complex:
+        real, imag = uniform_bits((2, *shape), ops.PART[dtype], generator).unbind(0)
+        return apply(ops.MAKE_COMPLEX, (real, imag))
     if dtype is D.float64:
         bits = apply(ops.CAST, (generator.bits((2, *shape)),), {"dtype": D.int64})
         high, low = bitwise_and(bits[0] >> 5, 2**27 - 1), bitwise_and(bits[1] >> 6, 2**26 - 1)
@@ -38,6 +41,9 @@ def uniform_bits(shape: tuple, dtype: DType, generator: Generator | None = None)
 
 
 def _standard_normal(shape: tuple, dtype: DType, generator: Generator | None) -> Tensor:
+    if dtype.is_complex:  # parts of variance 1/2 each
+        real, imag = (_standard_normal((2, *shape), ops.PART[dtype], generator) * math.sqrt(0.5)).unbind(0)
+        return apply(ops.MAKE_COMPLEX, (real, imag))
     work = D.float64 if dtype is D.float64 else D.float32
     pair = uniform_bits((2, *shape), work, generator)
     radius = ((1.0 - pair[0]).log() * -2.0).sqrt()
@@ -45,9 +51,9 @@ def _standard_normal(shape: tuple, dtype: DType, generator: Generator | None) ->
     return normal if work is dtype else apply(ops.CAST, (normal,), {"dtype": dtype})
 
 
-def _floating(dtype: DType | None, name: str) -> DType:
+def _floating(dtype: DType | None, name: str, or_complex: bool = False) -> DType:
     dtype = dtype or get_default_dtype()
-    if not dtype.is_floating_point:
+    if not dtype.is_floating_point and not (or_complex and dtype.is_complex):
         raise NotImplementedError(f'"{name}" not implemented for {dtype.name}; ask for a floating dtype')
     return dtype
 
@@ -63,7 +69,7 @@ def rand(
     """Uniform numbers in [0, 1)."""
     check_device(device)
     check_options(options)
-    made = uniform_bits(size_arguments(size), _floating(dtype, "rand"), generator)
+    made = uniform_bits(size_arguments(size), _floating(dtype, "rand", or_complex=True), generator)
     return made.requires_grad_() if requires_grad else made
 
 
@@ -78,7 +84,7 @@ def randn(
     """Normal numbers of mean 0 and deviation 1."""
     check_device(device)
     check_options(options)
-    made = _standard_normal(size_arguments(size), _floating(dtype, "randn"), generator)
+    made = _standard_normal(size_arguments(size), _floating(dtype, "randn", or_complex=True), generator)
     return made.requires_grad_() if requires_grad else made
 
 
@@ -199,6 +205,10 @@ def _multinomial_method(self: Tensor, num_samples: int, replacement: bool = Fals
 # In place
 
 
+def _of_each_part(number: float, dtype: DType) -> Any:
+    return complex(number, number) if dtype.is_complex else number
+
+
 @method
 def uniform_(
     self: Tensor, from_: float = 0.0, to: float = 1.0, *, generator: Generator | None = None, **old: float
@@ -207,7 +217,8 @@ def uniform_(
     from_ = old.pop("from", from_)
     if from_ > to:
         raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={from_} > to={to}")
-    write(self, uniform_bits(shape_of(self), _floating(self.dtype, "uniform_"), generator) * (to - from_) + from_)
+    drawn = uniform_bits(shape_of(self), _floating(self.dtype, "uniform_", or_complex=True), generator)
+    write(self, drawn * (to - from_) + _of_each_part(from_, self.dtype))
     return self
 
 
@@ -216,7 +227,8 @@ def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Gen
     """Fill with normal numbers."""
     if std < 0:
         raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
-    write(self, _standard_normal(shape_of(self), _floating(self.dtype, "normal_"), generator) * std + mean)
+    drawn = _standard_normal(shape_of(self), _floating(self.dtype, "normal_", or_complex=True), generator)
+    write(self, drawn * std + _of_each_part(mean, self.dtype))
     return self
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from jitcore_ir import Graph, TensorType, Value, ops
+from jitcore_ir import UNKNOWN, Graph, TensorType, Value, ops
 
 from ..state import state
 from ..tensor import Tensor
@@ -142,8 +142,16 @@ def _piece(recorder: Recorder, leaf: Any, values: dict[Value, int], differentiab
         return Static(leaf)
     number = values.setdefault(recorder.storage_value(leaf), len(values))
     if leaf._requires_grad or leaf._node is not None:
-        differentiable.append((leaf, number))
+        whole = whole_of(leaf)
+        if whole._view:
+            recorder.refuse("a part of a detached tensor, with gradient history of its own, is returned", UNKNOWN)
+        differentiable.append((whole, number))
     return FromOutput(number, leaf._view, leaf.requires_grad)
+
+
+def whole_of(leaf: Tensor) -> Tensor:
+    """The tensor that a result is a differentiable view of; itself where it is none."""
+    return leaf if leaf._base is None else leaf._base
 
 
 def _unaccounted(recorder: Recorder, watcher: Watcher) -> str | None:

@@ -18,7 +18,7 @@ from jitcore_runtime.executor import Executor
 from ..autograd import Function, enable_grad, grad
 from ..state import state
 from ..tensor import Tensor, wrap
-from .capture import Recording
+from .capture import Recording, whole_of
 from .containers import flatten
 from .sources import Entry
 
@@ -57,7 +57,8 @@ class Backward:
         from ..compiler import compile_graph
 
         self.function = function
-        self.executor = Executor(compile_graph(self.graph), native)
+        program = compile_graph(self.graph)
+        self.executor = Executor(program, native and program.image is not None)
         return self
 
 
@@ -206,6 +207,6 @@ def _run_again(call: Call, gradients: Sequence[Tensor]) -> Sequence[Any]:
     assert call.backward.function is not None
     with enable_grad():
         result = call.backward.function(*call.arguments, **call.keywords)
-        leaves = [t for t in flatten(result)[0] if isinstance(t, Tensor) and t.requires_grad]
+        leaves = [whole_of(t) for t in flatten(result)[0] if isinstance(t, Tensor) and t.requires_grad]
         inputs = [call.inputs[i] for i in call.backward.roots]
-        return grad(leaves, inputs, list(gradients), create_graph=True, allow_unused=True)
+        return grad(list(dict.fromkeys(leaves)), inputs, list(gradients), create_graph=True, allow_unused=True)

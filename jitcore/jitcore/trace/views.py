@@ -71,8 +71,28 @@ def _unreshape(emit: Emit, value: Value, attributes: Mapping[str, Any], update: 
     return emit(ops.RESHAPE, [update], {"shape": value.type.shape})
 
 
+def _unreal(emit: Emit, value: Value, attributes: Mapping[str, Any], update: Value) -> Value:
+    return emit(ops.MAKE_COMPLEX, [update, emit(ops.IMAG, [value], {})], {})
+
+
+def _unimag(emit: Emit, value: Value, attributes: Mapping[str, Any], update: Value) -> Value:
+    return emit(ops.MAKE_COMPLEX, [emit(ops.REAL, [value], {}), update], {})
+
+
+def _join_parts(emit: Emit, value: Value, attributes: Mapping[str, Any], update: Value) -> Value:
+    return emit(ops.VIEW_AS_COMPLEX, [update], {})
+
+
+def _split_parts(emit: Emit, value: Value, attributes: Mapping[str, Any], update: Value) -> Value:
+    return emit(ops.VIEW_AS_REAL, [update], {})
+
+
 _PUT_BACK: dict[OpSpec, Callable[[Emit, Value, Mapping[str, Any], Value], Value]] = {
     ops.SLICE: _unslice,
     ops.PERMUTE: _unpermute,
     ops.RESHAPE: _unreshape,
+    ops.REAL: _unreal,
+    ops.IMAG: _unimag,
+    ops.VIEW_AS_REAL: _join_parts,
+    ops.VIEW_AS_COMPLEX: _split_parts,
 }

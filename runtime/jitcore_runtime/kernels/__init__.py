@@ -9,7 +9,7 @@ Kernels trust shapes and dtypes (the spec's rule checks those); they check what 
 
 from jitcore_ir.spec import OpSpec
 
-from . import contraction, creation, elementwise, indexing, movement, reduction
+from . import complex_numbers, contraction, creation, elementwise, indexing, movement, reduction
 from .floating import Kernel
 
 KERNELS: dict[OpSpec, Kernel] = {
@@ -19,6 +19,7 @@ KERNELS: dict[OpSpec, Kernel] = {
     **reduction.KERNELS,
     **indexing.KERNELS,
     **contraction.KERNELS,
+    **complex_numbers.KERNELS,
 }
 
 __all__ = ["KERNELS", "Kernel"]

@@ -8,7 +8,7 @@ from jitcore_ir import ops
 from jitcore_ir.dtypes import DType
 from jitcore_ir.spec import OpSpec
 
-from .floating import Kernel, binary, exact, in_float32, quiet, unary
+from .floating import Kernel, binary, exact, in_float32, of_reals, quiet, unary
 from .special import erf
 
 
@@ -80,10 +80,10 @@ def copy(x: np.ndarray) -> np.ndarray:
 KERNELS: dict[OpSpec, Kernel] = {
     ops.NEG: unary(np.negative),
     ops.ABS: unary(np.absolute),
-    ops.SIGN: unary(np.sign),
+    ops.SIGN: of_reals(unary(np.sign)),
     ops.FLOOR: unary(np.floor),
     ops.CEIL: unary(np.ceil),
-    ops.ROUND: unary(np.rint),
+    ops.ROUND: of_reals(unary(np.rint)),
     ops.TRUNC: unary(np.trunc),
     ops.EXP: unary(np.exp),
     ops.EXPM1: unary(np.expm1),
@@ -102,7 +102,7 @@ KERNELS: dict[OpSpec, Kernel] = {
     ops.COSH: unary(np.cosh),
     ops.TANH: unary(np.tanh),
     ops.SIGMOID: sigmoid,
-    ops.ERF: in_float32(quiet(erf)),
+    ops.ERF: of_reals(in_float32(quiet(erf))),
     ops.LOGICAL_NOT: exact(np.logical_not),
     ops.BITWISE_NOT: exact(np.invert),
     ops.ISNAN: exact(np.isnan),
@@ -115,8 +115,8 @@ KERNELS: dict[OpSpec, Kernel] = {
     ops.REMAINDER: _checked_division("remainder", np.remainder),
     ops.FMOD: _checked_division("fmod", np.fmod),
     ops.POW: power,
-    ops.MAXIMUM: binary(np.maximum),
-    ops.MINIMUM: binary(np.minimum),
+    ops.MAXIMUM: of_reals(binary(np.maximum)),
+    ops.MINIMUM: of_reals(binary(np.minimum)),
     ops.ATAN2: binary(np.arctan2),
     ops.BITWISE_AND: exact(np.bitwise_and),
     ops.BITWISE_OR: exact(np.bitwise_or),
@@ -125,10 +125,10 @@ KERNELS: dict[OpSpec, Kernel] = {
     ops.SHIFT_RIGHT: exact(np.right_shift),
     ops.EQ: binary(np.equal),
     ops.NE: binary(np.not_equal),
-    ops.LT: binary(np.less),
-    ops.LE: binary(np.less_equal),
-    ops.GT: binary(np.greater),
-    ops.GE: binary(np.greater_equal),
+    ops.LT: of_reals(binary(np.less)),
+    ops.LE: of_reals(binary(np.less_equal)),
+    ops.GT: of_reals(binary(np.greater)),
+    ops.GE: of_reals(binary(np.greater_equal)),
     ops.WHERE: where,
     ops.CAST: cast,
     ops.COPY: copy,

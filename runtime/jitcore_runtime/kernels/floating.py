@@ -69,6 +69,17 @@ def binary(ufunc: np.ufunc) -> Kernel:
     return kernel if _HAS_ELLIPSIS_OUT else quiet(lambda x, y: np.asarray(ufunc(x, y)))
 
 
+def of_reals(kernel: Kernel) -> Kernel:
+    """`kernel` refusing complex operands, whose order NumPy makes up (by real part, then imaginary part)."""
+
+    def refusing(x: np.ndarray, *rest: np.ndarray, **attributes: Any) -> np.ndarray:
+        if x.dtype.kind == "c":
+            raise TypeError("complex numbers have no order")
+        return kernel(x, *rest, **attributes)
+
+    return refusing
+
+
 def quiet(kernel: Kernel) -> Kernel:
     """`kernel` with floating-point exceptions ignored."""
 

@@ -13,7 +13,7 @@ import numpy as np
 from jitcore_ir import ops
 from jitcore_ir.spec import OpSpec
 
-from .floating import Kernel, accumulator, is_half, quiet
+from .floating import Kernel, accumulator, is_half, of_reals, quiet
 
 _BLOCK = 128
 """Rows added one after another before their sums are added in turn: the error grows with log(n), not n."""
@@ -95,10 +95,10 @@ def _running(ufunc: Any) -> Kernel:
 KERNELS: dict[OpSpec, Kernel] = {
     ops.SUM: sum_,
     ops.PROD: prod,
-    ops.AMAX: _extreme(np.maximum),
-    ops.AMIN: _extreme(np.minimum),
-    ops.ARGMAX: argmax,
-    ops.ARGMIN: argmin,
+    ops.AMAX: of_reals(_extreme(np.maximum)),
+    ops.AMIN: of_reals(_extreme(np.minimum)),
+    ops.ARGMAX: of_reals(argmax),
+    ops.ARGMIN: of_reals(argmin),
     ops.CUMSUM: _running(np.add),
     ops.CUMPROD: _running(np.multiply),
 }

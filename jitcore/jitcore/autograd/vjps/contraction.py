@@ -18,8 +18,8 @@ def _transposed(x: Tensor) -> Tensor:
 
 vjp(
     ops.DOT,
-    x=lambda g, y: apply(ops.DOT, (g, _transposed(y))),
-    y=lambda g, x: apply(ops.DOT, (_transposed(x), g)),
+    x=lambda g, y: apply(ops.DOT, (g, _transposed(y.conj()))),
+    y=lambda g, x: apply(ops.DOT, (_transposed(x.conj()), g)),
 )
 
 
@@ -34,31 +34,35 @@ def _kernel(weight_shape: tuple) -> tuple[int, ...]:
 vjp(
     ops.CONV,
     x=lambda g, weight, x_shape, stride, padding, dilation, groups: apply(
-        ops.CONV_TRANSPOSE, (g, weight), {**_options(stride, padding, dilation, groups), "spatial": tuple(x_shape[2:])}
+        ops.CONV_TRANSPOSE,
+        (g, weight.conj()),
+        {**_options(stride, padding, dilation, groups), "spatial": tuple(x_shape[2:])},
     ),
     weight=lambda g, x, weight_shape, stride, padding, dilation, groups: apply(
         ops.CONV_WEIGHT_GRADIENT,
-        (x, g),
+        (x.conj(), g),
         {**_options(stride, padding, dilation, groups), "kernel": _kernel(weight_shape)},
     ),
 )
 vjp(
     ops.CONV_TRANSPOSE,
     x=lambda g, weight, stride, padding, dilation, groups: apply(
-        ops.CONV, (g, weight), _options(stride, padding, dilation, groups)
+        ops.CONV, (g, weight.conj()), _options(stride, padding, dilation, groups)
     ),
     weight=lambda g, x, weight_shape, stride, padding, dilation, groups: apply(
         ops.CONV_WEIGHT_GRADIENT,
-        (g, x),
+        (g, x.conj()),
         {**_options(stride, padding, dilation, groups), "kernel": _kernel(weight_shape)},
     ),
 )
 vjp(
     ops.CONV_WEIGHT_GRADIENT,
     x=lambda g, y, x_shape, stride, padding, dilation, groups: apply(
-        ops.CONV_TRANSPOSE, (y, g), {**_options(stride, padding, dilation, groups), "spatial": tuple(x_shape[2:])}
+        ops.CONV_TRANSPOSE,
+        (y.conj(), g),
+        {**_options(stride, padding, dilation, groups), "spatial": tuple(x_shape[2:])},
     ),
     y=lambda g, x, stride, padding, dilation, groups: apply(
-        ops.CONV, (x, g), _options(stride, padding, dilation, groups)
+        ops.CONV, (x.conj(), g), _options(stride, padding, dilation, groups)
     ),
 )

@@ -100,8 +100,8 @@ def _sum(g: Tensor, x_shape: tuple, axes: tuple[int, ...]) -> Any:
 
 
 vjp(ops.SUM, x=_sum)
-vjp(ops.PROD, x=_prod)
+vjp(ops.PROD, x=lambda g, x, x_shape, axes: _prod(g, x.conj(), x_shape, axes))
 vjp(ops.AMAX, x=_extreme)
 vjp(ops.AMIN, x=_extreme)
 vjp(ops.CUMSUM, x=_cumsum_back)
-vjp(ops.CUMPROD, x=_cumprod_back)
+vjp(ops.CUMPROD, x=lambda g, x, result, axis: _cumprod_back(g, x.conj(), result.conj(), axis))

@@ -2,7 +2,7 @@
 
 "pointwise": computed where it is used, by its rule; "reduction": the same when small, else loops of its own; "nest":
 kernels of its own; "contraction": one generated operation with an epilogue; "expand": written in simpler operations;
-"call out": its NumPy kernel, called from the program.
+"call out": its NumPy kernel, called from the program; "parts": complex numbers, which only the interpreter runs.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from jitcore_ir import OpSpec
 from ..fuse.roots import CALL_OUT, CONTRACTIONS
 from . import philox, reduction
 from .expand import REWRITES
+from .parts import PARTS
 from .pointwise import POINTWISE
 from .writes import NESTS
 
@@ -22,6 +23,7 @@ LOWERINGS: dict[OpSpec, str] = {
     **dict.fromkeys(NESTS, "nest"),
     **dict.fromkeys(CONTRACTIONS, "contraction"),
     **dict.fromkeys(CALL_OUT, "call out"),
+    **dict.fromkeys(PARTS, "parts"),
 }
 
 __all__ = ["LOWERINGS", "philox"]
