@@ -103,8 +103,11 @@ def dot(input: Tensor, tensor: Tensor) -> Tensor:
     return matmul(input, tensor)
 
 
-vdot = dot
-method(dot, name="vdot")
+@method
+def vdot(input: Tensor, other: Tensor) -> Tensor:
+    """Inner product of two vectors, the first one conjugated."""
+    _ranked("vdot", (1, 1), input, other)
+    return matmul(input.conj(), other)
 
 
 @method

@@ -1,0 +1,159 @@
+"""Complex tensors against PyTorch: parts and views of them, functions, gradients by the conjugate Wirtinger convention."""
+
+import numpy as np
+import pytest
+import torch
+from torch_compare import assert_same, both
+
+import jitcore
+
+
+def numbers(*shape, seed=0):
+    random = np.random.default_rng(seed)
+    return random.normal(size=shape) + 1j * random.normal(size=shape)
+
+
+UNARY = [
+    "exp", "log", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "sqrt",
+    "rsqrt", "sigmoid", "log1p", "expm1", "log2", "log10", "exp2", "square", "abs", "angle", "sgn", "reciprocal", "sinc",
+    "neg", "conj", "real", "imag", "view_as_real", "conj_physical", "resolve_conj", "positive", "var", "std", "mean",
+    "prod", "sum", "norm",
+]  # fmt: skip
+CASES = {
+    **{name: (lambda lib, x, n=name: getattr(lib, n)(x), numbers(3, 2)) for name in UNARY},
+    "complex": (lambda lib, x, y: lib.complex(x, y), numbers(3, 1).real, numbers(1, 4).real),
+    "polar": (lambda lib, x, y: lib.polar(x, y), abs(numbers(3)), numbers(3, seed=1).real),
+    "view_as_complex": (lambda lib, x: lib.view_as_complex(x), numbers(3, 2).real),
+    "mul": (lambda lib, x, y: x * y, numbers(3, 2), numbers(2, seed=1)),
+    "mul real": (lambda lib, x, y: x * y, numbers(3, 2), numbers(2, seed=1).real),
+    "div": (lambda lib, x, y: x / y, numbers(3, 2), numbers(2, seed=1)),
+    "div real": (lambda lib, x, y: x / y, numbers(3, 2).real, numbers(2, seed=1)),
+    "pow": (lambda lib, x, y: x**y, numbers(3), numbers(3, seed=1)),
+    "pow number": (lambda lib, x: x**2.5 + 2.0**x, numbers(3)),
+    "number": (lambda lib, x: (2j - x) * (1 + 1j), numbers(3).real),
+    "matmul": (lambda lib, x, y: x @ y, numbers(3, 2), numbers(2, 4, seed=1)),
+    "bmm": (lambda lib, x, y: lib.bmm(x, y), numbers(2, 3, 2), numbers(2, 2, 4, seed=1)),
+    "einsum": (lambda lib, x, y: lib.einsum("bij,kj->bik", x, y.conj()), numbers(2, 3, 2), numbers(4, 2, seed=1)),
+    "vdot": (lambda lib, x, y: lib.vdot(x, y), numbers(3), numbers(3, seed=1)),
+    "conv2d": (
+        lambda lib, x, w: lib.nn.functional.conv2d(x, w, stride=2, padding=1), numbers(2, 3, 5, 5), numbers(4, 3, 3, 3)
+    ),
+    "cumsum": (lambda lib, x: x.cumsum(0), numbers(3, 2)),
+    "cumprod": (lambda lib, x: x.cumprod(0), numbers(3, 2)),
+    "logaddexp": (lambda lib, x, y: lib.logaddexp(x, y), numbers(3) * 3, numbers(3, seed=1)),
+    "logsumexp": (lambda lib, x: lib.logsumexp(x, 1), numbers(3, 4) * 3),
+    "cat": (lambda lib, x, y: lib.cat([x, y]), numbers(3), numbers(2).real),
+    "index": (lambda lib, x: x[1:, [0, 1]] * x.T[0, 1], numbers(3, 2)),
+    "where": (lambda lib, x, y: lib.where(x.real > 0, x, y), numbers(5), numbers(5, seed=1)),
+    "adjoint": (lambda lib, x: x.mH @ x + x.H, numbers(2, 2)),
+    "lerp": (lambda lib, x, y: lib.lerp(x, y, 0.3), numbers(3), numbers(3, seed=1)),
+    "norm 3": (lambda lib, x: x.norm(3, dim=0), numbers(3, 2)),
+    "parts": (lambda lib, x: x.real * x.imag.exp(), numbers(3, 2)),
+}  # fmt: skip
+
+
+def leaves(lib, arrays):
+    return [lib.tensor(a, requires_grad=True) for a in arrays]
+
+
+def gradients(lib, function, arrays, seed=0):
+    """The result, the gradients of a real loss of it, and the gradients of those gradients' sizes."""
+    given = leaves(lib, arrays)
+    result = function(lib, *given)
+    random = np.random.default_rng(seed)
+    direction = lib.tensor(random.normal(size=tuple(result.shape)) + 1j * random.normal(size=tuple(result.shape)))
+    loss = (result * direction).real.sum()
+    first = lib.autograd.grad(loss, given, create_graph=True)
+    if not any(g.requires_grad for g in first):
+        return result, first, []
+    second = lib.autograd.grad(sum((g * g.conj()).real.sum() for g in first), given, allow_unused=True)
+    return result, first, [lib.zeros_like(x) if g is None else g for g, x in zip(second, given)]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_values_and_gradients(name):
+    function, *arrays = CASES[name]
+    ours, theirs = gradients(jitcore, function, arrays), gradients(torch, function, arrays)
+    assert_same(ours[0], theirs[0].resolve_conj(), "result")
+    for what, a, b in zip(("gradient", "second gradient"), ours[1:], theirs[1:]):
+        assert_same(list(a), [t.resolve_conj().resolve_neg() for t in b], what)
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+@pytest.mark.parametrize("make", ["zeros", "ones", "rand", "randn", "empty"])
+def test_creation(make, dtype):
+    x = getattr(jitcore, make)(2, 3, dtype=getattr(jitcore, dtype))
+    assert x.dtype is getattr(jitcore, dtype) and x.is_complex() and jitcore.is_complex(x)
+
+
+def test_random_numbers_have_parts_of_half_the_variance():
+    x = jitcore.randn(20000, dtype=jitcore.complex64)  # standard errors below 0.01
+    assert abs(x.real.var().item() - 0.5) < 0.04 and abs(x.imag.var().item() - 0.5) < 0.04
+    assert abs((x.real * x.imag).mean().item()) < 0.03
+
+
+def test_parts_are_views_that_write_through():
+    for write in (
+        lambda z: z.real.mul_(2), lambda z: z.imag.zero_(), lambda z: z.imag[1:].copy_(z.real[1:] * 3),
+        lambda z: setattr(z, "real", z.imag + 1),
+    ):  # fmt: skip
+        a, b = both(numbers(3, 2))
+        write(a), write(b)
+        assert_same(a, b)
+    a, b = (lib.tensor(numbers(3, 2).real) for lib in (jitcore, torch))
+    for lib, x in ((jitcore, a), (torch, b)):
+        lib.view_as_real(lib.view_as_complex(x).mul_(2j))[..., 1].add_(1)
+    assert_same(a, b)
+
+
+def test_writes_through_parts_keep_history():
+    def run(lib):
+        x = lib.tensor(numbers(3), requires_grad=True)
+        y = lib.tensor(numbers(3, seed=1).real, requires_grad=True)
+        z = x * 2
+        z.imag.mul_(y)
+        lib.view_as_real(z)[0, 0] = y[1]
+        w = z.exp()
+        (w.real * w.imag).sum().backward()
+        return x.grad, y.grad
+
+    assert_same(run(jitcore), run(torch))
+
+
+REFUSED = [
+    "floor", "ceil", "sign", "round", "trunc", "erf", "argmax", "amax", "max", "min", "isposinf",
+    "signbit", "relu", "frac", "deg2rad", "logit",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_functions_without_a_complex_meaning_refuse(name):
+    with pytest.raises(RuntimeError):
+        getattr(jitcore, name)(jitcore.tensor([1 + 2j, 3]))
+
+
+@pytest.mark.parametrize("operation", ["__lt__", "__ge__", "__mod__", "__floordiv__", "maximum", "atan2", "hypot"])
+def test_orders_and_remainders_refuse(operation):
+    x = jitcore.tensor([1 + 2j, 3])
+    with pytest.raises(RuntimeError):
+        getattr(x, operation)(x)
+
+
+def test_errors():
+    z = jitcore.tensor([1 + 2j], requires_grad=True)
+    with pytest.raises(RuntimeError, match="real scalar"):
+        (z * z).sum().backward()
+    with pytest.raises(RuntimeError, match="without overflow"):
+        jitcore.zeros(3).fill_(1j)
+    with pytest.raises(RuntimeError, match="can't be cast"):
+        jitcore.zeros(3).add_(jitcore.zeros(3, dtype=jitcore.complex64))
+    with pytest.raises(RuntimeError, match="last dimension of size 2"):
+        jitcore.view_as_complex(jitcore.zeros(2, 3))
+    with pytest.raises(RuntimeError, match="stride 1"):
+        jitcore.view_as_complex(jitcore.zeros(2, 3).T)
+    with pytest.raises(RuntimeError, match="only supported for complex"):
+        jitcore.view_as_real(jitcore.zeros(2))
+    with pytest.raises(RuntimeError, match="non-complex"):
+        jitcore.zeros(2).imag  # noqa: B018
+    with pytest.raises(RuntimeError):
+        jitcore.complex(jitcore.zeros(2), jitcore.zeros(2).double())
