@@ -153,5 +153,14 @@ def operators(
         raise SystemExit(1)
 
 
+@main.command()
+@click.option("--output", "-o", type=click.Path(path_type=Path), default=None, help="Also write the page here.")
+def coverage(output: Path | None) -> None:
+    """Compare our namespaces and signatures with PyTorch's: full, partial or absent, as a page of docs."""
+    from .coverage.report import write_coverage
+
+    click.echo(write_coverage(output), nl=False)
+
+
 if __name__ == "__main__":
     main()
