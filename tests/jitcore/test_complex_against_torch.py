@@ -1,4 +1,4 @@
-"""Complex tensors against PyTorch: parts and views of them, functions, gradients by the conjugate Wirtinger convention."""
+"""Complex tensors against PyTorch: parts and views of them, functions, gradients in its (conjugate) convention."""
 
 import numpy as np
 import pytest
@@ -14,10 +14,10 @@ def numbers(*shape, seed=0):
 
 
 UNARY = [
-    "exp", "log", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "sqrt",
-    "rsqrt", "sigmoid", "log1p", "expm1", "log2", "log10", "exp2", "square", "abs", "angle", "sgn", "reciprocal", "sinc",
-    "neg", "conj", "real", "imag", "view_as_real", "conj_physical", "resolve_conj", "positive", "var", "std", "mean",
-    "prod", "sum", "norm",
+    "exp", "log", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh",
+    "sqrt", "rsqrt", "sigmoid", "log1p", "expm1", "log2", "log10", "exp2", "square", "abs", "angle", "sgn", "sinc",
+    "neg", "conj", "real", "imag", "view_as_real", "conj_physical", "resolve_conj", "positive", "reciprocal", "var",
+    "std", "mean", "prod", "sum", "norm",
 ]  # fmt: skip
 CASES = {
     **{name: (lambda lib, x, n=name: getattr(lib, n)(x), numbers(3, 2)) for name in UNARY},
