@@ -125,6 +125,7 @@ def bench(
 @click.option("--second", is_flag=True, help="Also second gradients.")
 @click.option("--jit", is_flag=True, help="Also under jitcore.jit, recorded and replayed.")
 @click.option("--export", "exported", is_flag=True, help="Also exported, loaded, native and interpreted.")
+@click.option("--samples", type=click.IntRange(1), default=60, show_default=True, help="Samples of an operator.")
 @click.option("--processes", "-n", type=click.IntRange(1), default=2, show_default=True, help="Worker processes.")
 @click.option(
     "--json", "json_path", type=click.Path(path_type=Path), default=None, help="Also write the verdicts here."
@@ -137,6 +138,7 @@ def operators(
     second: bool,
     jit: bool,
     exported: bool,
+    samples: int,
     processes: int,
     json_path: Path | None,
     show_all: bool,
@@ -149,7 +151,9 @@ def operators(
     from .operators.checks import Checks
     from .operators.command import run_operators
 
-    if not run_operators(match, dtypes, Checks(methods, jit, exported, second), processes, json_path, show_all):
+    if not run_operators(
+        match, dtypes, Checks(methods, jit, exported, second, samples), processes, json_path, show_all
+    ):
         raise SystemExit(1)
 
 

@@ -103,6 +103,8 @@ def _structure(structure: Any) -> tuple[Any, list[str]]:
         kind = part[0]
         if kind in (tuple, list):
             return kind(convert(p, "") for p in part[1])
+        if issubclass(kind, tuple) and hasattr(kind, "_fields"):
+            return tuple(convert(p, name) for p, name in zip(part[1], kind._fields, strict=True))
         if kind is dict and all(isinstance(key, str) for key in part[1]):
             return {key: convert(p, key) for key, p in zip(part[1], part[2], strict=True)}
         raise ExportError(

@@ -22,9 +22,6 @@ RELATIVE = {"float64": 1e-7, "complex128": 1e-7, "float32": 1e-4, "complex64": 1
 UNSPECIFIED = ("empty", "new_empty", "resize_")
 """Results whose values mean nothing: shape and dtype are compared."""
 
-SAMPLES = 60
-"""Samples of one operator at most."""
-
 
 DRAWS = 6
 """Runs of PyTorch's own function: where they differ, it draws random numbers, and shapes and dtypes are compared."""
@@ -36,7 +33,7 @@ class Wrong(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`status` is pass, wrong, error or missing; `detail` says on what."""
+    """`status` is pass, wrong, error, missing, or refused (it cannot be exported); `detail` says on what."""
 
     status: str
     detail: str = ""
@@ -54,7 +51,7 @@ def check(entry: Any, dtype: torch.dtype, checks: Checks) -> Verdict:
     differentiable = differentiable and dtype in entry.supported_backward_dtypes("cpu")
     count = 0
     torch.manual_seed(0)
-    for sample in islice(entry.sample_inputs("cpu", dtype, requires_grad=differentiable), SAMPLES):
+    for sample in islice(entry.sample_inputs("cpu", dtype, requires_grad=differentiable), checks.samples):
         where = "function"
         try:
             for form, attempt in _attempts(entry, function, sample, differentiable, checks):
@@ -62,6 +59,8 @@ def check(entry: Any, dtype: torch.dtype, checks: Checks) -> Verdict:
                 attempt()
         except Wrong as error:
             return Verdict("wrong", f"{where}: {error}; {_describe(sample)}", count)
+        except jitcore.ExportError as error:
+            return Verdict("refused", f"{where}: {_line(error)}; {_describe(sample)}", count)
         except NotImplementedError as error:
             return Verdict("missing", f"{where}: {_line(error)}; {_describe(sample)}", count)
         except Exception as error:
@@ -273,9 +272,9 @@ def compare_export(function: Callable, finish: Callable, given: tuple, keywords:
         path = Path(folder) / "operator.jca"
         jitcore.export(scope["exported"], path, dict(zip(names, leaves)))
         for native in (True, False):
-            results = list(jitcore_runtime.load(path, native=native)(**{n: _array(x) for n, x in zip(names, leaves)}))
-            expected = _tensors(theirs, torch.Tensor)
-            compare([jitcore.from_numpy(np.array(r)) for r in results], expected)
+            result = jitcore_runtime.load(path, native=native)(**{n: _array(x) for n, x in zip(names, leaves)})
+            found = [jitcore.from_numpy(np.array(array)) for array in _tensors(result, np.ndarray)]
+            compare(found, _tensors(theirs, torch.Tensor))
 
 
 def _as_function_of_tensors(

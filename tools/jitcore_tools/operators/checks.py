@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Checks:
-    """Which further forms of a call to check beside the function and its gradient."""
+    """Which further forms of a call to check beside the function and its gradient, on how many samples."""
 
     methods: bool = True
     jit: bool = False
     export: bool = False
     second: bool = False
+    samples: int = 60

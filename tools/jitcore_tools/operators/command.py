@@ -21,10 +21,10 @@ from rich.progress import Progress
 from ..errors import InputError
 from .checks import Checks
 
-PATIENCE = 120.0
+PATIENCE = 240.0
 """Seconds for all samples of one operator; one that takes longer counts as an error."""
 
-STATUSES = ("pass", "wrong", "error", "missing")
+STATUSES = ("pass", "wrong", "error", "missing", "refused")
 
 
 class Worker:
@@ -121,7 +121,7 @@ def _tasks(match: str | None, dtypes: tuple[str, ...]) -> list[tuple[int, str, s
 
 
 def _print(console: Console, dtype: str, rows: list[tuple[str, dict[str, Any]]], show_all: bool) -> None:
-    colour = {"pass": "green", "wrong": "red", "error": "yellow", "missing": "blue"}
+    colour = {"pass": "green", "wrong": "red", "error": "yellow", "missing": "blue", "refused": "blue"}
     for status in STATUSES[0 if show_all else 1 :]:
         for name, row in rows:
             if row["status"] == status:
