@@ -8,7 +8,20 @@ from jitcore.compiler.lower.lower import lower_graph
 from jitcore.compiler.lower.table import LOWERINGS
 from jitcore_ir import OPS, DTypeError, Graph, TensorType, Trait, ops
 from jitcore_ir.builder import Builder
-from jitcore_ir.dtypes import ALL, bfloat16, bool_, float16, float32, float64, from_numpy, int8, int32, int64
+from jitcore_ir.dtypes import (
+    ALL,
+    bfloat16,
+    bool_,
+    complex64,
+    complex128,
+    float16,
+    float32,
+    float64,
+    from_numpy,
+    int8,
+    int32,
+    int64,
+)  # fmt: skip
 from jitcore_ir.shapes import symbol
 from jitcore_runtime.kernels import KERNELS
 
@@ -62,6 +75,8 @@ def test_elementwise_broadcasts_as_numpy(spec, dtype):
     if dtype.kind == "uint" or spec in (ops.SHIFT_LEFT, ops.SHIFT_RIGHT):
         low = max(low, 0)
     arrays = [whole((2, 3), dtype, 1, low, high), whole((3,), dtype, 2, low, high)][: len(spec.operands)]
+    if dtype.is_complex:
+        arrays = [a + dtype.numpy.type(0.5j) * np.roll(a, 1) for a in arrays]
     got, want = run(spec, arrays)
     assert got.dtype == want.dtype
     tolerance = {"float16": 2e-3, "bfloat16": 2e-2}.get(dtype.name, 1e-6)
@@ -72,8 +87,8 @@ def _wide(array):
     return array.astype(np.complex128 if array.dtype.kind == "c" else np.float64)
 
 
-@pytest.mark.parametrize("dtype", [bool_, int8, int64, float16, bfloat16, float32], ids=lambda d: d.name)
-@pytest.mark.parametrize("source", [bool_, int32, float16, float64], ids=lambda d: d.name)
+@pytest.mark.parametrize("dtype", [bool_, int8, int64, float16, bfloat16, float32, complex64], ids=lambda d: d.name)
+@pytest.mark.parametrize("source", [bool_, int32, float16, float64, complex64, complex128], ids=lambda d: d.name)
 def test_cast_converts_as_numpy(source, dtype):
     got, want = run(ops.CAST, [whole((2, 3), source, 3, 0, 3)], dtype=dtype)
     assert got.dtype == want.dtype
@@ -138,6 +153,28 @@ CASES = {
     "conv_weight_gradient": (
         ops.CONV_WEIGHT_GRADIENT, [whole((2, 4, 6, 7)), whole((2, 6, 3, 8))], {**CONV, "kernel": (3, 2)},
     ),
+    "real": (ops.REAL, [whole((2, 3)) + 1j * whole((2, 3), seed=1)], {}),
+    "imag": (ops.IMAG, [whole((2, 3)) + 1j * whole((2, 3), seed=1)], {}),
+    "view_as_real": (ops.VIEW_AS_REAL, [whole((2, 3)) + 1j * whole((2, 3), seed=1)], {}),
+    "view_as_complex": (ops.VIEW_AS_COMPLEX, [whole((2, 3, 2), float32)], {}),
+}  # fmt: skip
+
+
+def _complex(case):
+    """The case with imaginary parts."""
+    spec, arrays, attributes = case
+    arrays = [a + 1j * np.roll(a, 1) if a.dtype == np.float64 else a for a in arrays]
+    return spec, arrays, {k: v + 2j if k == "value" else v for k, v in attributes.items()}
+
+
+CASES |= {
+    f"complex {name}": _complex(CASES[name])
+    for name in (
+        "where", "reshape", "permute", "broadcast_to", "slice", "slice_update", "flip", "pad", "concat first",
+        "concat last", "windows", "fold_windows", "overlap", "sum", "sum of nothing", "cumsum last", "cumprod", "take",
+        "put set", "put add", "gather", "scatter set", "scatter add", "scatter one", "dot", "dot of nothing", "conv",
+        "conv_transpose", "conv_weight_gradient", "constant", "constant of one number", "constant of nothing",
+    )
 }  # fmt: skip
 
 

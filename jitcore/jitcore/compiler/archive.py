@@ -50,8 +50,7 @@ def write_program(
             made.device_code[target] = device_code(lower_graph(graph), parse_target(target))
             continue
         program = compile_graph(graph, constant_inputs=tuple(weights), target=target)
-        if program.plan is None or program.image is None:
-            continue  # interpreted
+        assert program.plan is not None and program.image is not None
         made.code[target] = NativeCode(program.plan, program.image, program.operations)
         if any(name == "jc_parallel_for" for name, _ in program.image.imports):
             pools[target] = build_pool_image(target)

@@ -37,12 +37,9 @@ def compile_graph(
     Raises ValueError for an unknown target and LinkError where the code would need what the runtime does not provide.
     """
     from .lower.lower import lower_graph
-    from .lower.parts import holds_complex
 
     target = target or host_target()
     graph = optimize(graph)
-    if holds_complex(graph):
-        return Program(graph.name, graph, updates=tuple(updates), guards=tuple(guards))
     module = lower_graph(graph, constant_inputs)
     log("loops", lambda: str(module))
     from .cpu.layout import lay_out

@@ -57,8 +57,7 @@ class Backward:
         from ..compiler import compile_graph
 
         self.function = function
-        program = compile_graph(self.graph)
-        self.executor = Executor(program, native and program.image is not None)
+        self.executor = Executor(compile_graph(self.graph), native)
         return self
 
 

@@ -32,7 +32,7 @@ class Variant:
     def __init__(self, recording: Recording, program: Program, native: bool, backward: Any = None) -> None:
         self.recording = recording
         self.program = program
-        self.executor = Executor(program, native and program.image is not None)
+        self.executor = Executor(program, native)
         self.still_valid = recording.checks.compile()
         self.outcomes = tuple(read.outcome for read in recording.reads)
         self.hits = 0

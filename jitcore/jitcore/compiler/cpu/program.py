@@ -90,9 +90,8 @@ class _Program:
             self.called += 1
             return
         pointers = []
-        for argument, offset in zip(call.arguments, call.offsets, strict=True):
-            base = frame.buffer(argument)
-            dtype = self.module.buffers[argument].dtype
+        for argument, offset, seen in zip(call.arguments, call.offsets, call.kernel.inputs, strict=True):
+            base, dtype = frame.buffer(argument), seen.type.dtype
             pointers.append(
                 base if offset == 0 else element_pointer(b, base, emit_dim(b, offset, frame.symbols), dtype)
             )

@@ -9,6 +9,7 @@ from jitcore_ir import Operation, OpSpec, Value
 from jitcore_ir.shapes import product
 
 from ..lower.index import Dim, Index, IndexSpace, Indices
+from ..lower.parts import INTERLEAVE, elements_at
 from ..lower.reduction import reduced_extents, whole_index
 from ..lower.trial import Trial
 from .roots import CONTRACTIONS, Roots, base, is_call_out, is_leaf, is_loop_reduction, operand_memory, stands_alone
@@ -61,7 +62,8 @@ def _make_node(value: Value, roots: Roots, numbers: Mapping[Operation, int]) -> 
     operation = value.operation
     assert operation is not None
     space = IndexSpace()
-    place = tuple(space.variable(d) for d in value.type.shape)
+    together = operation.spec is INTERLEAVE  # both parts of a number are stored by one iteration
+    place = tuple(space.variable(d) for d in value.type.shape[: -1 if together else None]) + (0,) * together
     free = tuple(v for v in place if v != 0)
     if stands_alone(operation):
         node = Node(value, "alone", space, place, free, (), free)
@@ -81,7 +83,8 @@ def _make_node(value: Value, roots: Roots, numbers: Mapping[Operation, int]) -> 
         trial.emitter.at(operation.operands[0], whole)
     else:
         whole = place
-        trial.compute(value, place)
+        for element in elements_at(value, place):
+            trial.compute(value, element)
     return Node(
         value, "reduction" if reduces else "pointwise", space, place, free, tuple(v for v in taps if v != 0),
         tuple(v for v in whole if v != 0), trial.reads, trial.emitter.raw, trial.emitter.tests,

@@ -15,6 +15,7 @@ from jitcore_ir.shapes import product
 
 from ..lower.index import Dim
 from ..lower.movement import MOVEMENT, dense_view
+from ..lower.parts import CALL_OUT_PARTS, INTERLEAVE
 from ..lower.pointwise import writes_once
 from ..lower.reduction import REDUCTIONS, reduced_extents
 
@@ -39,7 +40,7 @@ def stands_alone(operation: Operation) -> bool:
 
 def is_call_out(operation: Operation) -> bool:
     """True where the operation runs by its NumPy kernel."""
-    return operation.spec in CALL_OUT
+    return operation.spec in CALL_OUT or operation.spec is CALL_OUT_PARTS
 
 
 LONGEST_CHAIN = 64
@@ -151,6 +152,7 @@ def choose_roots(graph: Graph) -> Roots:
                     or is_loop_reduction(operation)
                     or _worth_keeping(value, cost, reads_contraction)
                     or chains[value] > LONGEST_CHAIN
+                    or operation.spec is INTERLEAVE
                 )
             ):
                 roots.values[value] = None

@@ -15,6 +15,7 @@ from jitcore_ir import Operation, OpSpec, ops
 from jitcore_ir.shapes import add, sub
 
 from ..lower.index import Dim, Index, coefficients
+from ..lower.parts import elements_at
 from ..lower.trial import Trial
 from .cluster import Cluster
 from .node import Node
@@ -72,7 +73,8 @@ def _narrowed(
     place = (*node.place[:position], add(variable, start), *node.place[position + 1 :])
     free = tuple(v for v in (*node.free[:axis], variable, *node.free[axis + 1 :]) if v != 0)
     trial = Trial(node.space, free, roots, numbers)
-    trial.compute(node.value, place)
+    for element in elements_at(node.value, place):
+        trial.compute(node.value, element)
     return Node(
         node.value, node.kind, node.space, place, free, (), free, trial.reads, trial.emitter.raw, trial.emitter.tests,
         node.operations,

@@ -14,7 +14,7 @@ import numpy as np
 
 from jitcore_ir import Block, Graph, Operation, Value, ops
 from jitcore_ir.dtypes import DType
-from jitcore_ir.ops.elementwise import ACCUMULATOR
+from jitcore_ir.ops import ACCUMULATOR, PART
 from jitcore_ir.shapes import evaluate
 from jitcore_runtime.call_out import concrete
 from jitcore_runtime.kernels import KERNELS
@@ -30,21 +30,27 @@ _SPECS = {"forward": ops.CONV, "input": ops.CONV_TRANSPOSE, "weight": ops.CONV_W
 def run_module(module: LoopModule, arrays: Sequence[np.ndarray], symbols: Symbols) -> list[np.ndarray]:
     """The outputs of a module for these inputs. Raises IndexError for a position out of range in the user's data and
     AssertionError for an access that the lowering must not make."""
-    memory: list[np.ndarray] = []
+    memory: list[np.ndarray] = []  # of complex numbers, their parts
     for buffer in module.buffers:
         shape = tuple(evaluate(d, symbols) for d in buffer.shape)
         if buffer.kind is BufferKind.INPUT:
-            memory.append(np.array(arrays[buffer.index]).reshape(-1))
+            array = np.array(arrays[buffer.index]).reshape(-1)
+            memory.append(array.view(_part(buffer.dtype)) if array.dtype.kind == "c" else array)
         elif buffer.data is not None:
             memory.append(np.array(buffer.data).reshape(-1))
         elif buffer.preparation is not None:
             memory.append(memory[buffer.preparation.source])
         else:
-            memory.append(poison(buffer.dtype, int(np.prod(shape))))
+            memory.append(poison(buffer.dtype, int(np.prod(shape))).view(_part(buffer.dtype)))
     for call in module.kernels:
         run_kernel(call, memory, symbols, module.operations, module.call_outs)
     outputs = [(b, m) for b, m in zip(module.buffers, memory, strict=True) if b.kind is BufferKind.OUTPUT]
-    return [m.reshape(tuple(evaluate(d, symbols) for d in b.shape)) for b, m in outputs]
+    return [m.view(b.dtype.numpy).reshape(tuple(evaluate(d, symbols) for d in b.shape)) for b, m in outputs]
+
+
+def _part(dtype: DType) -> np.dtype:
+    """How kernels see the memory of a buffer."""
+    return PART.get(dtype, dtype).numpy
 
 
 def run_kernel(
@@ -170,8 +176,13 @@ class _Run:
         attributes = {k: concrete(v, self.symbols) for k, v in called.attributes.items()}
         *given, result = operands
         shapes = [tuple(evaluate(d, self.symbols) for d in v.type.shape) for v in called.operands]
-        arrays = [view.array().reshape(shape) for view, shape in zip(given, shapes, strict=True)]
-        result.array()[...] = KERNELS[called.spec](*arrays, **attributes).reshape(result.shape)
+        dtypes = [v.type.dtype.numpy for v in called.operands]
+        arrays = [
+            view.array().reshape(-1).view(dtype).reshape(shape)
+            for view, dtype, shape in zip(given, dtypes, shapes, strict=True)
+        ]
+        made = np.ascontiguousarray(KERNELS[called.spec](*arrays, **attributes))
+        result.array().reshape(-1)[...] = made.reshape(-1).view(result.flat.dtype)
 
     def epilogue(self, operation: Operation, result: np.ndarray) -> None:
         for place in itertools.product(*map(range, result.shape)):

@@ -16,6 +16,8 @@ import numpy as np
 from jitcore_ir import Graph, Location, Operation, OpSpec, Value, ops
 from jitcore_ir.dtypes import bool_, int32, int64
 
+from .parts import holds_complex, split_complex
+
 Numbers = dict[Operation, int]
 Make = Callable[..., Value]
 Rewrite = Callable[[Make, Operation, list[Value]], Value | None]
@@ -23,6 +25,9 @@ Rewrite = Callable[[Make, Operation, list[Value]], Value | None]
 
 def expand(graph: Graph) -> tuple[Graph, Numbers]:
     """A new graph that computes the same, and the number in `graph` of the operation each of its operations is from."""
+    origin: Numbers | None = None
+    if holds_complex(graph):
+        graph, origin = split_complex(graph)
     copy, numbers = Graph(graph.name), Numbers()
     values = {v: copy.block.add_argument(v.type, v.name) for v in graph.inputs}
     live = _live(graph)
@@ -41,6 +46,9 @@ def expand(graph: Graph) -> tuple[Graph, Numbers]:
     for operation in reversed(copy.operations):
         if operation.results and not any(v.uses for v in operation.results):
             operation.erase()  # what a rewrite made needless
+    if origin is not None:
+        split = graph.operations
+        numbers = {operation: origin[split[number]] for operation, number in numbers.items()}
     return copy, numbers
 
 

@@ -6,13 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from jitcore_ir import BufferType, Graph, Location, Operation, Value
+from jitcore_ir.ops import PART
 from jitcore_ir.shapes import add, product
 from jitcore_runtime.plan import BufferKind
 
 from ..loops.module import KernelCall, LoopBuffer, LoopModule
+from ..memory_plan import bytes_of
 from .emitter import Emitter
 from .facts import in_place_pairs, parallel_extent, work_of
 from .index import Dim, Indices, flatten
+from .parts import elements_at
 from .peel import peel_offsets
 from .pointwise import POINTWISE
 
@@ -67,6 +70,7 @@ class KernelBuilder:
         key = (buffer, tuple(shape), offset)
         if key not in self._arguments:
             dtype = self.memory.module.buffers[buffer].dtype
+            dtype = PART.get(dtype, dtype)
             self._arguments[key] = self.e.argument(BufferType(dtype, key[1]))
         (self._reads if reads else self._writes).add(list(self._arguments).index(key))
         return self._arguments[key]
@@ -81,8 +85,8 @@ class KernelBuilder:
 
     def store_value(self, value: Value, indices: Indices) -> None:
         """Compute an element of a graph value and write it to the value's memory."""
-        scalar = self.e.at(value, indices)
-        self.store(scalar, self.memory.of[value], indices, value.type.shape)
+        for element in elements_at(value, indices):
+            self.store(self.e.at(value, element), self.memory.of[value], element, value.type.shape)
 
     def finish(self) -> None:
         """Append the call of this kernel to the module."""
@@ -106,7 +110,7 @@ class KernelBuilder:
         writes: tuple[int, ...],
     ) -> tuple[tuple[int, int], ...]:
         """The pairs that are safe as whole buffers, not only as the parts that this kernel sees."""
-        sizes = [product(self.memory.module.buffers[buffer].shape) for buffer, *_ in keys]
+        sizes = [bytes_of(self.memory.module.buffers[buffer]) for buffer, *_ in keys]
         pairs = in_place_pairs(graph, reads, writes)
         safe = {(w, r) for w, r in pairs if sizes[w] == sizes[r] and offsets[w] == offsets[r]}
         again = {r: [o for o in reads if keys[o][0] == keys[r][0]] for r in reads}  # the same buffer, seen otherwise

@@ -46,6 +46,7 @@ def lower_graph(graph: Graph, constant_inputs: Collection[int] = ()) -> LoopModu
 class _Lowering:
     def __init__(self, graph: Graph, constant_inputs: Collection[int]) -> None:
         self._check(graph)
+        self.source = graph
         self.graph, self.numbers = expand(graph)
         names = tuple(o.spec.name for o in graph.operations)
         self.module = LoopModule(graph.name, symbols=_symbols(graph), operations=names)
@@ -79,13 +80,14 @@ class _Lowering:
 
     def _place_inputs_and_outputs(self) -> None:
         memory = self.memory
-        for number, value in enumerate(self.graph.inputs):
-            buffer = LoopBuffer(BufferKind.INPUT, value.type.dtype, value.type.shape, number, name=value.name)
+        # Buffers have the types of the graph given, where numbers may be complex.
+        for number, (value, given) in enumerate(zip(self.graph.inputs, self.source.inputs, strict=True)):
+            buffer = LoopBuffer(BufferKind.INPUT, given.type.dtype, given.type.shape, number, name=value.name)
             memory.of[value] = memory.add(buffer)
         self._copies: list[tuple[Value, int]] = []
-        for number, output in enumerate(self.graph.outputs):
+        for number, (output, given) in enumerate(zip(self.graph.outputs, self.source.outputs, strict=True)):
             kind = BufferKind.OUTPUT
-            buffer_number = memory.add(LoopBuffer(kind, output.type.dtype, output.type.shape, number))
+            buffer_number = memory.add(LoopBuffer(kind, given.type.dtype, given.type.shape, number))
             held = base(output)
             if held in memory.of or is_leaf(held):
                 self._copies.append((output, buffer_number))
@@ -122,7 +124,8 @@ class _Lowering:
         if not nodes or not kept:
             return
         if is_call_out(first):
-            emit_call_out(self._kernel_maker(first), self.memory, cluster.nodes[0])
+            called = self.source.operations[self.numbers[first]]
+            emit_call_out(self._kernel_maker(first), self.memory, cluster.nodes[0], called)
         elif cluster.kind == "alone":
             NESTS[first.spec](self._kernel_maker(first), self.memory, cluster.nodes[0], self.roots)
         elif cluster.kind == "anchored":

@@ -15,6 +15,7 @@ from jitcore_ir.shapes import add, mul, sub
 from ..loops.ops import CHECK_INDEX
 from .emitter import Emitter, carrier
 from .index import Dim, Index, Indices, flatten
+from .parts import INTERLEAVE
 
 Rule = Callable[[Emitter, Operation, Indices], Value]
 POINTWISE: dict[OpSpec, Rule] = {}
@@ -174,6 +175,16 @@ def _fold_windows(e: Emitter, operation: Operation, indices: Indices) -> Value:
 
     overlapping = tuple(k for k, one in zip(window, apart, strict=True) if not one)
     return reduce_over(e, overlapping, indices, ops.ADD, zero, tap)
+
+
+@rule(INTERLEAVE)
+def _interleave(e: Emitter, operation: Operation, indices: Indices) -> Value:
+    real, imag = operation.operands
+    *place, part = indices
+    if isinstance(part, int):
+        return e.at(imag if part else real, tuple(place))
+    first = e.scalar(ops.EQ, e.index(part), e.constant(0, int64))
+    return e.scalar(ops.WHERE, first, e.at(real, tuple(place)), e.at(imag, tuple(place)))
 
 
 @rule(ops.TAKE)
