@@ -7,6 +7,7 @@ holds for that answer only.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -61,10 +62,10 @@ class SymInt:
         return self
 
     def __truediv__(self, other: Any) -> float:
-        return int(self) / int(other)
+        return int(self) / _number(other)
 
     def __rtruediv__(self, other: Any) -> float:
-        return int(other) / int(self)
+        return _number(other) / int(self)
 
     def __pow__(self, other: Any) -> SymInt | int | float:
         if isinstance(other, int) and 0 <= other <= 8:
@@ -136,12 +137,30 @@ def concrete(value: Any) -> Any:
 
 
 def _combine(operation: Callable, left: Any, right: Any) -> Any:
+    if isinstance(left, float) or isinstance(right, float):
+        return _ON_FLOATS[operation](_number(left), _number(right))
     if not isinstance(left, SymInt | int) or not isinstance(right, SymInt | int):
         return NotImplemented
     return symbolic(operation(_expr(left), _expr(right)), operation(hint(left), hint(right)))
 
 
+_ON_FLOATS = {
+    shapes.add: operator.add,
+    shapes.sub: operator.sub,
+    shapes.mul: operator.mul,
+    shapes.floordiv: operator.floordiv,
+    shapes.mod: operator.mod,
+}
+
+
+def _number(value: Any) -> Any:
+    """A size beside a float is a number: Python learns it."""
+    return int(value) if isinstance(value, SymInt) else value
+
+
 def _compare(left: SymInt, right: Any, relation: Callable[[int, int], bool], other: Any) -> Any:
+    if isinstance(right, float):
+        return relation(int(left), right)  # type: ignore[arg-type]
     if not isinstance(right, SymInt | int):
         return other
     difference = shapes.sub(left.expr, _expr(right))

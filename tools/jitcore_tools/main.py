@@ -125,6 +125,7 @@ def bench(
 @click.option("--second", is_flag=True, help="Also second gradients.")
 @click.option("--jit", is_flag=True, help="Also under jitcore.jit, recorded and replayed.")
 @click.option("--export", "exported", is_flag=True, help="Also exported, loaded, native and interpreted.")
+@click.option("--dynamic", is_flag=True, help="Also exported with a symbolic size, run at another size.")
 @click.option("--samples", type=click.IntRange(1), default=60, show_default=True, help="Samples of an operator.")
 @click.option("--processes", "-n", type=click.IntRange(1), default=2, show_default=True, help="Worker processes.")
 @click.option(
@@ -138,6 +139,7 @@ def operators(
     second: bool,
     jit: bool,
     exported: bool,
+    dynamic: bool,
     samples: int,
     processes: int,
     json_path: Path | None,
@@ -152,7 +154,7 @@ def operators(
     from .operators.command import run_operators
 
     if not run_operators(
-        match, dtypes, Checks(methods, jit, exported, second, samples), processes, json_path, show_all
+        match, dtypes, Checks(methods, jit, exported, second, dynamic, samples), processes, json_path, show_all
     ):
         raise SystemExit(1)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -14,6 +14,8 @@ import torch
 import jitcore
 
 from .checks import Checks
+from .program import Program
+from .structure import replaced, resized, tensors
 from .translate import draws, our_function, rebound, to_jitcore, to_numpy
 
 RELATIVE = {"float64": 1e-7, "complex128": 1e-7, "float32": 1e-4, "complex64": 1e-4, "float16": 5e-3, "bfloat16": 4e-2}
@@ -76,8 +78,8 @@ def _attempts(
     finish = sample.output_process_fn_grad
     finish_ours = rebound(finish) if getattr(finish, "__name__", "") == "<lambda>" else (lambda result: result)
 
-    def run_theirs(call: Callable = entry.op) -> Any:
-        return finish(call(*given, **sample.kwargs))
+    def run_theirs(arguments: tuple = (given, sample.kwargs)) -> Any:
+        return finish(entry.op(*arguments[0], **arguments[1]))
 
     theirs = run_theirs()
     unspecified = entry.name.startswith(UNSPECIFIED)
@@ -94,10 +96,31 @@ def _attempts(
     yield "function", compare_function
     if checks.methods:
         yield from _methods(entry, sample, finish, finish_ours, theirs, random)
-    if checks.jit and not random:
-        yield "jit", lambda: compare_jit(function, finish_ours, ours_given, ours_keywords, theirs)
-    if checks.export and not random:
-        yield "export", lambda: compare_export(function, finish_ours, ours_given, ours_keywords, theirs)
+    if random or not (checks.jit or checks.export or checks.dynamic):
+        return
+    program = Program.of(function, finish_ours, ours_given, ours_keywords)
+    if checks.jit:
+        yield "jit", lambda: compare_each(program.jitted(), theirs)
+    expected = tensors(theirs, torch.Tensor)
+    if checks.export:
+        yield "export", lambda: compare_each(program.exported(), expected)
+    if checks.dynamic:
+        yield from _dynamic(run_theirs, program, (given, sample.kwargs))
+
+
+def _dynamic(call: Callable, program: Program, given: tuple) -> Iterator[tuple[str, Callable[[], None]]]:
+    """One size made symbolic, and run at another size, where PyTorch takes that too."""
+    leaves = tensors(given, torch.Tensor)
+    size = next((d for x in leaves for d in x.shape if d > 1), 0)
+    larger = [resized(x.detach(), size, size + 2) for x in leaves]
+    try:
+        theirs = call(replaced(given, larger))
+    except (RuntimeError, IndexError, ValueError, AssertionError):
+        return  # the other arguments depend on the size
+    expected = tensors(theirs, torch.Tensor)
+    if size and expected:
+        arrays = [to_numpy(x) for x in larger]
+        yield "dynamic", lambda: compare_each(program.exported(size, arrays), expected)
 
 
 def _methods(entry: Any, sample: Any, finish: Any, finish_ours: Any, theirs: Any, random: bool) -> Iterator[Any]:
@@ -162,6 +185,12 @@ def compare(ours: Any, theirs: Any, random: bool = False) -> None:
         _compare_arrays(np.asarray(ours), np.asarray(theirs), "float32")
 
 
+def compare_each(results: Iterable[Any], theirs: Any) -> None:
+    """Raises Wrong where one of several results of the same call differs."""
+    for result in results:
+        compare(result, theirs)
+
+
 def _array(x: Any) -> np.ndarray:
     return x.detach().numpy()
 
@@ -197,22 +226,14 @@ def _same(a: Any, b: Any) -> bool:
     return True
 
 
-def _tensors(structure: Any, kind: type) -> list[Any]:
-    if isinstance(structure, kind):
-        return [structure]
-    if isinstance(structure, tuple | list):
-        return [t for part in structure for t in _tensors(part, kind)]
-    return [t for part in structure.values() for t in _tensors(part, kind)] if isinstance(structure, dict) else []
-
-
 def compare_gradients(ours: Any, theirs: Any, ours_given: Any, given: Any, second: bool) -> None:
     """First gradients (and, with `second`, gradients of their sum of squares) with respect to every input."""
-    results = [t for t in _tensors(theirs, torch.Tensor) if t.requires_grad]
-    ours_results = [t for t in _tensors(ours, jitcore.Tensor) if t.requires_grad]
+    results = [t for t in tensors(theirs, torch.Tensor) if t.requires_grad]
+    ours_results = [t for t in tensors(ours, jitcore.Tensor) if t.requires_grad]
     if len(results) != len(ours_results):
         raise Wrong(f"{len(ours_results)} results require grad, expected {len(results)}")
-    inputs = [t for t in _tensors(given, torch.Tensor) if t.requires_grad]
-    ours_inputs = [t for t in _tensors(ours_given, jitcore.Tensor) if t.requires_grad]
+    inputs = [t for t in tensors(given, torch.Tensor) if t.requires_grad]
+    ours_inputs = [t for t in tensors(ours_given, jitcore.Tensor) if t.requires_grad]
     if not results or not inputs:
         return
     directions = [torch.randn(t.shape, dtype=t.dtype) for t in results]
@@ -247,57 +268,6 @@ def _compare_lists(found: Any, expected: Any, what: str) -> None:
             compare(a, b)
         except Wrong as error:
             raise Wrong(f"{what} {number}: {error}") from None
-
-
-def compare_jit(function: Callable, finish: Callable, given: tuple, keywords: dict, theirs: Any) -> None:
-    """The call under `jitcore.jit`, recorded and then replayed."""
-    call, leaves = _as_function_of_tensors(function, finish, given, keywords)
-    compiled = jitcore.jit(call)
-    for _ in range(2):
-        compare(compiled(*leaves), theirs)
-
-
-def compare_export(function: Callable, finish: Callable, given: tuple, keywords: dict, theirs: Any) -> None:
-    """The call exported, loaded, and run natively and interpreted."""
-    import tempfile
-    from pathlib import Path
-
-    import jitcore_runtime
-
-    call, leaves = _as_function_of_tensors(function, finish, given, keywords)
-    names = [f"x{n}" for n in range(len(leaves))]
-    scope: dict[str, Any] = {"call": call}
-    exec(f"def exported({', '.join(names)}):\n    return call({', '.join(names)})", scope)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "operator.jca"
-        jitcore.export(scope["exported"], path, dict(zip(names, leaves)))
-        for native in (True, False):
-            result = jitcore_runtime.load(path, native=native)(**{n: _array(x) for n, x in zip(names, leaves)})
-            found = [jitcore.from_numpy(np.array(array)) for array in _tensors(result, np.ndarray)]
-            compare(found, _tensors(theirs, torch.Tensor))
-
-
-def _as_function_of_tensors(
-    function: Callable, finish: Callable, given: tuple, keywords: dict
-) -> tuple[Callable, list[Any]]:
-    leaves: list[Any] = []
-
-    def take(structure: Any) -> Any:
-        if isinstance(structure, jitcore.Tensor):
-            leaves.append(structure.detach())
-            number = len(leaves) - 1
-            return lambda tensors: tensors[number]
-        if isinstance(structure, tuple | list) and not hasattr(structure, "_fields"):
-            parts = [take(part) for part in structure]
-            kind = type(structure)
-            return lambda tensors: kind(part(tensors) for part in parts)
-        if isinstance(structure, dict):
-            named = {name: take(part) for name, part in structure.items()}
-            return lambda tensors: {name: part(tensors) for name, part in named.items()}
-        return lambda tensors: structure
-
-    build_given, build_keywords = take(given), take(keywords)
-    return (lambda *tensors: finish(function(*build_given(tensors), **build_keywords(tensors)))), leaves
 
 
 def _line(error: BaseException) -> str:

@@ -13,4 +13,5 @@ class Checks:
     jit: bool = False
     export: bool = False
     second: bool = False
+    dynamic: bool = False
     samples: int = 60
