@@ -211,3 +211,61 @@ def test_exported_equals_eager(name, tmp_path):
         model = jitcore_runtime.load(tmp_path / "model.jca", native=native)
         assert model.is_native is native
         np.testing.assert_allclose(model(*[x.numpy() for x in given]), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("function", [
+    lambda x, y: x * y.exp() / (x + 2), lambda x, y: (x @ y.mH).abs().sum(), lambda x, y: x.real * y.angle() + x.imag,
+    lambda x, y: jitcore.view_as_real(x.sgn() * y).cumsum(0),
+])  # fmt: skip
+def test_gradcheck_takes_complex_inputs(function):
+    given = [jitcore.tensor(numbers(3, 2, seed=seed), requires_grad=True) for seed in (0, 1)]
+    assert jitcore.autograd.gradcheck(function, given)
+    assert jitcore.autograd.gradgradcheck(function, given)
+
+
+def test_gradcheck_finds_a_missing_conjugate():
+    class Wrong(jitcore.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x * x
+
+        @staticmethod
+        def backward(ctx, g):
+            return g * ctx.saved_tensors[0] * 2
+
+    with pytest.raises(RuntimeError, match="Jacobian mismatch"):
+        jitcore.autograd.gradcheck(Wrong.apply, [jitcore.tensor(numbers(3), requires_grad=True)])
+
+
+def training(lib, optimizer, compiled=False, **options):
+    weight, data, target = numbers(4, 4), numbers(5, 4, seed=1), numbers(5, 4, seed=2)
+
+    class Layer(lib.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = lib.nn.Parameter(lib.tensor(weight))
+            self.bias = lib.nn.Parameter(lib.zeros(4, dtype=lib.float64))
+
+        def forward(self, x):
+            return x @ self.weight + self.bias
+
+    layer, x, y = Layer(), lib.tensor(data), lib.tensor(target)
+    update = getattr(lib.optim, optimizer)(layer.parameters(), lr=0.1, **options)
+
+    def step():
+        update.zero_grad()
+        loss = ((layer(x) - y).abs() ** 2).mean()
+        loss.backward()
+        update.step()
+        return loss
+
+    step = jitcore.jit(step) if compiled else step
+    return [step().item() for _ in range(6)]
+
+
+@pytest.mark.parametrize("optimizer", ["SGD", "Adam", "AdamW"])
+def test_complex_parameters_train_as_in_pytorch(optimizer):
+    expected = training(torch, optimizer, weight_decay=0.01)
+    for compiled in (False, True):
+        np.testing.assert_allclose(training(jitcore, optimizer, compiled, weight_decay=0.01), expected, rtol=1e-9)

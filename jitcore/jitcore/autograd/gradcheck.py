@@ -28,7 +28,7 @@ def gradcheck(
 ) -> bool:
     """Whether the gradients of `func` with respect to float64 inputs that require grad match central differences.
 
-    Every entry of the Jacobian is compared. Raises GradcheckError for a mismatch (or returns False), ValueError where
+    Every entry of the Jacobian is compared; complex128 numbers count as their two parts. Raises GradcheckError for a mismatch (or returns False), ValueError where
     no input requires grad.
     """
     arguments = [inputs] if isinstance(inputs, Tensor) else list(inputs)
@@ -67,9 +67,7 @@ def gradgradcheck(
     """gradcheck of the gradients of `func`, for fixed gradients of its outputs drawn from a fixed seed."""
     arguments = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     random = np.random.default_rng(0)
-    directions = [
-        _leaf(random.uniform(0.5, 1.5, y._array.shape)) for y in _tensors(func(*arguments)) if y.requires_grad
-    ]
+    directions = [_leaf(_direction(random, y._array)) for y in _tensors(func(*arguments)) if y.requires_grad]
     count = len(arguments)
 
     def gradients(*given: Any) -> tuple[Tensor, ...]:
@@ -86,6 +84,17 @@ def gradgradcheck(
     )
 
 
+def _direction(random: np.random.Generator, like: np.ndarray) -> np.ndarray:
+    drawn = random.uniform(0.5, 1.5, like.shape)
+    return drawn + 1j * random.uniform(0.5, 1.5, like.shape) if like.dtype.kind == "c" else drawn
+
+
+def _parts(array: np.ndarray) -> np.ndarray:
+    """The elements one after another; of a complex one the real and the imaginary part."""
+    flat = array.reshape(-1)
+    return flat.view(flat.real.dtype) if flat.dtype.kind == "c" else flat
+
+
 def _leaf(array: np.ndarray) -> Tensor:
     return tensor(np.asarray(array), requires_grad=True)
 
@@ -95,14 +104,16 @@ def _tensors(outputs: Any) -> list[Tensor]:
 
 
 def _analytic(output: Tensor, x: Tensor) -> np.ndarray:
-    """The Jacobian [input elements, output elements], one backward per output element."""
-    jacobian = np.zeros((x._array.size, output._array.size))
-    for column in range(output._array.size):
-        direction = np.zeros(output._array.shape)
-        direction.reshape(-1)[column] = 1.0
+    """The Jacobian [input elements, output elements], one backward per output element; of parts where complex."""
+    direction = np.zeros(output._array.shape, output._array.dtype)
+    columns = _parts(direction).size
+    jacobian = np.zeros((_parts(x._array).size, columns))
+    for column in range(columns):
+        direction = np.zeros(output._array.shape, output._array.dtype)
+        _parts(direction)[column] = 1.0
         (g,) = grad(output, x, _constant(direction, output), retain_graph=True, allow_unused=True)
         if g is not None:
-            jacobian[:, column] = g._array.reshape(-1)
+            jacobian[:, column] = _parts(np.ascontiguousarray(g._array))
     return jacobian
 
 
@@ -112,7 +123,7 @@ def _constant(array: np.ndarray, like: Tensor) -> Tensor:
 
 def _numeric(func: Callable[..., Any], arguments: list[Any], number: int, x: Tensor, eps: float) -> np.ndarray:
     """The Jacobian by central differences. x's memory is changed and put back."""
-    flat = alias(x)._array.reshape(-1) if x._array.flags.c_contiguous else None
+    flat = _parts(alias(x)._array) if x._array.flags.c_contiguous else None
     if flat is None:
         raise ValueError("gradcheck needs contiguous inputs; call contiguous() first")
     columns = []
@@ -120,9 +131,9 @@ def _numeric(func: Callable[..., Any], arguments: list[Any], number: int, x: Ten
         for position in range(flat.size):
             before = flat[position]
             flat[position] = before + eps
-            above = _tensors(func(*arguments))[number]._array.reshape(-1).copy()
+            above = _parts(_tensors(func(*arguments))[number]._array.copy())
             flat[position] = before - eps
-            below = _tensors(func(*arguments))[number]._array.reshape(-1).copy()
+            below = _parts(_tensors(func(*arguments))[number]._array.copy())
             flat[position] = before
             columns.append((above - below) / (2 * eps))
     return np.array(columns).reshape(flat.size, -1)

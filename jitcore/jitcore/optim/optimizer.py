@@ -68,8 +68,12 @@ class Optimizer:
             for group in self.param_groups:
                 for parameter in group["params"]:
                     gradient = parameter.grad
-                    if gradient is not None:
-                        self.update(parameter, gradient, self._entries(parameter, group), group)
+                    if gradient is None:
+                        continue
+                    entries = self._entries(parameter, group)
+                    if parameter.is_complex():
+                        parameter, gradient, entries = as_parts(parameter), as_parts(gradient), as_parts(entries)
+                    self.update(parameter, gradient, entries, group)
         return loss
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -122,6 +126,14 @@ class Optimizer:
             with _unrecorded():
                 self.state[parameter] = self.initial_state(parameter, group)
         return self.state[parameter]
+
+
+def as_parts(x: Any) -> Any:
+    """Complex tensors, also those of a dict, as views of their real and imaginary parts: complex parameters are updated
+    part by part."""
+    if isinstance(x, dict):
+        return {name: as_parts(entry) for name, entry in x.items()}
+    return x.view_as_real() if isinstance(x, Tensor) and x.is_complex() else x
 
 
 def hyperparameter(group: dict[str, Any], name: str) -> Any:
