@@ -28,7 +28,8 @@ def gradcheck(
 ) -> bool:
     """Whether the gradients of `func` with respect to float64 inputs that require grad match central differences.
 
-    Every entry of the Jacobian is compared; complex128 numbers count as their two parts. Raises GradcheckError for a mismatch (or returns False), ValueError where
+    Every entry of the Jacobian is compared; complex128 numbers count as their two parts. Raises GradcheckError for a
+    mismatch (or returns False), ValueError where
     no input requires grad.
     """
     arguments = [inputs] if isinstance(inputs, Tensor) else list(inputs)
