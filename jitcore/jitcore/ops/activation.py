@@ -12,8 +12,9 @@ from ..dispatch import NONE, apply
 from ..promotion import as_operand
 from ..tensor import Tensor, method, shape_of
 from .elementwise import clamp, sigmoid, tanh, where
+from .half import in_float32
 from .inplace import store, with_inplace
-from .movement import axis_of
+from .movement import axis_of, broadcast_tensors
 from .reduction import reduce
 from .sampling import rand_like
 
@@ -60,6 +61,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     return where(input > 0, input, input * weight)
 
 
+@in_float32
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """input where positive, else alpha * (exp(input) - 1)."""
     positive = input > 0
@@ -67,12 +69,14 @@ def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     return _maybe_inplace(input, where(positive, input, below.expm1() * alpha), inplace)
 
 
+@in_float32
 def selu(input: Tensor, inplace: bool = False) -> Tensor:
     """elu with the self-normalizing constants of Klambauer et al., 2017."""
     scale, alpha = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717
     return _maybe_inplace(input, elu(input, alpha) * scale, inplace)
 
 
+@in_float32
 def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """input where positive, else alpha * (exp(input / alpha) - 1)."""
     positive = input > 0
@@ -80,6 +84,7 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     return _maybe_inplace(input, where(positive, input, (below / alpha).expm1() * alpha), inplace)
 
 
+@in_float32
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     """input * Phi(input), Phi the normal distribution function; "tanh" approximates it (Hendrycks and Gimpel, 2016)."""
     if approximate == "none":
@@ -90,16 +95,19 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     raise RuntimeError(f"approximate argument must be either none or tanh, not {approximate!r}")
 
 
+@in_float32
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
     """input * sigmoid(input)."""
     return _maybe_inplace(input, input * sigmoid(input), inplace)
 
 
+@in_float32
 def mish(input: Tensor, inplace: bool = False) -> Tensor:
     """input * tanh(softplus(input))."""
     return _maybe_inplace(input, input * tanh(softplus(input)), inplace)
 
 
+@in_float32
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """log(1 + exp(beta * input)) / beta; input itself where beta * input exceeds threshold."""
     scaled = input if beta == 1 else input * beta
@@ -108,11 +116,13 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
     return where(linear, input, bent if beta == 1 else bent / beta)
 
 
+@in_float32
 def softsign(input: Tensor) -> Tensor:
     """input / (1 + |input|)."""
     return input / (input.abs() + 1.0)
 
 
+@in_float32
 def tanhshrink(input: Tensor) -> Tensor:
     """input - tanh(input)."""
     return input - tanh(input)
@@ -134,22 +144,26 @@ def threshold(input: Tensor, threshold: float, value: float, inplace: bool = Fal
     return _maybe_inplace(input, where(input <= threshold, as_operand(value, input.dtype), input), inplace)
 
 
+@in_float32
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     """input / 6 + 1/2 limited to [0, 1]."""
     return _maybe_inplace(input, hardtanh(input + 3.0, 0.0, 6.0) / 6.0, inplace)
 
 
+@in_float32
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     """input * hardsigmoid(input)."""
     return _maybe_inplace(input, input * clamp(input + 3.0, 0.0, 6.0) / 6.0, inplace)
 
 
+@in_float32
 def logsigmoid(input: Tensor) -> Tensor:
     """log(sigmoid(input)), without overflow."""
     zero = as_operand(0, input.dtype)
     return apply(ops.MINIMUM, (input, zero)) - (-input.abs()).exp().log1p()
 
 
+@in_float32
 def glu(input: Tensor, dim: int = -1) -> Tensor:
     """The first half along dim times the sigmoid of the second."""
     axis = axis_of(dim, input._array.ndim)
@@ -175,6 +189,7 @@ def _default_dim(input: Tensor, dim: int | None) -> int:
 
 
 @method
+@in_float32
 def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: DType | None = None) -> Tensor:
     """exp(input) / sum(exp(input)) along dim, without overflow."""
     x = _in_float(input, dtype)
@@ -187,6 +202,7 @@ def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: 
 
 
 @method
+@in_float32
 def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: DType | None = None) -> Tensor:
     """log(softmax(input)), without overflow."""
     x = _in_float(input, dtype)
@@ -197,11 +213,13 @@ def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dty
     return shifted - reduce(ops.SUM, shifted.exp(), axes, True).log()
 
 
+@in_float32
 def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: DType | None = None) -> Tensor:
     """softmax(-input)."""
     return softmax(-input, dim, dtype=dtype)
 
 
+@in_float32
 def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1) -> Tensor:
     """A sample of the relaxed categorical distribution; `hard` rounds it to one-hot with the soft gradient."""
     gumbel = -(-(rand_like(logits) + 1e-20).log()).log()
@@ -226,13 +244,16 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     return apply(ops.CAST, (tensor.unsqueeze(-1) == classes,), {"dtype": int64})
 
 
+@in_float32
 def normalize(input: Tensor, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -> Tensor:
     """input divided by its p-norm along dim, which is taken as at least eps."""
     return input / input.norm(p, dim, keepdim=True).clamp(min=eps)
 
 
+@in_float32
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """Cosine of the angle between vectors along dim."""
+    x1, x2 = broadcast_tensors(x1, x2)
     product = (x1 * x2).sum(dim)
     sizes = x1.norm(2, dim).clamp(min=eps) * x2.norm(2, dim).clamp(min=eps)
     return product / sizes

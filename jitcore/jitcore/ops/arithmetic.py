@@ -11,6 +11,7 @@ from ..promotion import NUMBERS, as_operand, binary, is_number, promoted
 from ..tensor import Tensor, dtype_of, method
 from .compare import refuse_complex
 from .complex_numbers import real
+from .half import in_float32
 from .inplace import with_inplace
 
 
@@ -168,6 +169,7 @@ bitwise_right_shift = _bits(ops.SHIFT_RIGHT, "bitwise_right_shift")
 
 @with_inplace
 @method
+@in_float32
 def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
     """input + weight * (end - input)."""
     return add(input, mul(weight, sub(end, input)))
@@ -175,6 +177,7 @@ def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
 
 @with_inplace
 @method
+@in_float32
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
     """input + value * tensor1 * tensor2."""
     return add(input, mul(tensor1, tensor2), alpha=value)
@@ -182,12 +185,14 @@ def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) 
 
 @with_inplace
 @method
+@in_float32
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
     """input + value * tensor1 / tensor2."""
     return add(input, div(tensor1, tensor2), alpha=value)
 
 
 @method
+@in_float32
 def logaddexp(input: Tensor, other: Tensor) -> Tensor:
     """log(exp(input) + exp(other)), without overflow."""
     x, y = promoted((input, other), to_float=True)
@@ -201,6 +206,7 @@ def logaddexp(input: Tensor, other: Tensor) -> Tensor:
 
 
 @method
+@in_float32
 def hypot(input: Tensor, other: Tensor) -> Tensor:
     """sqrt(input ** 2 + other ** 2), without overflow."""
     refuse_complex("hypot", input, other)
@@ -212,6 +218,7 @@ def hypot(input: Tensor, other: Tensor) -> Tensor:
 
 
 @method
+@in_float32
 def xlogy(input: Tensor, other: Any) -> Tensor:
     """input * log(other); 0 where input is 0, unless other is NaN."""
     refuse_complex("xlogy", input, other)

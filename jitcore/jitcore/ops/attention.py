@@ -13,10 +13,12 @@ from ..promotion import as_operand
 from ..tensor import Tensor, shape_of
 from .activation import softmax
 from .elementwise import where
+from .half import in_float32
 from .matrix import matmul, matrix_transpose
 from .normalization import dropout
 
 
+@in_float32
 def scaled_dot_product_attention(
     query: Tensor,
     key: Tensor,
@@ -61,6 +63,7 @@ def scaled_dot_product_attention(
     return matmul(dropout(weights, dropout_p) if dropout_p else weights, value)
 
 
+@in_float32
 def interpolate(
     input: Tensor,
     size: Any = None,

@@ -14,6 +14,7 @@ from ..promotion import as_operand, binary, promoted, result_type
 from ..tensor import Tensor, method
 from ..typeinfo import finfo
 from .compare import isnan, refuse_complex
+from .half import in_float32
 from .inplace import with_inplace
 
 
@@ -139,6 +140,7 @@ def square(input: Tensor) -> Tensor:
 
 @with_inplace
 @method
+@in_float32
 def log10(input: Tensor) -> Tensor:
     """Logarithm to base 10."""
     return div_(log(input), 2.302585092994046)
@@ -146,6 +148,7 @@ def log10(input: Tensor) -> Tensor:
 
 @with_inplace
 @method
+@in_float32
 def exp2(input: Tensor) -> Tensor:
     """2 ** input."""
     return exp(binary(ops.MUL, input, 0.6931471805599453))
@@ -153,6 +156,7 @@ def exp2(input: Tensor) -> Tensor:
 
 @with_inplace
 @method
+@in_float32
 def erfc(input: Tensor) -> Tensor:
     """1 - erf(input)."""
     return binary(ops.SUB, 1.0, erf(input))
@@ -160,6 +164,7 @@ def erfc(input: Tensor) -> Tensor:
 
 @with_inplace
 @method
+@in_float32
 def asinh(input: Tensor) -> Tensor:
     """Inverse hyperbolic sine."""
     x = _floating(input)
@@ -175,6 +180,7 @@ def asinh(input: Tensor) -> Tensor:
 
 @with_inplace
 @method
+@in_float32
 def acosh(input: Tensor) -> Tensor:
     """Inverse hyperbolic cosine; NaN below 1."""
     x = _floating(input)
@@ -187,6 +193,7 @@ def acosh(input: Tensor) -> Tensor:
 
 @with_inplace
 @method
+@in_float32
 def atanh(input: Tensor) -> Tensor:
     """Inverse hyperbolic tangent; NaN outside [-1, 1]."""
     x = _floating(input)
@@ -230,6 +237,7 @@ def rad2deg(input: Tensor) -> Tensor:
 
 @with_inplace
 @method
+@in_float32
 def sinc(input: Tensor) -> Tensor:
     """sin(pi * input) / (pi * input); 1 at 0."""
     x = binary(ops.MUL, _floating(input), math.pi)
@@ -246,6 +254,7 @@ def positive(input: Tensor) -> Tensor:
 
 @with_inplace
 @method
+@in_float32
 def logit(input: Tensor, eps: float | None = None) -> Tensor:
     """log(input / (1 - input)), input first clamped to [eps, 1 - eps] where eps is given."""
     refuse_complex("logit", input)

@@ -13,6 +13,7 @@ from ..promotion import as_operand
 from ..tensor import Tensor, method, shape_of
 from .activation import cosine_similarity, log_softmax, logsigmoid
 from .elementwise import where
+from .half import in_float32
 from .select import positions
 
 
@@ -49,6 +50,7 @@ def _pair(name: str, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     return input, target
 
 
+@in_float32
 def mse_loss(
     input: Tensor,
     target: Tensor,
@@ -64,6 +66,7 @@ def mse_loss(
     return _reduced(d * d if weight is None else d * d * weight, reduction)
 
 
+@in_float32
 def l1_loss(
     input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
 ) -> Tensor:
@@ -73,6 +76,7 @@ def l1_loss(
     return _reduced((x - y).abs(), reduction)
 
 
+@in_float32
 def smooth_l1_loss(
     input: Tensor,
     target: Tensor,
@@ -90,6 +94,7 @@ def smooth_l1_loss(
     return _reduced(d if beta == 0 else where(d < beta, d * d * (0.5 / beta), d - 0.5 * beta), reduction)
 
 
+@in_float32
 def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0) -> Tensor:
     """d ** 2 / 2 where d = |input - target| is at most delta, else delta * (d - delta / 2)."""
     if delta <= 0:
@@ -99,6 +104,7 @@ def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: fl
     return _reduced(where(d <= delta, d * d * 0.5, (d - 0.5 * delta) * delta), reduction)
 
 
+@in_float32
 def binary_cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -118,6 +124,7 @@ def binary_cross_entropy(
     return _reduced(loss if weight is None else loss * weight, reduction)
 
 
+@in_float32
 def binary_cross_entropy_with_logits(
     input: Tensor,
     target: Tensor,
@@ -141,6 +148,7 @@ def binary_cross_entropy_with_logits(
     return _reduced(loss if weight is None else loss * weight, reduction)
 
 
+@in_float32
 def kl_div(
     input: Tensor,
     target: Tensor,
@@ -162,6 +170,7 @@ def kl_div(
     return _reduced(loss, reduction)
 
 
+@in_float32
 def nll_loss(
     input: Tensor,
     target: Tensor,
@@ -219,6 +228,7 @@ def _picked(input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: 
     return loss, weights
 
 
+@in_float32
 def cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -281,6 +291,7 @@ def _along(weight: Tensor, input: Tensor, axis: int) -> Tensor:
     return weight.reshape((-1,) + (1,) * (input._array.ndim - axis - 1))
 
 
+@in_float32
 def poisson_nll_loss(
     input: Tensor,
     target: Tensor,
@@ -300,6 +311,7 @@ def poisson_nll_loss(
     return _reduced(loss, reduction)
 
 
+@in_float32
 def gaussian_nll_loss(
     input: Tensor, target: Tensor, var: Any, full: bool = False, eps: float = 1e-6, reduction: str = "mean"
 ) -> Tensor:
@@ -310,6 +322,7 @@ def gaussian_nll_loss(
     return _reduced(loss + 0.5 * math.log(2 * math.pi) if full else loss, reduction)
 
 
+@in_float32
 def hinge_embedding_loss(
     input: Tensor,
     target: Tensor,
@@ -325,6 +338,7 @@ def hinge_embedding_loss(
     return _reduced(loss, reduction)
 
 
+@in_float32
 def soft_margin_loss(
     input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
 ) -> Tensor:
@@ -333,6 +347,7 @@ def soft_margin_loss(
     return _reduced(-logsigmoid(target * input), reduction)
 
 
+@in_float32
 def margin_ranking_loss(
     input1: Tensor,
     input2: Tensor,
@@ -347,6 +362,7 @@ def margin_ranking_loss(
     return _reduced((-target * (input1 - input2) + margin).clamp(min=0.0), reduction)
 
 
+@in_float32
 def triplet_margin_loss(
     anchor: Tensor,
     positive: Tensor,
@@ -368,11 +384,13 @@ def triplet_margin_loss(
     return _reduced((near - far + margin).clamp(min=0.0), reduction)
 
 
+@in_float32
 def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
     """p-norm of x1 - x2 + eps over the last dimension."""
     return (x1 - x2 + eps).norm(p, -1, keepdim)
 
 
+@in_float32
 def cosine_embedding_loss(
     input1: Tensor,
     input2: Tensor,
@@ -389,6 +407,7 @@ def cosine_embedding_loss(
 
 
 @method
+@in_float32
 def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
     """p-norm of input - other."""
     return (input - other).norm(p)

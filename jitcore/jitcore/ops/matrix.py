@@ -10,6 +10,7 @@ from jitcore_ir import ops
 from ..dispatch import apply
 from ..promotion import is_number
 from ..tensor import Tensor, method, shape_of
+from .half import in_float32
 from .inplace import with_inplace
 from .movement import broadcast_shapes, permute, reshape, transpose
 
@@ -128,6 +129,7 @@ def cross(input: Tensor, other: Tensor, dim: int = -1) -> Tensor:
     return input.roll(-1, dim) * other.roll(1, dim) - input.roll(1, dim) * other.roll(-1, dim)
 
 
+@in_float32
 def cdist(x1: Tensor, x2: Tensor, p: float = 2.0) -> Tensor:
     """p-norm distances between the rows of x1 [*, P, M] and x2 [*, R, M]: [*, P, R]."""
     return (x1.unsqueeze(-2) - x2.unsqueeze(-3)).norm(p, -1)
@@ -151,6 +153,7 @@ def _scaled(base: Tensor, product: Tensor, beta: Any, alpha: Any) -> Tensor:
 
 @with_inplace
 @method
+@in_float32
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta * input + alpha * mat1 @ mat2."""
     return _scaled(input, mm(mat1, mat2), beta, alpha)
@@ -158,6 +161,7 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: An
 
 @with_inplace
 @method
+@in_float32
 def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta * input + alpha * mat @ vec."""
     return _scaled(input, mv(mat, vec), beta, alpha)
@@ -165,6 +169,7 @@ def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any 
 
 @with_inplace
 @method
+@in_float32
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta * input + alpha * batch1 @ batch2, by batch."""
     return _scaled(input, bmm(batch1, batch2), beta, alpha)
@@ -172,6 +177,7 @@ def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alp
 
 @with_inplace
 @method
+@in_float32
 def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta * input + alpha * the sum over the batch of batch1 @ batch2."""
     return _scaled(input, bmm(batch1, batch2).sum(0), beta, alpha)
@@ -200,6 +206,7 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
     return reshape(matmul(x, y), (*[sa[d] for d in left], *[sb[d] for d in right]))
 
 
+@in_float32
 def kron(input: Tensor, other: Tensor) -> Tensor:
     """Kronecker product of two matrices."""
     _ranked("kron", (2, 2), input, other)

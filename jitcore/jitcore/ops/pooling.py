@@ -13,6 +13,7 @@ from ..promotion import as_operand
 from ..tensor import Tensor, shape_of
 from ..typeinfo import iinfo
 from .convolution import tuple_of
+from .half import in_float32
 from .join import cat
 from .movement import slice_axis
 from .padding import pad_constant
@@ -184,6 +185,7 @@ def _avg_pool(
     return total / counts
 
 
+@in_float32
 def avg_pool1d(
     input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
     count_include_pad: bool = True,
@@ -192,6 +194,7 @@ def avg_pool1d(
     return _avg_pool(1, input, kernel_size, stride, padding, ceil_mode, count_include_pad, None)
 
 
+@in_float32
 def avg_pool2d(
     input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
     count_include_pad: bool = True, divisor_override: int | None = None,
@@ -200,6 +203,7 @@ def avg_pool2d(
     return _avg_pool(2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
 
 
+@in_float32
 def avg_pool3d(
     input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
     count_include_pad: bool = True, divisor_override: int | None = None,
@@ -239,16 +243,19 @@ def _reduced(spec: OpSpec, input: Tensor, axis: int, count: Any) -> Tensor:
     return input.max(axis, keepdim=True).values
 
 
+@in_float32
 def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
     """Means over windows that cut input [N, C, L] into output_size cells."""
     return _adaptive(ops.SUM, 1, input, output_size)
 
 
+@in_float32
 def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
     """Means over windows that cut input [N, C, H, W] into output_size cells."""
     return _adaptive(ops.SUM, 2, input, output_size)
 
 
+@in_float32
 def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
     """Means over windows that cut input [N, C, D, H, W] into output_size cells."""
     return _adaptive(ops.SUM, 3, input, output_size)

@@ -16,6 +16,7 @@ from ..promotion import binary
 from ..tensor import Tensor, method, peek, shape_of
 from .compare import isnan, refuse_complex, truth
 from .complex_numbers import real, squared_size
+from .half import in_float32
 from .movement import axes_of, axis_of, product, slice_axis
 from .select import gather
 
@@ -86,6 +87,7 @@ def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype:
 
 @method
 @numpy_names
+@in_float32
 def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
     """Arithmetic mean along dim (all dimensions for None). Raises RuntimeError for integers without a float dtype."""
     if dtype is not None and input.dtype is not dtype:
@@ -101,6 +103,7 @@ def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType 
 
 @method
 @numpy_names
+@in_float32
 def nanmean(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     """mean of the elements that are not NaN."""
     counted = apply(ops.CAST, (isnan(input).logical_not(),), {"dtype": input.dtype})
@@ -226,6 +229,7 @@ def _truth_reduction(spec: OpSpec, input: Tensor, dim: Any, keepdim: bool, of_no
 
 @method
 @numpy_names
+@in_float32
 def var(
     input: Tensor,
     dim: Any = None,
@@ -259,6 +263,7 @@ def _variance(input: Tensor, dim: Any, unbiased: Any, keepdim: bool, correction:
 
 @method
 @numpy_names
+@in_float32
 def std(
     input: Tensor,
     dim: Any = None,
@@ -272,6 +277,7 @@ def std(
 
 
 @numpy_names
+@in_float32
 def var_mean(
     input: Tensor,
     dim: Any = None,
@@ -285,6 +291,7 @@ def var_mean(
 
 
 @numpy_names
+@in_float32
 def std_mean(
     input: Tensor,
     dim: Any = None,
@@ -300,6 +307,7 @@ def std_mean(
 
 @method
 @numpy_names
+@in_float32
 def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtype: DType | None = None) -> Tensor:
     """The p-norm along dim: p may be "fro" (2), any number, inf or -inf."""
     if dtype is not None:
@@ -326,6 +334,7 @@ def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, 
 
 @method
 @numpy_names
+@in_float32
 def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
     """log(sum(exp(input))) along dim, without overflow."""
     axes = reduced_axes(input, dim)
