@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from jitcore_ir.dtypes import from_numpy
+from jitcore_ir.dtypes import DType, from_numpy
 from jitcore_ir.errors import IRError
 from jitcore_ir.graph import Graph, Value
-from jitcore_ir.shapes import Expr, mul, product, symbols_of
+from jitcore_ir.ops import PART
+from jitcore_ir.shapes import Dim, Expr, Shape, mul, product, symbols_of
 from jitcore_ir.spec import Kind, Trait
 from jitcore_ir.types import TensorType
 from jitcore_ir.verifier import verify
@@ -115,10 +116,16 @@ def _check_call_out(what: str, call: CallOut, plan: Plan, graph: Graph) -> None:
         raise ArchiveError(f"{what} has the buffers {places} of {len(plan.buffers)} for {operation.spec.name}")
     for place, value in zip(places, values):
         buffer = plan.buffers[place]
-        if (buffer.dtype, product(buffer.shape)) != (value.type.dtype, product(value.type.shape)):
+        if _contents(buffer.dtype, buffer.shape) != _contents(value.type.dtype, value.type.shape):
             raise ArchiveError(
                 f"{what} takes buffer {place}, {TensorType(buffer.dtype, buffer.shape)}, for {value.type}"
             )
+
+
+def _contents(dtype: DType, shape: Shape) -> tuple[DType, Dim]:
+    """The dtype and number of what lies in memory; complex numbers are pairs of their parts."""
+    part = PART.get(dtype, dtype)
+    return part, mul(product(shape), 1 if part is dtype else 2)
 
 
 def check_image(image: Image, target: str) -> None:

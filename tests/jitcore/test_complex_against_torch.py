@@ -193,7 +193,9 @@ def leaves_of(result):
     return [first, *rest]
 
 
-EXPORTED = ["mul", "exp", "view_as_complex", "matmul", "abs", "asin", "cumprod", "cat", "polar", "einsum", "parts"]
+EXPORTED = [
+    "mul", "exp", "view_as_complex", "matmul", "abs", "asin", "acosh", "cumprod", "cat", "polar", "einsum", "parts",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", EXPORTED)
