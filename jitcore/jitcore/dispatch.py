@@ -124,7 +124,7 @@ def fit(target: Tensor, value: Tensor) -> Tensor:
 
 def check_writable(target: Tensor) -> None:
     array = target._array
-    if 0 in array.strides and any(s == 0 and n > 1 for s, n in zip(array.strides, array.shape)):
+    if array.size and 0 in array.strides and any(s == 0 and n > 1 for s, n in zip(array.strides, array.shape)):
         raise RuntimeError(
             f"unsupported operation: more than one element of the written-to tensor (shape {list(array.shape)}) refers "
             f"to a single memory location; call clone() before writing{_called_at()}"
