@@ -52,6 +52,17 @@ class DType:
         """True for signed and unsigned integers, False for bool."""
         return self.kind in ("int", "uint")
 
+    def to_complex(self) -> DType:
+        """The complex dtype whose parts have this dtype. Raises ValueError where there is none."""
+        found = {"bfloat16": "complex64", "float32": "complex64", "float64": "complex128"}.get(self.name, self.name)
+        if not dtype_named(found).is_complex:
+            raise ValueError(f"{self.name} is not the dtype of a complex number's parts; those are float32 and float64")
+        return dtype_named(found)
+
+    def to_real(self) -> DType:
+        """The dtype of a complex dtype's parts; itself where it is real."""
+        return dtype_named({"complex64": "float32", "complex128": "float64"}.get(self.name, self.name))
+
     def __repr__(self) -> str:
         return f"jitcore.{self.name}"
 

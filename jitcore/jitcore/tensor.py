@@ -404,6 +404,10 @@ def _read(x: Tensor, kind: str, array: np.ndarray, convert: Callable[[Any], Any]
         raise RuntimeError(f"a Tensor with {array.size} elements cannot be converted to Scalar")
     value = array.item() if array.dtype.kind != "V" else float(array.reshape(-1)[0])
     if convert is not None:
+        if isinstance(value, complex) and convert is not bool:
+            if value.imag:
+                raise RuntimeError(f"value cannot be converted to type {convert.__name__} without overflow")
+            value = value.real
         value = convert(value)
     if state.recorder is not None:
         state.recorder.read(x, kind, value)

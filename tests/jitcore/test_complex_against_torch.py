@@ -271,3 +271,49 @@ def test_complex_parameters_train_as_in_pytorch(optimizer):
     expected = training(torch, optimizer, weight_decay=0.01)
     for compiled in (False, True):
         np.testing.assert_allclose(training(jitcore, optimizer, compiled, weight_decay=0.01), expected, rtol=1e-9)
+
+
+PYTHON = {
+    "view as real dtype": lambda lib: lib.tensor([[1j, 2]]).view(lib.float32),
+    "view as complex dtype": lambda lib: lib.tensor([[1.0, 2], [3, 4]]).view(lib.complex64),
+    "item": lambda lib: (lib.tensor(1 + 2j).item(), lib.tensor([[1j]]).tolist(), float(lib.tensor(2 + 0j))),
+    "equality": lambda lib: (lib.tensor([1j, 2]) == 1j, lib.tensor([1j, 2]) != 2),
+    "promotion": lambda lib: (lib.tensor([1, 2]) * 1j, lib.tensor([1.0], dtype=lib.float64) * lib.tensor(1j)),
+    "numpy": lambda lib: (lib.tensor([np.complex128(1j)]), lib.tensor(np.array([1j], np.complex64))),
+    "casts": lambda lib: (lib.tensor([1j, 0]).bool(), lib.tensor([1 + 1j]).to(lib.complex128)),
+    "kinds": lambda lib: (lib.isreal(lib.tensor([1j, 2])), lib.isnan(lib.tensor([complex("nan"), 2]))),
+    "infinite": lambda lib: lib.isinf(lib.tensor([complex(1, -np.inf), 1])),
+    "finite": lambda lib: lib.isfinite(lib.tensor([complex(0, np.nan), 1])),
+    "norms": lambda lib: tuple(lib.tensor([3j, 4, 0]).norm(p) for p in (0, 1, 2, 3, np.inf, -np.inf)),
+    "fill": lambda lib: (lib.full((2,), 1j), lib.zeros(2, dtype=lib.cfloat).fill_(1 + 1j)),
+    "eye": lambda lib: lib.eye(2, dtype=lib.cdouble),
+    "assignment": lambda lib: lib.zeros(3, dtype=lib.cfloat).index_put((lib.tensor([0, 2]),), lib.tensor([1j, 2])),
+    "angles": lambda lib: (lib.tensor([-1.0, 0, 2, np.nan]).angle(), lib.tensor([-1, 2]).angle()),
+    "linear": lambda lib: tuple(lib.nn.Linear(4, 3, dtype=lib.cfloat)(lib.ones(2, 4, dtype=lib.cfloat)).shape),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PYTHON)
+def test_as_in_pytorch(name):
+    assert_same(PYTHON[name](jitcore), PYTHON[name](torch), name)
+
+
+MISTAKES = {
+    "fill a real tensor": lambda lib: lib.zeros(2).fill_(1j),
+    "assign to a real element": lambda lib: lib.zeros(2).__setitem__(0, 1j),
+    "float": lambda lib: float(lib.tensor(1j)),
+    "int": lambda lib: int(lib.tensor(1j)),
+    "abs_": lambda lib: lib.tensor([1j]).abs_(),
+    "a real gradient": lambda lib: lib.tensor([1j], requires_grad=True).backward(lib.tensor([1.0])),
+    "a number's parts": lambda lib: lib.tensor([1.0, 2, 3]).view(lib.complex64),
+    "mixed product": lambda lib: lib.tensor([[1j]]) @ lib.tensor([[1.0]]),
+    "rounded quotient": lambda lib: lib.div(lib.tensor([1j]), 2, rounding_mode="trunc"),
+    "softmax": lambda lib: lib.softmax(lib.tensor([1j, 2]), 0),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_refused_as_in_pytorch(name):
+    for lib in (torch, jitcore):
+        with pytest.raises(RuntimeError):
+            MISTAKES[name](lib)

@@ -10,8 +10,6 @@ import heapq
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
-
 from jitcore_ir import ops
 
 from ..dispatch import apply, write
@@ -298,9 +296,11 @@ def _roots(outputs: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> lis
                 f"Mismatch in shape: grad_output[{position}] has a shape of {list(g._array.shape)} and "
                 f"output[{position}] has a shape of {list(output._array.shape)}."
             )
-        elif (g._array.dtype.kind == "c") != (output._array.dtype.kind == "c") and np.issubdtype(
-            g._array.dtype, np.complexfloating
-        ):
-            raise RuntimeError(f"grad_output[{position}] is complex but output[{position}] is not")
+        elif (g._array.dtype.kind == "c") != (output._array.dtype.kind == "c"):
+            raise RuntimeError(
+                f"For complex Tensors, both grad_output and output are required to have the same dtype. Mismatch in "
+                f"dtype: grad_output[{position}] has a dtype of {g.dtype.name} and output[{position}] has a dtype of "
+                f"{output.dtype.name}."
+            )
         roots.append((edge, g))
     return roots

@@ -59,7 +59,7 @@ for _name, _dtype in {
 _OLD_NAMES = {
     "FloatTensor": D.float32, "DoubleTensor": D.float64, "HalfTensor": D.float16, "BFloat16Tensor": D.bfloat16,
     "LongTensor": D.int64, "IntTensor": D.int32, "ShortTensor": D.int16, "CharTensor": D.int8, "ByteTensor": D.uint8,
-    "BoolTensor": D.bool_,
+    "BoolTensor": D.bool_, "ComplexFloatTensor": D.complex64, "ComplexDoubleTensor": D.complex128,
 }  # fmt: skip
 
 

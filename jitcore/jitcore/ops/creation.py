@@ -94,7 +94,7 @@ def _from_sequence(data: Any, dtype: DType | None) -> Tensor:
     if array.dtype.kind == "f":
         array = array.astype(get_default_dtype().numpy) if not _numpy_inside(data) else array
     elif array.dtype.kind == "c":
-        array = array.astype(complex_of(get_default_dtype()).numpy)
+        array = array.astype(complex_of(get_default_dtype()).numpy) if not _numpy_inside(data) else array
     elif array.dtype.kind in "iu" and not _numpy_inside(data):
         if array.dtype == np.uint64 and array.size and array.max() > np.iinfo(np.int64).max:
             raise ValueError(f"Overflow: the Python integer {array.max()} does not fit in int64")

@@ -15,7 +15,7 @@ from ..tensor import Tensor, method
 from ..typeinfo import finfo
 from .compare import isnan, refuse_complex
 from .half import in_float32
-from .inplace import with_inplace
+from .inplace import store, with_inplace
 
 
 def _unary(spec: OpSpec, name: str | None = None) -> Any:
@@ -96,13 +96,20 @@ def neg(input: Tensor) -> Tensor:
     return apply(ops.NEG, (input,), NONE)
 
 
-@with_inplace
 @method
 def abs(input: Tensor) -> Tensor:
     """|input|."""
     if input._array.dtype.kind == "b":
         raise RuntimeError("abs is not offered for bool; convert with .to(jitcore.int64) first")
     return apply(ops.ABS, (input,), NONE)
+
+
+@method
+def abs_(self: Tensor) -> Tensor:
+    """|self| in place. Raises RuntimeError for a complex tensor, whose sizes are real."""
+    if _is_complex(self):
+        raise RuntimeError("In-place abs is not supported for complex tensors.")
+    return store(self, abs(self))
 
 
 @with_inplace

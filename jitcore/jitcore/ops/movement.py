@@ -87,6 +87,12 @@ def view(input: Tensor, *shape: Any) -> Tensor:
 def _view_dtype(input: Tensor, dtype: Any) -> Tensor:
     if dtype is input.dtype:
         return input
+    if input.dtype.is_complex and dtype is input.dtype.to_real() and input._array.ndim:
+        return view(apply(ops.VIEW_AS_REAL, (input,)), (*shape_of(input)[:-1], -1))
+    if dtype.is_complex and input.dtype is dtype.to_real() and input._array.ndim:
+        if input._array.shape[-1] % 2:
+            raise RuntimeError("self.size(-1) must be divisible by 2 to view a real tensor as a complex one")
+        return apply(ops.VIEW_AS_COMPLEX, (view(input, (*shape_of(input)[:-1], -1, 2)),))
     raise NotImplementedError("view(dtype) is not offered; .to(dtype) converts values, .numpy().view(...) reinterprets")
 
 
