@@ -266,11 +266,12 @@ def training(lib, optimizer, compiled=False, **options):
     return [step().item() for _ in range(6)]
 
 
-@pytest.mark.parametrize("optimizer", ["SGD", "Adam", "AdamW"])
+@pytest.mark.parametrize("optimizer", ["SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "Rprop"])
 def test_complex_parameters_train_as_in_pytorch(optimizer):
-    expected = training(torch, optimizer, weight_decay=0.01)
+    options = {} if optimizer == "Rprop" else {"weight_decay": 0.01}
+    expected = training(torch, optimizer, **options)
     for compiled in (False, True):
-        np.testing.assert_allclose(training(jitcore, optimizer, compiled, weight_decay=0.01), expected, rtol=1e-9)
+        np.testing.assert_allclose(training(jitcore, optimizer, compiled, **options), expected, rtol=1e-9)
 
 
 PYTHON = {

@@ -14,7 +14,7 @@ from jitcore_ir.dtypes import float64
 
 from .. import ops
 from ..tensor import Tensor
-from .optimizer import Optimizer, check_not_negative, hyperparameter, scalar_dtype
+from .optimizer import Optimizer, check_not_negative, each_part_like, hyperparameter, scalar_dtype
 
 
 def _decayed(parameter: Tensor, gradient: Tensor, group: Mapping[str, Any]) -> Tensor:
@@ -60,7 +60,7 @@ class Adagrad(Optimizer):
     def initial_state(self, parameter: Tensor, group: Mapping[str, Any]) -> dict[str, Any]:
         return {
             "step": ops.zeros((), dtype=scalar_dtype()),
-            "sum": ops.full_like(parameter.detach(), group["initial_accumulator_value"]),
+            "sum": each_part_like(parameter, group["initial_accumulator_value"]),
         }
 
     def share_memory(self) -> None:

@@ -9,7 +9,7 @@ from .. import ops
 from ..autograd import enable_grad, no_grad
 from ..tensor import Tensor
 from .line_search import Point, strong_wolfe
-from .optimizer import Optimizer, check_not_negative
+from .optimizer import Optimizer, as_parts, check_not_negative
 
 
 class LBFGS(Optimizer):
@@ -132,8 +132,8 @@ class LBFGS(Optimizer):
         """The closure's loss, as it is and as a number, and all gradients in one vector."""
         with enable_grad():
             loss = closure()
-        parts = [(ops.zeros_like(p) if p.grad is None else p.grad.detach()).reshape(-1).clone() for p in self._params]
-        return loss, float(loss), ops.cat(parts)
+        gradients = [ops.zeros_like(p) if p.grad is None else p.grad.detach() for p in self._params]
+        return loss, float(loss), ops.cat([as_parts(g).reshape(-1).clone() for g in gradients])
 
     def _probe(self, closure: Callable[[], Any], start: list[Tensor], step: float, direction: Tensor) -> Point:
         """The point at `step`, leaving the parameters where they were."""
@@ -145,7 +145,7 @@ class LBFGS(Optimizer):
 
     def _move(self, step: float, direction: Tensor) -> None:
         place = 0
-        for p in self._params:
+        for p in map(as_parts, self._params):
             count = p.numel()
             p.add_(direction[place : place + count].view_as(p), alpha=step)
             place += count

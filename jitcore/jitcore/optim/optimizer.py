@@ -15,6 +15,7 @@ from jitcore_ir.dtypes import float32, float64
 from ..autograd import enable_grad, no_grad
 from ..device import get_default_dtype
 from ..nn.hooks import RemovableHandle
+from ..ops import full_like
 from ..state import state
 from ..tensor import Tensor, wrap
 
@@ -201,6 +202,11 @@ class Optimizer:
             with _unrecorded():
                 self.state[parameter] = self.initial_state(parameter, group)
         return self.state[parameter]
+
+
+def each_part_like(parameter: Tensor, number: float) -> Tensor:
+    """A tensor of the parameter's shape and dtype with that number in every element, in both parts of a complex one."""
+    return full_like(parameter.detach(), complex(number, number) if parameter.is_complex() else number)
 
 
 def as_parts(x: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 from .. import ops
 from ..tensor import Tensor
-from .optimizer import Optimizer, check_not_negative, scalar_dtype
+from .optimizer import Optimizer, check_not_negative, each_part_like, scalar_dtype
 
 
 class Rprop(Optimizer):
@@ -46,7 +46,7 @@ class Rprop(Optimizer):
         return {
             "step": ops.zeros((), dtype=scalar_dtype()),
             "prev": ops.zeros_like(parameter),
-            "step_size": ops.full_like(parameter.detach(), float(group["lr"])),
+            "step_size": each_part_like(parameter, float(group["lr"])),
         }
 
     def update(self, parameter: Tensor, gradient: Tensor, entries: dict[str, Any], group: dict[str, Any]) -> None:
