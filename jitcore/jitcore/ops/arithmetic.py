@@ -126,22 +126,19 @@ def minimum(input: Tensor, other: Tensor) -> Tensor:
 def fmax(input: Tensor, other: Tensor) -> Tensor:
     """The larger, elementwise; the number where one is NaN."""
     x, y = promoted((input, other))
-    return where_nan(x, y, maximum(x, y))
+    return apply(ops.WHERE, (number_first(x, y, x >= y), x, y))
 
 
 @method
 def fmin(input: Tensor, other: Tensor) -> Tensor:
     """The smaller, elementwise; the number where one is NaN."""
     x, y = promoted((input, other))
-    return where_nan(x, y, minimum(x, y))
+    return apply(ops.WHERE, (number_first(x, y, x <= y), x, y))
 
 
-def where_nan(x: Tensor, y: Tensor, otherwise: Tensor) -> Tensor:
-    """y where x is NaN, x where y is NaN, else `otherwise`."""
-    if not x.dtype.is_floating_point:
-        return otherwise
-    first = apply(ops.WHERE, (apply(ops.ISNAN, (y,)), x, otherwise))
-    return apply(ops.WHERE, (apply(ops.ISNAN, (x,)), y, first))
+def number_first(x: Tensor, y: Tensor, chosen: Tensor) -> Tensor:
+    """Where `chosen` holds, or y is NaN: there x is the extreme that counts numbers alone, and takes the gradient."""
+    return chosen if not y.dtype.is_floating_point else chosen | apply(ops.ISNAN, (y,))
 
 
 def _bits(spec: Any, name: str) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -24,6 +24,8 @@ RELATIVE = {"float64": 1e-7, "complex128": 1e-7, "float32": 1e-4, "complex64": 1
 UNSPECIFIED = ("empty", "new_empty", "resize_")
 """Results whose values mean nothing: shape and dtype are compared."""
 
+
+HALVES = (torch.float16, torch.bfloat16)
 
 DRAWS = 6
 """Runs of PyTorch's own function: where they differ, it draws random numbers, and shapes and dtypes are compared."""
@@ -87,16 +89,29 @@ def _attempts(
     ours_given = to_jitcore(given)
     ours_keywords = to_jitcore(sample.kwargs)
 
+    rounded: list[bool] = []  # not empty where PyTorch's own 16-bit answer is worse than ours
+
     def compare_function() -> None:
-        ours = finish_ours(function(*ours_given, **ours_keywords))
-        compare(ours, theirs, random)
-        if differentiable and not random:
-            compare_gradients(ours, theirs, (ours_given, ours_keywords), (given, sample.kwargs), checks.second)
+        def attempt() -> None:
+            ours = finish_ours(function(*ours_given, **ours_keywords))
+            compare(ours, theirs, random)
+            if differentiable and not random:
+                compare_gradients(ours, theirs, (ours_given, ours_keywords), (given, sample.kwargs), checks.second)
+
+        try:
+            attempt()
+        except Wrong:
+            half = [t for t in tensors((given, sample.kwargs), torch.Tensor) if t.dtype in HALVES]
+            if not half or random:
+                raise
+            ours = finish_ours(function(*ours_given, **ours_keywords))
+            compare_wide(entry, finish, sample, ours, (ours_given, ours_keywords), differentiable)
+            rounded.append(True)
 
     yield "function", compare_function
     if checks.methods:
-        yield from _methods(entry, sample, finish, finish_ours, theirs, random)
-    if random or not (checks.jit or checks.export or checks.dynamic):
+        yield from _methods(entry, sample, finish, finish_ours, theirs, random or bool(rounded))
+    if random or rounded or not (checks.jit or checks.export or checks.dynamic):
         return
     program = Program.of(function, finish_ours, ours_given, ours_keywords)
     if checks.jit:
@@ -242,16 +257,55 @@ def compare_gradients(ours: Any, theirs: Any, ours_given: Any, given: Any, secon
         ours_results, ours_inputs, to_jitcore(directions), allow_unused=True, create_graph=second
     )
     _compare_lists(found, expected, "gradient")
-    again = [g for g in expected if g is not None and g.requires_grad]
+    again = [(a, b) for a, b in zip(found, expected) if b is not None and b.requires_grad]
     if not second or not again:
         return
-    ours_again = [g for g in found if g is not None and g.requires_grad]
-    directions = [torch.randn(t.shape, dtype=t.dtype) for t in again]
-    expected = torch.autograd.grad(again, inputs, directions, allow_unused=True)
-    if len(ours_again) != len(again):
-        raise Wrong(f"{len(ours_again)} first gradients require grad, expected {len(again)}")
-    found = jitcore.autograd.grad(ours_again, ours_inputs, to_jitcore(directions), allow_unused=True)
+    kept = [(a, b) for a, b in again if a is not None and a.requires_grad]
+    directions = [torch.randn(b.shape, dtype=b.dtype) for _, b in kept]
+    if len(kept) < len(again):  # PyTorch's may require grad and not depend on anything
+        rest = [b for a, b in again if a is None or not a.requires_grad]
+        slopes = torch.autograd.grad(
+            rest, inputs, [torch.ones_like(b) for b in rest], allow_unused=True, retain_graph=True
+        )
+        _compare_lists([None] * len(slopes), slopes, "second gradient")
+    if not kept:
+        return
+    expected = torch.autograd.grad([b for _, b in kept], inputs, directions, allow_unused=True)
+    found = jitcore.autograd.grad([a for a, _ in kept], ours_inputs, to_jitcore(directions), allow_unused=True)
     _compare_lists(found, expected, "second gradient")
+
+
+def compare_wide(entry: Any, finish: Callable, sample: Any, ours: Any, ours_given: Any, differentiable: bool) -> None:
+    """16-bit results, and their gradients, against PyTorch's in float32: where PyTorch rounds at every step of a
+    function, its own results are worse than ours."""
+    wide = sample.transform(lambda x: _widened(x) if isinstance(x, torch.Tensor) else x)
+    theirs = finish(entry.op(wide.input, *wide.args, **wide.kwargs))
+    _compare_rounded(tensors(ours, jitcore.Tensor), tensors(theirs, torch.Tensor))
+    results = [t for t in tensors(theirs, torch.Tensor) if t.requires_grad]
+    inputs = [t for t in tensors((wide.input, wide.args, wide.kwargs), torch.Tensor) if t.requires_grad]
+    ours_results = [t for t in tensors(ours, jitcore.Tensor) if t.requires_grad]
+    ours_inputs = [t for t in tensors(ours_given, jitcore.Tensor) if t.requires_grad]
+    if not differentiable or not results or not inputs:
+        return
+    directions = [torch.randn(t.shape, dtype=torch.bfloat16).to(t.dtype) for t in results]  # exact in either dtype
+    expected = torch.autograd.grad(results, inputs, directions, allow_unused=True)
+    given = [to_jitcore(d).to(t.dtype) for d, t in zip(directions, ours_results)]
+    found = jitcore.autograd.grad(ours_results, ours_inputs, given, allow_unused=True)
+    pairs = [(a, b) for a, b in zip(found, expected) if a is not None and b is not None]
+    _compare_rounded([a for a, _ in pairs], [b for _, b in pairs])
+
+
+def _widened(x: torch.Tensor) -> torch.Tensor:
+    return x.detach().float().requires_grad_(x.requires_grad) if x.dtype in HALVES else x
+
+
+def _compare_rounded(ours: Sequence[Any], theirs: Sequence[torch.Tensor]) -> None:
+    if len(ours) != len(theirs):
+        raise Wrong(f"{len(ours)} results, expected {len(theirs)}")
+    for a, b in zip(ours, theirs):
+        if tuple(a.shape) != tuple(b.shape):
+            raise Wrong(f"shape {tuple(a.shape)}, expected {tuple(b.shape)}")
+        _compare_arrays(_array(a), to_numpy(b), str(a.dtype).rpartition(".")[2])
 
 
 def _compare_lists(found: Any, expected: Any, what: str) -> None:
