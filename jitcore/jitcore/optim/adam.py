@@ -1,4 +1,4 @@
-"""Adam and its relatives: running means of the gradient and of its size.
+"""Adam and its kin.
 
 Kingma and Ba, "Adam: a method for stochastic optimization", 2014 (Adam, Adamax); Loshchilov and Hutter, "Decoupled
 weight decay regularization", 2017 (AdamW); Dozat, "Incorporating Nesterov momentum into Adam", 2016 (NAdam); Liu et
@@ -10,57 +10,55 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from jitcore_ir.dtypes import float64
-
 from .. import ops
 from ..tensor import Tensor
-from .optimizer import Optimizer, check_betas, check_not_negative, hyperparameter, scalar_dtype
+from .optimizer import Optimizer, as_number, check_hyperparameters, hyperparameter, scalar_dtype
 
 
-class _Adaptive(Optimizer):
-    """State per parameter: `step` (0-d), `exp_avg` and a second mean of the gradient's size."""
+class _Moments(Optimizer):
+    """Keeps `step`, `exp_avg` and `exp_avg_sq`: what the family shares."""
 
-    second = "exp_avg_sq"
+    run_time_scalars = ("lr", "betas")
 
     def initial_state(self, parameter: Tensor, group: Mapping[str, Any]) -> dict[str, Any]:
         return {
             "step": ops.zeros((), dtype=scalar_dtype()),
             "exp_avg": ops.zeros_like(parameter),
-            self.second: ops.zeros_like(parameter),
+            "exp_avg_sq": ops.zeros_like(parameter),
         }
 
-    def decay(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any], lr: Any) -> tuple[Tensor, Tensor]:
-        """Parameter and gradient after weight decay: of the parameter itself where it is decoupled, else as L2."""
-        if group["maximize"]:
-            gradient = -gradient
+    def _betas(self, group: dict[str, Any]) -> tuple[Any, Any]:
+        return hyperparameter(group, "betas", 0), hyperparameter(group, "betas", 1)
+
+    def _decay(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any], decoupled: bool) -> Tensor:
+        """Weight decay: of the parameter itself where decoupled, else through the gradient, which is returned."""
         if not group["weight_decay"]:
-            return parameter, gradient
-        if group.get("decoupled_weight_decay", False):
-            return parameter * (1 - lr * group["weight_decay"]), gradient
-        return parameter, gradient + parameter * group["weight_decay"]
+            return gradient
+        if decoupled:
+            parameter.copy_(parameter * (1 - hyperparameter(group, "lr") * group["weight_decay"]))
+            return gradient
+        return gradient + parameter * group["weight_decay"]
 
-    @staticmethod
-    def advance(entries: dict[str, Any], gradient: Tensor, betas: tuple[float, float]) -> tuple[Tensor, Tensor, Tensor]:
-        """Count the step and update both means; gives (step as float64, mean, mean of squares)."""
-        step, mean, square = entries["step"], entries["exp_avg"], entries["exp_avg_sq"]
-        step.copy_(step + 1)
-        mean.copy_(mean + (gradient - mean) * (1 - betas[0]))
-        square.copy_(square * betas[1] + gradient * gradient * (1 - betas[1]))
-        return step.to(float64), mean, square
+    def _advance(self, gradient: Tensor, entries: dict[str, Any], beta1: Any, beta2: Any) -> Any:
+        """One step of both running means; returns the step count."""
+        mean, square = entries["exp_avg"], entries["exp_avg_sq"]
+        entries["step"].add_(1)
+        mean.copy_(mean + (gradient - mean) * (1 - beta1))
+        square.copy_(square * beta2 + gradient * gradient * (1 - beta2))
+        return as_number(entries["step"])
 
 
-class Adam(_Adaptive):
+class Adam(_Moments):
     """Running means of the gradient and its square, corrected for their start at zero; L2 weight decay.
 
-    State per parameter: `step` (0-d), `exp_avg`, `exp_avg_sq`, and `max_exp_avg_sq` where `amsgrad`.
-    `foreach`, `capturable`, `differentiable` and `fused` are accepted and make no difference.
+    State per parameter: `step` (0-d float32), `exp_avg`, `exp_avg_sq`, and `max_exp_avg_sq` where `amsgrad`.
     """
 
     def __init__(
         self,
         params: Iterable[Any],
-        lr: float | Tensor = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
+        lr: Any = 1e-3,
+        betas: tuple[Any, Any] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0,
         amsgrad: bool = False,
@@ -72,16 +70,11 @@ class Adam(_Adaptive):
         fused: bool | None = None,
         decoupled_weight_decay: bool = False,
     ) -> None:
-        check_not_negative(learning_rate=lr, epsilon=eps, weight_decay=weight_decay)
-        check_betas(betas)
-        super().__init__(
-            params,
-            {
-                "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "amsgrad": amsgrad,
-                "maximize": maximize, "foreach": foreach, "capturable": capturable, "differentiable": differentiable,
-                "fused": fused, "decoupled_weight_decay": decoupled_weight_decay,
-            },
-        )  # fmt: skip
+        check_hyperparameters(lr, betas, eps=eps, weight_decay=weight_decay)
+        defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "amsgrad": amsgrad}
+        defaults |= {"maximize": maximize, "foreach": foreach, "capturable": capturable}
+        defaults |= {"differentiable": differentiable, "fused": fused}
+        super().__init__(params, defaults | {"decoupled_weight_decay": decoupled_weight_decay})
 
     def initial_state(self, parameter: Tensor, group: Mapping[str, Any]) -> dict[str, Any]:
         entries = super().initial_state(parameter, group)
@@ -91,16 +84,16 @@ class Adam(_Adaptive):
 
     def update(self, parameter: Tensor, gradient: Tensor, entries: dict[str, Any], group: dict[str, Any]) -> None:
         lr = hyperparameter(group, "lr")
-        beta1, beta2 = group["betas"]
-        value, gradient = self.decay(parameter, gradient, group, lr)
-        count, mean, square = self.advance(entries, gradient, group["betas"])
+        beta1, beta2 = self._betas(group)
+        gradient = self._decay(parameter, gradient, group, group["decoupled_weight_decay"])
+        step = self._advance(gradient, entries, beta1, beta2)
+        square = entries["exp_avg_sq"]
         if group["amsgrad"]:
             largest = entries["max_exp_avg_sq"]
             largest.copy_(largest.maximum(square))
             square = largest
-        correction1, correction2 = 1 - beta1**count, 1 - beta2**count
-        root = square.sqrt() / correction2.sqrt() + group["eps"]
-        parameter.copy_(value - (lr / correction1) * (mean / root))
+        root = square.sqrt() / (1 - beta2**step) ** 0.5 + group["eps"]
+        parameter.copy_(parameter - (lr / (1 - beta1**step)) * (entries["exp_avg"] / root))
 
 
 class AdamW(Adam):
@@ -109,8 +102,8 @@ class AdamW(Adam):
     def __init__(
         self,
         params: Iterable[Any],
-        lr: float | Tensor = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
+        lr: Any = 1e-3,
+        betas: tuple[Any, Any] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 1e-2,
         amsgrad: bool = False,
@@ -126,16 +119,19 @@ class AdamW(Adam):
             differentiable=differentiable, fused=fused, decoupled_weight_decay=True,
         )  # fmt: skip
 
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        for group in self.param_groups:
+            group["decoupled_weight_decay"] = True
 
-class Adamax(_Adaptive):
-    """Adam by the largest gradient, decayed, in place of the mean square. State: `step`, `exp_avg`, `exp_inf`."""
 
-    second = "exp_inf"
+class Adamax(_Moments):
+    """Adam with the largest recent gradient (`exp_inf`) in place of the root mean square."""
 
     def __init__(
         self,
         params: Iterable[Any],
-        lr: float | Tensor = 2e-3,
+        lr: Any = 2e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0,
@@ -145,33 +141,33 @@ class Adamax(_Adaptive):
         differentiable: bool = False,
         capturable: bool = False,
     ) -> None:
-        check_not_negative(learning_rate=lr, epsilon=eps, weight_decay=weight_decay)
-        check_betas(betas)
-        super().__init__(
-            params,
-            {
-                "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "foreach": foreach,
-                "maximize": maximize, "differentiable": differentiable, "capturable": capturable,
-            },
-        )  # fmt: skip
+        check_hyperparameters(lr, betas, eps=eps, weight_decay=weight_decay)
+        defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "foreach": foreach}
+        defaults |= {"maximize": maximize, "differentiable": differentiable, "capturable": capturable}
+        super().__init__(params, defaults)
+
+    def initial_state(self, parameter: Tensor, group: Mapping[str, Any]) -> dict[str, Any]:
+        zeros = ops.zeros_like
+        return {"step": ops.zeros((), dtype=scalar_dtype()), "exp_avg": zeros(parameter), "exp_inf": zeros(parameter)}
 
     def update(self, parameter: Tensor, gradient: Tensor, entries: dict[str, Any], group: dict[str, Any]) -> None:
-        lr, (beta1, beta2) = hyperparameter(group, "lr"), group["betas"]
-        value, gradient = self.decay(parameter, gradient, group, lr)
-        step, mean, largest = entries["step"], entries["exp_avg"], entries["exp_inf"]
-        step.copy_(step + 1)
+        beta1, beta2 = self._betas(group)
+        gradient = self._decay(parameter, gradient, group, decoupled=False)
+        mean, largest = entries["exp_avg"], entries["exp_inf"]
+        entries["step"].add_(1)
         mean.copy_(mean + (gradient - mean) * (1 - beta1))
-        largest.copy_((largest * beta2).maximum(gradient.abs() + group["eps"]))
-        parameter.copy_(value - (lr / (1 - beta1 ** step.to(float64))) * (mean / largest))
+        largest.copy_(ops.maximum(largest * beta2, gradient.abs() + group["eps"]))
+        rate = hyperparameter(group, "lr") / (1 - beta1 ** as_number(entries["step"]))
+        parameter.copy_(parameter - rate * (mean / largest))
 
 
-class NAdam(_Adaptive):
-    """Adam with Nesterov's look ahead. State: `step`, `mu_product`, `exp_avg`, `exp_avg_sq`."""
+class NAdam(_Moments):
+    """Adam with Nesterov momentum, whose schedule `mu_product` remembers."""
 
     def __init__(
         self,
         params: Iterable[Any],
-        lr: float | Tensor = 2e-3,
+        lr: Any = 2e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0,
@@ -183,43 +179,38 @@ class NAdam(_Adaptive):
         capturable: bool = False,
         differentiable: bool = False,
     ) -> None:
-        check_not_negative(learning_rate=lr, epsilon=eps, weight_decay=weight_decay, momentum_decay=momentum_decay)
-        check_betas(betas)
-        super().__init__(
-            params,
-            {
-                "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "momentum_decay": momentum_decay,
-                "decoupled_weight_decay": decoupled_weight_decay, "maximize": maximize, "foreach": foreach,
-                "capturable": capturable, "differentiable": differentiable,
-            },
-        )  # fmt: skip
+        check_hyperparameters(lr, betas, eps=eps, weight_decay=weight_decay, momentum_decay=momentum_decay)
+        defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        defaults |= {"momentum_decay": momentum_decay, "decoupled_weight_decay": decoupled_weight_decay}
+        defaults |= {"maximize": maximize, "foreach": foreach, "capturable": capturable}
+        super().__init__(params, defaults | {"differentiable": differentiable})
 
     def initial_state(self, parameter: Tensor, group: Mapping[str, Any]) -> dict[str, Any]:
-        entries = super().initial_state(parameter, group)
-        return {"step": entries.pop("step"), "mu_product": ops.ones((), dtype=scalar_dtype()), **entries}
+        return {**super().initial_state(parameter, group), "mu_product": ops.ones((), dtype=scalar_dtype())}
 
     def update(self, parameter: Tensor, gradient: Tensor, entries: dict[str, Any], group: dict[str, Any]) -> None:
-        lr, (beta1, beta2) = hyperparameter(group, "lr"), group["betas"]
-        value, gradient = self.decay(parameter, gradient, group, lr)
-        count, mean, square = self.advance(entries, gradient, group["betas"])
+        lr = hyperparameter(group, "lr")
+        beta1, beta2 = self._betas(group)
+        gradient = self._decay(parameter, gradient, group, group["decoupled_weight_decay"])
+        step = self._advance(gradient, entries, beta1, beta2)
         decay = group["momentum_decay"]
-        mu = beta1 * (1 - 0.5 * 0.96 ** (count * decay))
-        following = beta1 * (1 - 0.5 * 0.96 ** ((count + 1) * decay))
-        product = entries["mu_product"]
-        product.copy_(product * mu)
-        wide = product.to(float64)
-        root = (square / (1 - beta2**count)).sqrt() + group["eps"]
-        value = value - (lr * (1 - mu) / (1 - wide)) * (gradient / root)
-        parameter.copy_(value - (lr * following / (1 - wide * following)) * (mean / root))
+        mu = beta1 * (1 - 0.5 * 0.96 ** (step * decay))
+        mu_next = beta1 * (1 - 0.5 * 0.96 ** ((step + 1) * decay))
+        entries["mu_product"].mul_(mu)
+        product = as_number(entries["mu_product"])
+        root = (entries["exp_avg_sq"] / (1 - beta2**step)).sqrt() + group["eps"]
+        now = (gradient / root) * (lr * (1 - mu) / (1 - product))
+        ahead = (entries["exp_avg"] / root) * (lr * mu_next / (1 - product * mu_next))
+        parameter.copy_(parameter - now - ahead)
 
 
-class RAdam(_Adaptive):
-    """Adam whose adaptive rate is rectified while the mean square is of few steps. State as Adam's."""
+class RAdam(_Moments):
+    """Adam that divides by the root mean square only once there are enough steps to know it."""
 
     def __init__(
         self,
         params: Iterable[Any],
-        lr: float | Tensor = 1e-3,
+        lr: Any = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0,
@@ -230,26 +221,23 @@ class RAdam(_Adaptive):
         capturable: bool = False,
         differentiable: bool = False,
     ) -> None:
-        check_not_negative(learning_rate=lr, epsilon=eps, weight_decay=weight_decay)
-        check_betas(betas)
-        super().__init__(
-            params,
-            {
-                "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "maximize": maximize,
-                "foreach": foreach, "capturable": capturable, "decoupled_weight_decay": decoupled_weight_decay,
-                "differentiable": differentiable,
-            },
-        )  # fmt: skip
+        check_hyperparameters(lr, betas, eps=eps, weight_decay=weight_decay)
+        defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "maximize": maximize}
+        defaults |= {"foreach": foreach, "capturable": capturable, "decoupled_weight_decay": decoupled_weight_decay}
+        super().__init__(params, defaults | {"differentiable": differentiable})
 
     def update(self, parameter: Tensor, gradient: Tensor, entries: dict[str, Any], group: dict[str, Any]) -> None:
-        lr, (beta1, beta2) = hyperparameter(group, "lr"), group["betas"]
-        value, gradient = self.decay(parameter, gradient, group, lr)
-        count, mean, square = self.advance(entries, gradient, group["betas"])
-        power = beta2**count
-        longest = 2 / (1 - beta2) - 1
-        length = longest - 2 * count * power / (1 - power)  # of the simple moving average that the mean amounts to
-        enough = length > 5
-        ratio = (length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)
-        rectified = ratio.clamp(min=0).sqrt() * (1 - power).sqrt() / (square.sqrt() + group["eps"])
-        scale = ops.where(enough, rectified, 1.0).to(parameter.dtype)
-        parameter.copy_(value - lr * ((mean / (1 - beta1**count)) * scale))
+        lr = hyperparameter(group, "lr")
+        beta1, beta2 = self._betas(group)
+        gradient = self._decay(parameter, gradient, group, group["decoupled_weight_decay"])
+        step = self._advance(gradient, entries, beta1, beta2)
+        correction = 1 - beta2**step
+        mean = entries["exp_avg"] / (1 - beta1**step)
+        most = 2 / (1 - beta2) - 1
+        length = most - 2 * step * beta2**step / correction
+        enough: Any = length > 5
+        if isinstance(enough, Tensor) or enough:
+            rectified = ((length - 4) * (length - 2) * most / ((most - 4) * (most - 2) * length)) ** 0.5
+            factor = rectified * correction**0.5 / (entries["exp_avg_sq"].sqrt() + group["eps"])
+            mean = mean * (factor if not isinstance(enough, Tensor) else ops.where(enough, factor, 1.0))
+        parameter.copy_(parameter - mean * lr)

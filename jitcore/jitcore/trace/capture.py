@@ -164,7 +164,8 @@ def _unaccounted(recorder: Recorder, watcher: Watcher) -> str | None:
 
     watcher.see(default_generator._state)
     for optimizer in watcher.optimizers.values():
-        _watch_optimizer(optimizer, watcher)
+        if _watch_optimizer(optimizer, watcher, recorder):
+            return "the function itself changes Python state: it makes state of an optimizer"
     for root in recorder.roots:
         if root.source is not None:
             continue
@@ -176,9 +177,13 @@ def _unaccounted(recorder: Recorder, watcher: Watcher) -> str | None:
     return None
 
 
-def _watch_optimizer(optimizer: Any, watcher: Watcher) -> None:
-    """Optimizer state is made lazily, so it is looked at after the run: its tensors by identity."""
+def _watch_optimizer(optimizer: Any, watcher: Watcher, recorder: Recorder) -> bool:
+    """Optimizer state is made lazily, so it is looked at after the run: its tensors by identity.
+
+    Returns whether the run itself made a tensor of it, which a replay would make anew instead of going on with it.
+    """
     checks = watcher.checks
+    made = False
     for parameter, entries in optimizer.state.items():
         table = checks.bind(optimizer.state)
         checks.same_object(f"{table}.get({checks.bind(parameter)}, missing)", entries, "optimizer state was replaced")
@@ -187,9 +192,11 @@ def _watch_optimizer(optimizer: Any, watcher: Watcher) -> None:
             fetch = f"{bound}.get({name!r}, missing)"
             if isinstance(value, Tensor):
                 watcher.see(value)
+                made = made or recorder.is_inside(value)
                 checks.same_object(fetch, value, f"optimizer state {name!r} was another tensor")
             else:
                 checks.same_value(fetch, value, f"optimizer state {name!r} was {value!r}")
+    return made
 
 
 def seal(recording: Recording) -> tuple[tuple[tuple[int, int], ...], tuple[tuple[int, Any], ...]]:

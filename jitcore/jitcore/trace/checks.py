@@ -20,7 +20,7 @@ class Checks:
     conditions: list[str] = field(default_factory=list)
     descriptions: list[str] = field(default_factory=list)
     names: dict[str, Any] = field(
-        default_factory=lambda: {"missing": _MISSING, "type": type, "len": len, "getattr": getattr}
+        default_factory=lambda: {"missing": _MISSING, "type": type, "len": len, "bool": bool, "getattr": getattr}
     )
 
     def same_object(self, fetch: str, expected: Any, description: str) -> None:
@@ -30,6 +30,10 @@ class Checks:
         """By identity first; else equal and of the same type (so that 1, 1.0 and True differ, and NaN holds)."""
         value, kind = self.bind(expected), self.bind(type(expected))
         self._add(f"((x := {fetch}) is {value} or (type(x) is {kind} and x == {value}))", description)
+
+    def same_truth(self, fetch: str, expected: Any, description: str) -> None:
+        """Zero, or empty, as `expected` is."""
+        self._add(f"bool({fetch}) is {bool(expected)}", description)
 
     def same_length(self, fetch: str, expected: int, description: str) -> None:
         self._add(f"len({fetch}) == {expected}", description)

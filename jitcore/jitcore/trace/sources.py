@@ -22,16 +22,21 @@ class GradientOf:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A graph input that is a Python number read from `table[key]` at each call (a learning rate, say)."""
+    """A graph input that is a Python number read from `table[key]`, or from `table[key][index]`, at each call (a
+    learning rate, say)."""
 
     table: dict
     key: str
+    index: int | None = None
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Entry) and self.table is other.table and self.key == other.key
+        return isinstance(other, Entry) and self.table is other.table and self._place() == other._place()
 
     def __hash__(self) -> int:
-        return hash((id(self.table), self.key))
+        return hash((id(self.table), self._place()))
+
+    def _place(self) -> tuple[str, int | None]:
+        return self.key, self.index
 
 
 Source = Argument | GradientOf | Entry

@@ -140,8 +140,10 @@ def _finder(root: Any) -> Callable[[Sequence[Any]], Tensor]:
         owner = source.leaf
         return lambda leaves: owner._grad
     if isinstance(source, Entry):
-        table, key = source.table, source.key
-        return lambda leaves: wrap(np.array(table[key], np.float64))
+        table, key, place = source.table, source.key, source.index
+        if place is None:
+            return lambda leaves: wrap(np.array(table[key], np.float64))
+        return lambda leaves: wrap(np.array(table[key][place], np.float64))
     tensor, shape, dtype = root.tensor, root.tensor._array.shape, root.tensor._array.dtype
 
     def captured(leaves: Sequence[Any]) -> Tensor:

@@ -146,6 +146,7 @@ class Watcher:
 
     def _visit_parts(self, value: Any, what: str, names: frozenset[str]) -> None:
         from ..nn.module import Module
+        from ..optim.lr_scheduler import LRScheduler
         from ..optim.optimizer import Optimizer
         from ..random import Generator
         from ..tensor import Tensor
@@ -174,6 +175,8 @@ class Watcher:
             self._visit_class(type(value), what, names)
         elif isinstance(value, Generator):
             self._visit("", value._state, what, names)
+        elif isinstance(value, LRScheduler):
+            self._visit_attributes(value, what, names)
         elif isinstance(value, type):
             self._visit_class(value, what, names)
         elif isinstance(value, types.ModuleType):
@@ -185,11 +188,15 @@ class Watcher:
             self._visit_attributes(value, what, names)
 
     def _visit_hyperparameters(self, group: dict, what: str, run_time: tuple[str, ...], names: frozenset[str]) -> None:
-        """Everything in an optimizer's group but the numbers that replays read anew."""
+        """Everything in an optimizer's group but the numbers that replays read anew; of those, whether they are 0."""
         bound = self.checks.bind(group)
         for key, value in group.items():
-            if key not in run_time or not isinstance(value, int | float):
-                self._visit(f"{bound}.get({key!r}, missing)", value, f"{what} {key}", names)
+            fetch = f"{bound}.get({key!r}, missing)"
+            numbers = value if isinstance(value, tuple) else (value,)
+            if key not in run_time or not all(isinstance(number, int | float) for number in numbers):
+                self._visit(fetch, value, f"{what} {key}", names)
+            elif key != "lr":
+                self.checks.same_truth(fetch, value, f"{what} {key} was {value!r}")
 
     def _visit_function(self, function: types.FunctionType, what: str, names: frozenset[str]) -> None:
         if is_own_file(function.__code__.co_filename) and not function.__code__.co_filename.startswith(_LAYERS):

@@ -1,15 +1,11 @@
-"""Learning-rate schedules, with PyTorch's names and the same recurrences, so that the rates are equal to the last bit.
-
-Most schedulers change the present rate rather than compute it from scratch: rates set by hand, or by another scheduler
-on the same optimizer, are kept up.
-"""
+"""Learning-rate schedules, with PyTorch's names and the same rates to the last bit."""
 
 from .base import LRScheduler
 from .combined import ChainedScheduler, SequentialLR
-from .cosine import CosineAnnealingLR, CosineAnnealingWarmRestarts
-from .cycles import CyclicLR, OneCycleLR
-from .factors import (
+from .cyclic import CosineAnnealingWarmRestarts, CyclicLR, OneCycleLR
+from .formulas import (
     ConstantLR,
+    CosineAnnealingLR,
     ExponentialLR,
     LambdaLR,
     LinearLR,
@@ -17,11 +13,16 @@ from .factors import (
     MultiStepLR,
     PolynomialLR,
     StepLR,
-)
+)  # fmt: skip
 from .plateau import ReduceLROnPlateau
 
+
+class _LRScheduler(LRScheduler):
+    """The base class's older name, which users' schedules still inherit from."""
+
+
 __all__ = [
-    "LambdaLR", "MultiplicativeLR", "StepLR", "MultiStepLR", "ConstantLR", "LinearLR", "ExponentialLR", "SequentialLR",
-    "CosineAnnealingLR", "ChainedScheduler", "ReduceLROnPlateau", "CyclicLR", "CosineAnnealingWarmRestarts",
-    "OneCycleLR", "PolynomialLR", "LRScheduler",
+    "ChainedScheduler", "ConstantLR", "CosineAnnealingLR", "CosineAnnealingWarmRestarts", "CyclicLR", "ExponentialLR",
+    "LRScheduler", "LambdaLR", "LinearLR", "MultiStepLR", "MultiplicativeLR", "OneCycleLR", "PolynomialLR",
+    "ReduceLROnPlateau", "SequentialLR", "StepLR",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Schedulers made of schedulers."""
+"""Schedules made of schedules."""
 
 from __future__ import annotations
 
@@ -7,76 +7,96 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..optimizer import Optimizer
-from .base import LRScheduler, copied, update
+from .base import LRScheduler, values_of, write
+from .plateau import ReduceLROnPlateau
 
 
-class SequentialLR(LRScheduler):
-    """One scheduler after another, changing at the milestones."""
+class _Combined(LRScheduler):
+    """Holds schedules of one optimizer in `_schedulers`."""
+
+    _schedulers: Sequence[LRScheduler]
+
+    def _check(self, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None) -> Optimizer:
+        name = type(self).__name__
+        if len(schedulers) < 1:
+            raise ValueError(f"{name} expects at least one scheduler, but got no scheduler.")
+        optimizer = optimizer or schedulers[0].optimizer
+        for number, scheduler in enumerate(schedulers):
+            if not hasattr(scheduler, "optimizer"):
+                raise TypeError(f"{name} at index {number} should have `optimizer` as its attribute.")
+            if isinstance(scheduler, ReduceLROnPlateau):
+                raise ValueError(
+                    f"{name} does not support `ReduceLROnPlateau`, whose `step` takes a metric, but got one at index "
+                    f"{number}"
+                )
+            if optimizer is not scheduler.optimizer:
+                raise ValueError(
+                    f"{name} expects all schedulers to belong to the same optimizer, but got "
+                    f"{type(scheduler).__name__} of another one at index {number}"
+                )
+        return optimizer
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "_schedulers": [scheduler.state_dict() for scheduler in self._schedulers]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict({key: value for key, value in state_dict.items() if key != "_schedulers"})
+        for scheduler, part in zip(self._schedulers, state_dict["_schedulers"], strict=True):
+            scheduler.load_state_dict(part)
+
+
+class SequentialLR(_Combined):
+    """One schedule after another: the next one starts at each milestone."""
 
     def __init__(
         self, optimizer: Optimizer, schedulers: list[LRScheduler], milestones: list[int], last_epoch: int = -1
     ) -> None:
-        if not schedulers:
-            raise ValueError(f"{type(self).__name__} expects at least one scheduler to be chained, but got none")
-        for number, scheduler in enumerate(schedulers):
-            if not hasattr(scheduler, "optimizer") or scheduler.optimizer is not optimizer:
-                raise ValueError(f"{type(self).__name__}: scheduler {number} belongs to another optimizer")
+        self._check(schedulers, optimizer)
         if len(milestones) != len(schedulers) - 1:
             raise ValueError(
-                "Sequential Schedulers expects number of schedulers provided to be one more than the number of "
-                f"milestone points, but got number of schedulers {len(schedulers)} and the number of milestones to be "
-                f"equal to {len(milestones)}"
+                f"SequentialLR expects one milestone fewer than schedulers, got {len(schedulers)} schedulers and "
+                f"{len(milestones)} milestones"
             )
         self._schedulers = schedulers
         self._milestones = milestones
         self.last_epoch = last_epoch + 1
         self.optimizer = optimizer
-        for group in optimizer.param_groups:  # each constructor has taken a step: begin again with the first alone
-            update(group, "lr", group["initial_lr"])
-        for scheduler in schedulers:
-            scheduler.last_epoch -= 1
-        schedulers[0]._initial_step()
-        self._last_lr = schedulers[0].get_last_lr()
+        for group in optimizer.param_groups:  # undo the first steps that the schedules took when they were made
+            write(group, "lr", group["initial_lr"])
+        self.recursive_undo()
+        first = schedulers[bisect_right(milestones, 0)]
+        first._initial_step()
+        self._last_lr = first.get_last_lr()
+
+    def recursive_undo(self, sched: Any = None) -> None:
+        """Take back one epoch of every schedule below."""
+        sched = self if sched is None else sched
+        if hasattr(sched, "_schedulers"):
+            for part in sched._schedulers:
+                self.recursive_undo(part)
+        elif hasattr(sched, "last_epoch"):
+            sched.last_epoch -= 1
 
     def step(self) -> None:  # type: ignore[override]
         self.last_epoch += 1
         number = bisect_right(self._milestones, self.last_epoch)
         scheduler = self._schedulers[number]
         if number > 0 and self._milestones[number - 1] == self.last_epoch:
-            scheduler.step(0)
+            scheduler._update_lr(0)
         else:
             scheduler.step()
         self._last_lr = scheduler.get_last_lr()
 
-    def state_dict(self) -> dict[str, Any]:
-        held = {name: v for name, v in self.__dict__.items() if name not in ("optimizer", "_schedulers")}
-        return {**held, "_schedulers": [s.state_dict() for s in self._schedulers]}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        state_dict = dict(state_dict)
-        for scheduler, held in zip(self._schedulers, state_dict.pop("_schedulers"), strict=True):
-            scheduler.load_state_dict(held)
-        self.__dict__.update(state_dict)
-
-
-class ChainedScheduler(LRScheduler):
-    """Several schedulers, each stepped every time."""
+class ChainedScheduler(_Combined):
+    """Several schedules at once, each changing the rate that the one before has set."""
 
     def __init__(self, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None = None) -> None:
-        if not schedulers:
-            raise ValueError(f"{type(self).__name__} expects at least one scheduler to be chained, but got none")
-        optimizer = optimizer or schedulers[0].optimizer
-        for number, scheduler in enumerate(schedulers):
-            if scheduler.optimizer is not optimizer:
-                raise ValueError(f"{type(self).__name__}: scheduler {number} belongs to another optimizer")
-        self._schedulers = list(schedulers)
-        self.optimizer = optimizer
-        self._last_lr = [copied(g["lr"]) for g in optimizer.param_groups]
+        self.optimizer = self._check(schedulers, optimizer)
+        self._schedulers = schedulers
+        self._last_lr = values_of(self.optimizer, "lr")
 
     def step(self) -> None:  # type: ignore[override]
         for scheduler in self._schedulers:
             scheduler.step()
-        self._last_lr = [copied(g["lr"]) for g in self.optimizer.param_groups]
-
-    state_dict = SequentialLR.state_dict
-    load_state_dict = SequentialLR.load_state_dict
+        self._last_lr = values_of(self.optimizer, "lr")
