@@ -15,6 +15,7 @@ import jitcore
 def to_numpy(x: torch.Tensor) -> np.ndarray:
     """A copy of a PyTorch tensor's values in the same axis order in memory; bfloat16 as ml_dtypes' type."""
     x = x.detach().resolve_conj().resolve_neg()
+    x = x.clone() if x._is_zerotensor() else x
     if x.dtype == torch.bfloat16:
         return np.array(x.view(torch.int16).numpy(), order="K").view(ml_dtypes.bfloat16)
     return np.array(x.numpy(), order="K")

@@ -13,6 +13,7 @@ from ...promotion import as_operand
 from ...state import state
 from ...tensor import Tensor, shape_of
 from ..rules import vjp
+from ..tape import zeros_like
 
 
 def _stretched(g: Tensor, x_shape: tuple, axes: tuple[int, ...]) -> Tensor:
@@ -31,6 +32,8 @@ def _prod(g: Tensor, x: Tensor, x_shape: tuple, axes: tuple[int, ...]) -> Tensor
     """g times the product of all other elements, found without dividing, so that zeros do no harm."""
     if not axes:
         return g
+    if x._array.size == 0:
+        return zeros_like(x)
     # The reduced axes moved to the end and joined; products of what lies before and after each element.
     rank = len(x_shape)
     kept = [a for a in range(rank) if a not in axes]
