@@ -8,7 +8,7 @@ from ..spec import Kind
 from ..types import TensorType
 from .rules import check_axis, known_ge, op, show
 
-__all__ = ["TAKE", "PUT", "GATHER", "SCATTER"]
+__all__ = ["TAKE", "PUT", "GATHER", "SCATTER", "SCATTER_REDUCE"]
 
 MODES = ("set", "add")
 
@@ -73,4 +73,22 @@ def GATHER(x: TensorType, indices: TensorType, axis: int) -> TensorType:
 def SCATTER(x: TensorType, indices: TensorType, updates: TensorType, axis: int, mode: str) -> TensorType:
     _check_along("scatter", x, indices, axis)
     _check_updates("scatter", x, updates, indices.shape, mode)
+    return x
+
+
+REDUCTIONS = ("max", "min", "mul")
+
+
+@op(
+    "scatter_reduce",
+    ("x", "indices", "updates"),
+    {"axis": Kind.INT, "mode": Kind.STRING},
+    """x with the elements that gather(indices) names replaced by the largest, the smallest or the product (`mode` max,
+    min, mul) of themselves and all their updates; NaN wins.""",
+)
+def SCATTER_REDUCE(x: TensorType, indices: TensorType, updates: TensorType, axis: int, mode: str) -> TensorType:
+    if mode not in REDUCTIONS:
+        raise AttributeValueError(f"scatter_reduce: mode {mode!r} is none of {', '.join(REDUCTIONS)}")
+    _check_along("scatter_reduce", x, indices, axis)
+    _check_updates("scatter_reduce", x, updates, indices.shape, "set")
     return x

@@ -2,25 +2,44 @@
 
 from typing import TYPE_CHECKING, Any
 
-from . import functional, init
+from . import activations, functional, init, losses, pooling, reshaping
+from .activations import *  # noqa: F403
+from .adaptive_softmax import AdaptiveLogSoftmaxWithLoss
 from .containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
-from .conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d
-from .layers import *  # noqa: F403
-from .layers import __all__ as _layers
-from .linear import Flatten, Identity, Linear, Unflatten
+from .conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
+from .lazy import *  # noqa: F403
+from .lazy import __all__ as _lazy
+from .linear import Bilinear, Flatten, Identity, Linear, Unflatten
+from .losses import *  # noqa: F403
 from .module import Module
-from .norm import BatchNorm1d, BatchNorm2d, BatchNorm3d, GroupNorm, LayerNorm
+from .norm import (
+    BatchNorm1d,
+    BatchNorm2d,
+    BatchNorm3d,
+    GroupNorm,
+    InstanceNorm1d,
+    InstanceNorm2d,
+    InstanceNorm3d,
+    LayerNorm,
+    LocalResponseNorm,
+    RMSNorm,
+    SyncBatchNorm,
+)
 from .parameter import Buffer, Parameter
-from .sparse import Embedding
+from .pooling import *  # noqa: F403
+from .reshaping import *  # noqa: F403
+from .sparse import Embedding, EmbeddingBag
 
-if TYPE_CHECKING:  # the layers that `layers` makes from its tables
+if TYPE_CHECKING:  # the layers that tables make
 
     def __getattr__(name: str) -> Any: ...
 
 
 __all__ = [
-    "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "Buffer", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d",
-    "ConvTranspose2d", "Embedding", "Flatten", "GroupNorm", "Identity", "LayerNorm", "Linear", "Module", "ModuleDict",
-    "ModuleList", "Parameter", "ParameterDict", "ParameterList", "Sequential", "Unflatten", "functional", "init",
-    *_layers,
+    "AdaptiveLogSoftmaxWithLoss", "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "Bilinear", "Buffer", "Conv1d", "Conv2d",
+    "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d", "Embedding", "EmbeddingBag", "Flatten",
+    "GroupNorm", "Identity", "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d", "LayerNorm", "Linear",
+    "LocalResponseNorm", "Module", "ModuleDict", "ModuleList", "Parameter", "ParameterDict", "ParameterList", "RMSNorm",
+    "Sequential", "SyncBatchNorm", "Unflatten", "functional", "init", *activations.__all__, *_lazy, *losses.__all__,
+    *pooling.__all__, *reshaping.__all__,
 ]  # fmt: skip

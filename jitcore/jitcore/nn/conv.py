@@ -44,10 +44,10 @@ class _Conv(Module):
             )
         if padding_mode not in ("zeros", "reflect", "replicate", "circular"):
             raise ValueError(f"padding_mode {padding_mode!r} is not zeros, reflect, replicate or circular")
-        if padding_mode != "zeros" and isinstance(padding, str):
-            raise NotImplementedError(
-                f"padding={padding!r} with padding_mode={padding_mode!r}; give the padding in numbers"
-            )
+        if isinstance(padding, str) and padding not in ("same", "valid"):
+            raise ValueError(f"Invalid padding string {padding!r}, should be one of 'valid', 'same'")
+        if padding == "same" and any(n != 1 for n in _sizes(stride, self.rank)):
+            raise ValueError("padding='same' is not supported for strided convolutions")
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.kernel_size = _sizes(kernel_size, self.rank)
@@ -75,8 +75,13 @@ class _Conv(Module):
         """The input padded by a mode other than zeros, and the padding left to the convolution."""
         if self.padding_mode == "zeros":
             return input, self.padding
-        assert not isinstance(self.padding, str)  # refused in the constructor
-        amounts = [amount for p in reversed(self.padding) for amount in (p, p)]
+        amounts: list[int] = []
+        for axis in reversed(range(self.rank)):
+            if isinstance(self.padding, str):
+                total = self.dilation[axis] * (self.kernel_size[axis] - 1) if self.padding == "same" else 0
+                amounts += [total // 2, total - total // 2]
+            else:
+                amounts += [self.padding[axis]] * 2
         return F.pad(input, amounts, mode=self.padding_mode), 0
 
     def extra_repr(self) -> str:
@@ -85,9 +90,12 @@ class _Conv(Module):
             text += f", padding={self.padding}"
         if self.dilation != (1,) * self.rank:
             text += f", dilation={self.dilation}"
+        if getattr(self, "output_padding", (0,) * self.rank) != (0,) * self.rank:
+            text += f", output_padding={self.output_padding}"
         if self.groups != 1:
             text += f", groups={self.groups}"
-        return text + (", bias=False" if self.bias is None else "")
+        text += ", bias=False" if self.bias is None else ""
+        return text + (f", padding_mode={self.padding_mode}" if self.padding_mode != "zeros" else "")
 
 
 class Conv1d(_Conv):
@@ -134,13 +142,38 @@ class _ConvTranspose(_Conv):
         groups: int = 1,
         bias: bool = True,
         dilation: Sizes = 1,
+        padding_mode: str = "zeros",
         device: Any = None,
         dtype: DType | None = None,
     ) -> None:
+        if padding_mode != "zeros":
+            raise ValueError(f'Only "zeros" padding mode is supported for {type(self).__name__}')
         super().__init__(
             in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, device=device, dtype=dtype
         )
         self.output_padding = _sizes(output_padding, self.rank)
+
+    def forward(self, input: Tensor, output_size: Any = None) -> Tensor:
+        function = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[self.rank - 1]
+        extra = self.output_padding if output_size is None else self._output_padding(input, output_size)
+        return function(input, self.weight, self.bias, self.stride, self.padding, extra, self.groups, self.dilation)
+
+    def _output_padding(self, input: Tensor, output_size: Any) -> tuple[int, ...]:
+        """What has to be added at the far end for the output to have this size."""
+        assert not isinstance(self.padding, str)
+        wanted = [int(n) for n in output_size][-self.rank :]
+        found = []
+        for n, size, k, s, p, d in zip(
+            wanted, input.shape[-self.rank :], self.kernel_size, self.stride, self.padding, self.dilation, strict=True
+        ):
+            least = (int(size) - 1) * s - 2 * p + d * (k - 1) + 1
+            if not least <= n <= least + s - 1:
+                raise ValueError(
+                    f"requested an output size of {wanted}, but valid sizes range from {least} to {least + s - 1} (for "
+                    f"an input of {list(input.shape)})"
+                )
+            found.append(n - least)
+        return tuple(found)
 
 
 class ConvTranspose1d(_ConvTranspose):
@@ -148,21 +181,17 @@ class ConvTranspose1d(_ConvTranspose):
 
     rank = 1
 
-    def forward(self, input: Tensor) -> Tensor:
-        return F.conv_transpose1d(
-            input, self.weight, self.bias, self.stride, self.padding, self.output_padding, self.groups, self.dilation
-        )
-
 
 class ConvTranspose2d(_ConvTranspose):
     """The gradient of Conv2d in its input, as a layer."""
 
     rank = 2
 
-    def forward(self, input: Tensor) -> Tensor:
-        return F.conv_transpose2d(
-            input, self.weight, self.bias, self.stride, self.padding, self.output_padding, self.groups, self.dilation
-        )
+
+class ConvTranspose3d(_ConvTranspose):
+    """The gradient of Conv3d in its input, as a layer."""
+
+    rank = 3
 
 
 def _sizes(value: Sizes, rank: int) -> tuple[int, ...]:

@@ -14,8 +14,8 @@ from .module import Module
 from .parameter import Parameter
 
 
-class _BatchNorm(Module):
-    """Normalize each channel (dimension 1) over the batch; running statistics are used in eval mode."""
+class _Norm(Module):
+    """Shared by batch and instance norm: scale and shift per channel, running statistics."""
 
     ranks: ClassVar[tuple[int, ...]]
 
@@ -28,6 +28,8 @@ class _BatchNorm(Module):
         track_running_stats: bool = True,
         device: Any = None,
         dtype: DType | None = None,
+        *,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         self.num_features = num_features
@@ -37,7 +39,7 @@ class _BatchNorm(Module):
         self.track_running_stats = track_running_stats
         made = {"device": device, "dtype": dtype}
         self.register_parameter("weight", Parameter(ops.ones(num_features, **made)) if affine else None)
-        self.register_parameter("bias", Parameter(ops.zeros(num_features, **made)) if affine else None)
+        self.register_parameter("bias", Parameter(ops.zeros(num_features, **made)) if affine and bias else None)
         tracked = track_running_stats
         self.register_buffer("running_mean", ops.zeros(num_features, **made) if tracked else None)
         self.register_buffer("running_var", ops.ones(num_features, **made) if tracked else None)
@@ -53,7 +55,18 @@ class _BatchNorm(Module):
         self.reset_running_stats()
         if self.affine:
             init.ones_(self.weight)
-            init.zeros_(self.bias)
+            if self.bias is not None:
+                init.zeros_(self.bias)
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
+            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
+        )
+
+
+class _BatchNorm(_Norm):
+    """Normalize each channel (dimension 1) over the batch; running statistics are used in eval mode."""
 
     def forward(self, input: Tensor) -> Tensor:
         if input.ndim not in self.ranks:
@@ -70,12 +83,6 @@ class _BatchNorm(Module):
         mean = self.running_mean if not self.training or self.track_running_stats else None
         var = self.running_var if not self.training or self.track_running_stats else None
         return F.batch_norm(input, mean, var, self.weight, self.bias, use_batch, momentum, self.eps)
-
-    def extra_repr(self) -> str:
-        return (
-            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-            f"track_running_stats={self.track_running_stats}"
-        )
 
 
 class BatchNorm1d(_BatchNorm):
@@ -94,6 +101,65 @@ class BatchNorm3d(_BatchNorm):
     """Over [N, C, D, H, W]."""
 
     ranks = (5,)
+
+
+class _InstanceNorm(_Norm):
+    """Normalize each channel of each sample; a single sample [C, ...] is taken too."""
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        affine: bool = False,
+        track_running_stats: bool = False,
+        device: Any = None,
+        dtype: DType | None = None,
+        *,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        rank = self.ranks[0]
+        if input.ndim not in (rank - 1, rank):
+            raise ValueError(f"expected {rank - 1}D or {rank}D input (got {input.ndim}D input)")
+        if input.shape[input.ndim - rank + 1] != self.num_features and self.affine:
+            raise ValueError(
+                f"expected input's size at dim={input.ndim - rank + 1} to match num_features ({self.num_features}), "
+                f"but got: {input.shape[input.ndim - rank + 1]}."
+            )
+        batch = input.unsqueeze(0) if input.ndim == rank - 1 else input
+        result = F.instance_norm(
+            batch, self.running_mean, self.running_var, self.weight, self.bias,
+            self.training or not self.track_running_stats, 0.0 if self.momentum is None else self.momentum, self.eps,
+        )  # fmt: skip
+        return result.squeeze(0) if input.ndim == rank - 1 else result
+
+
+class InstanceNorm1d(_InstanceNorm):
+    """Over [N, C, L] or [C, L]."""
+
+    ranks = (3,)
+
+
+class InstanceNorm2d(_InstanceNorm):
+    """Over [N, C, H, W] or [C, H, W]."""
+
+    ranks = (4,)
+
+
+class InstanceNorm3d(_InstanceNorm):
+    """Over [N, C, D, H, W] or [C, D, H, W]."""
+
+    ranks = (5,)
+
+
+class SyncBatchNorm(BatchNorm1d):
+    """Refused: statistics over several processes are not offered."""
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        raise NotImplementedError("SyncBatchNorm is not offered by jitcore; the nearest is BatchNorm2d in one process")
 
 
 class LayerNorm(Module):
@@ -123,7 +189,56 @@ class LayerNorm(Module):
         return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
+        return (
+            f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}, "
+            f"bias={self.bias is not None}"
+        )
+
+
+class RMSNorm(Module):
+    """Divide by the root mean square over the last dimensions, which have sizes normalized_shape."""
+
+    def __init__(
+        self,
+        normalized_shape: int | tuple[int, ...],
+        eps: float | None = None,
+        elementwise_affine: bool = True,
+        device: Any = None,
+        dtype: DType | None = None,
+    ) -> None:
+        super().__init__()
+        self.normalized_shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        self.eps = eps
+        self.elementwise_affine = elementwise_affine
+        weight = Parameter(ops.ones(self.normalized_shape, device=device, dtype=dtype)) if elementwise_affine else None
+        self.register_parameter("weight", weight)
+
+    def reset_parameters(self) -> None:
+        if self.weight is not None:
+            init.ones_(self.weight)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.rms_norm(input, self.normalized_shape, self.weight, self.eps)
+
+    def extra_repr(self) -> str:
         return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
+
+
+class LocalResponseNorm(Module):
+    """Divide by a power of the mean square over neighbouring channels: Krizhevsky et al., 2012."""
+
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
+        super().__init__()
+        self.size = size
+        self.alpha = alpha
+        self.beta = beta
+        self.k = k
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.local_response_norm(input, self.size, self.alpha, self.beta, self.k)
+
+    def extra_repr(self) -> str:
+        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
 
 
 class GroupNorm(Module):
@@ -137,6 +252,8 @@ class GroupNorm(Module):
         affine: bool = True,
         device: Any = None,
         dtype: DType | None = None,
+        *,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         if num_channels % num_groups:
@@ -147,10 +264,13 @@ class GroupNorm(Module):
         self.affine = affine
         made = {"device": device, "dtype": dtype}
         self.register_parameter("weight", Parameter(ops.ones(num_channels, **made)) if affine else None)
-        self.register_parameter("bias", Parameter(ops.zeros(num_channels, **made)) if affine else None)
+        self.register_parameter("bias", Parameter(ops.zeros(num_channels, **made)) if affine and bias else None)
 
     def forward(self, input: Tensor) -> Tensor:
         return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
-        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}"
+        return (
+            f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}, "
+            f"bias={self.bias is not None}"
+        )

@@ -61,6 +61,18 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     return where(input > 0, input, input * weight)
 
 
+def rrelu(
+    input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: bool = False, inplace: bool = False
+) -> Tensor:
+    """leaky_relu whose slope is drawn from [lower, upper] for each element while training, else is their mean."""
+    from .sampling import uniform_bits
+
+    if not training:
+        return leaky_relu(input, (lower + upper) / 2, inplace)
+    slope = uniform_bits(shape_of(input), input.dtype) * (upper - lower) + lower
+    return _maybe_inplace(input, apply(ops.WHERE, (input > 0, input, input * slope)), inplace)
+
+
 @in_float32
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """input where positive, else alpha * (exp(input) - 1)."""

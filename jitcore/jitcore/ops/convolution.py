@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from jitcore_ir import ops
+from jitcore_ir.dtypes import int64
 
 from ..dispatch import apply
 from ..tensor import Tensor, shape_of
@@ -49,11 +50,11 @@ def embedding(
 
     Raises IndexError for a position outside the table.
     """
-    if max_norm is not None or scale_grad_by_freq:
-        raise NotImplementedError(
-            "embedding(max_norm=..., scale_grad_by_freq=True) is not offered; scale the weight itself"
-        )
+    if max_norm is not None:
+        _renormalize(weight, input, max_norm, norm_type)
     index = positions(input, "embedding")
+    if scale_grad_by_freq and weight.requires_grad:
+        weight = _by_frequency(weight, index)
     rows = apply(ops.TAKE, (weight, index), {"axis": 0})
     if padding_idx is None or not weight.requires_grad:
         return rows
@@ -61,6 +62,30 @@ def embedding(
         padding_idx = padding_idx + shape_of(weight)[0]
     # The same values, but the padding rows come from a copy without history.
     return apply(ops.WHERE, ((index == padding_idx).unsqueeze(-1), rows.detach(), rows))
+
+
+def _renormalize(weight: Tensor, input: Tensor, max_norm: float, norm_type: float) -> None:
+    """Scale the rows of `weight` at the positions `input` down to norm `max_norm`, in place and without gradient."""
+    from ..autograd import no_grad
+
+    with no_grad():
+        norms = weight.norm(norm_type, 1, keepdim=True)
+        too_long = (_frequencies(weight, positions(input, "embedding")) > 0).unsqueeze(1) & (norms > max_norm)
+        weight.copy_(weight * apply(ops.WHERE, (too_long, max_norm / (norms + 1e-7), norms * 0 + 1)))
+
+
+def _frequencies(weight: Tensor, index: Tensor) -> Tensor:
+    """How often each row of the table is used."""
+    from .creation import ones, zeros
+
+    flat = index.reshape(-1)
+    return zeros(shape_of(weight)[0], dtype=int64).index_add(0, flat, ones(shape_of(flat)[0], dtype=int64))
+
+
+def _by_frequency(weight: Tensor, index: Tensor) -> Tensor:
+    """The table, whose gradient is divided by how often each row is used."""
+    share = (1.0 / _frequencies(weight, index).clamp(min=1).to(weight.dtype)).unsqueeze(1)
+    return weight.detach() + (weight - weight.detach()) * share
 
 
 def conv1d(

@@ -17,7 +17,7 @@ from .half import in_float32
 from .select import positions
 
 
-def _reduced(loss: Tensor, reduction: str) -> Tensor:
+def reduced_loss(loss: Tensor, reduction: str) -> Tensor:
     if reduction == "mean":
         return loss.mean()
     if reduction == "sum":
@@ -27,7 +27,7 @@ def _reduced(loss: Tensor, reduction: str) -> Tensor:
     raise ValueError(f"{reduction} is not a valid value for reduction; known are 'mean', 'sum', 'none'")
 
 
-def _modern(size_average: bool | None, reduce: bool | None, reduction: str) -> str:
+def modern_reduction(size_average: bool | None, reduce: bool | None, reduction: str) -> str:
     """The reduction that PyTorch's two older arguments stand for, where one of them is given."""
     if size_average is None and reduce is None:
         return reduction
@@ -60,20 +60,26 @@ def mse_loss(
     weight: Tensor | None = None,
 ) -> Tensor:
     """(input - target) ** 2."""
-    reduction = _modern(size_average, reduce, reduction)
+    reduction = modern_reduction(size_average, reduce, reduction)
     x, y = _pair("mse_loss", input, target)
     d = x - y
-    return _reduced(d * d if weight is None else d * d * weight, reduction)
+    return reduced_loss(d * d if weight is None else d * d * weight, reduction)
 
 
 @in_float32
 def l1_loss(
-    input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    weight: Tensor | None = None,
 ) -> Tensor:
     """|input - target|."""
-    reduction = _modern(size_average, reduce, reduction)
+    reduction = modern_reduction(size_average, reduce, reduction)
     x, y = _pair("l1_loss", input, target)
-    return _reduced((x - y).abs(), reduction)
+    d = (x - y).abs()
+    return reduced_loss(d if weight is None else d * weight, reduction)
 
 
 @in_float32
@@ -86,22 +92,25 @@ def smooth_l1_loss(
     beta: float = 1.0,
 ) -> Tensor:
     """d ** 2 / (2 * beta) where d = |input - target| is below beta, else d - beta / 2."""
-    reduction = _modern(size_average, reduce, reduction)
+    reduction = modern_reduction(size_average, reduce, reduction)
     if beta < 0:
         raise ValueError("smooth_l1_loss does not support negative values for beta")
     x, y = _pair("smooth_l1_loss", input, target)
     d = (x - y).abs()
-    return _reduced(d if beta == 0 else where(d < beta, d * d * (0.5 / beta), d - 0.5 * beta), reduction)
+    return reduced_loss(d if beta == 0 else where(d < beta, d * d * (0.5 / beta), d - 0.5 * beta), reduction)
 
 
 @in_float32
-def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0) -> Tensor:
+def huber_loss(
+    input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0, weight: Tensor | None = None
+) -> Tensor:
     """d ** 2 / 2 where d = |input - target| is at most delta, else delta * (d - delta / 2)."""
     if delta <= 0:
         raise ValueError("huber_loss does not support non-positive values for delta.")
     x, y = _pair("huber_loss", input, target)
     d = (x - y).abs()
-    return _reduced(where(d <= delta, d * d * 0.5, (d - 0.5 * delta) * delta), reduction)
+    loss = where(d <= delta, d * d * 0.5, (d - 0.5 * delta) * delta)
+    return reduced_loss(loss if weight is None else loss * weight, reduction)
 
 
 @in_float32
@@ -114,14 +123,14 @@ def binary_cross_entropy(
     reduction: str = "mean",
 ) -> Tensor:
     """-(target * log(input) + (1 - target) * log(1 - input)), logarithms taken as at least -100."""
-    reduction = _modern(size_average, reduce, reduction)
+    reduction = modern_reduction(size_average, reduce, reduction)
     if input._array.shape != target._array.shape:
         raise ValueError(
             f"Using a target size ({list(target._array.shape)}) that is different to the input size "
             f"({list(input._array.shape)}) is deprecated. Please ensure they have the same size."
         )
     loss = -(target * input.log().clamp(min=-100.0) + (1.0 - target) * (1.0 - input).log().clamp(min=-100.0))
-    return _reduced(loss if weight is None else loss * weight, reduction)
+    return reduced_loss(loss if weight is None else loss * weight, reduction)
 
 
 @in_float32
@@ -135,7 +144,7 @@ def binary_cross_entropy_with_logits(
     pos_weight: Tensor | None = None,
 ) -> Tensor:
     """binary_cross_entropy of sigmoid(input), without overflow; pos_weight scales the positive term."""
-    reduction = _modern(size_average, reduce, reduction)
+    reduction = modern_reduction(size_average, reduce, reduction)
     if input._array.shape != target._array.shape:
         raise ValueError(
             f"Target size ({list(target._array.shape)}) must be the same as input size ({list(input._array.shape)})"
@@ -145,7 +154,7 @@ def binary_cross_entropy_with_logits(
         loss = (1.0 - target) * input - log_p
     else:
         loss = (1.0 - target) * input - (1.0 + (pos_weight - 1.0) * target) * log_p
-    return _reduced(loss if weight is None else loss * weight, reduction)
+    return reduced_loss(loss if weight is None else loss * weight, reduction)
 
 
 @in_float32
@@ -158,7 +167,7 @@ def kl_div(
     log_target: bool = False,
 ) -> Tensor:
     """target * (log(target) - input), input being log-probabilities; 0 where target is 0."""
-    reduction = _modern(size_average, reduce, reduction)
+    reduction = modern_reduction(size_average, reduce, reduction)
     if log_target:
         loss = target.exp() * (target - input)
     else:
@@ -167,7 +176,7 @@ def kl_div(
         loss = where(zero, as_operand(0, target.dtype), target * logs) - target * input
     if reduction == "batchmean":
         return loss.sum() / (shape_of(input)[0] if input._array.ndim else 1)
-    return _reduced(loss, reduction)
+    return reduced_loss(loss, reduction)
 
 
 @in_float32
@@ -185,11 +194,11 @@ def nll_loss(
     "mean" divides by the weights that took part. Targets equal to ignore_index take no part. Raises IndexError for
     other targets outside 0 .. C - 1.
     """
-    reduction = _modern(size_average, reduce, reduction)
+    reduction = modern_reduction(size_average, reduce, reduction)
     loss, weights = _picked(input, target, weight, ignore_index)
     if reduction == "mean":
         return loss.sum() / weights.sum()
-    return _reduced(loss, reduction)
+    return reduced_loss(loss, reduction)
 
 
 def _class_axis(input: Tensor) -> int:
@@ -244,7 +253,7 @@ def cross_entropy(
     target: class indices, or probabilities of input's shape in a floating dtype. label_smoothing mixes the target
     with the uniform distribution.
     """
-    reduction = _modern(size_average, reduce, reduction)
+    reduction = modern_reduction(size_average, reduce, reduction)
     if not 0.0 <= label_smoothing <= 1.0:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
     axis = _class_axis(input)
@@ -261,7 +270,7 @@ def cross_entropy(
     if reduction == "mean":
         total = loss.sum() * (1.0 - label_smoothing) + smooth.sum() * share
         return total / weights.sum()
-    return _reduced(loss * (1.0 - label_smoothing) + smooth * share, reduction)
+    return reduced_loss(loss * (1.0 - label_smoothing) + smooth * share, reduction)
 
 
 def _soft_cross_entropy(
@@ -284,7 +293,7 @@ def _soft_cross_entropy(
         for a, n in enumerate(shape_of(input)):
             count = count if a == axis else count * n
         return loss.sum() / count
-    return _reduced(loss, reduction)
+    return reduced_loss(loss, reduction)
 
 
 def _along(weight: Tensor, input: Tensor, axis: int) -> Tensor:
@@ -303,12 +312,12 @@ def poisson_nll_loss(
     reduction: str = "mean",
 ) -> Tensor:
     """Negative log likelihood of target under a Poisson distribution of rate exp(input) (or input)."""
-    reduction = _modern(size_average, reduce, reduction)
+    reduction = modern_reduction(size_average, reduce, reduction)
     loss = input.exp() - target * input if log_input else input - target * (input + eps).log()
     if full:
         stirling = target * target.log() - target + (target * (2 * math.pi)).log() * 0.5
         loss = loss + where(target <= 1, as_operand(0, target.dtype), stirling)
-    return _reduced(loss, reduction)
+    return reduced_loss(loss, reduction)
 
 
 @in_float32
@@ -319,7 +328,7 @@ def gaussian_nll_loss(
     spread = var if isinstance(var, Tensor) else input.detach() * 0.0 + var
     limited = spread + (spread.detach().clamp(min=eps) - spread.detach())
     loss = (limited.log() + (input - target) ** 2 / limited) * 0.5
-    return _reduced(loss + 0.5 * math.log(2 * math.pi) if full else loss, reduction)
+    return reduced_loss(loss + 0.5 * math.log(2 * math.pi) if full else loss, reduction)
 
 
 @in_float32
@@ -332,10 +341,10 @@ def hinge_embedding_loss(
     reduction: str = "mean",
 ) -> Tensor:
     """input where target is 1, max(0, margin - input) where it is -1."""
-    reduction = _modern(size_average, reduce, reduction)
+    reduction = modern_reduction(size_average, reduce, reduction)
     zero = as_operand(0, input.dtype)
     loss = where(target == 1, input, zero) + where(target == -1, (margin - input).clamp(min=0.0), zero)
-    return _reduced(loss, reduction)
+    return reduced_loss(loss, reduction)
 
 
 @in_float32
@@ -343,8 +352,8 @@ def soft_margin_loss(
     input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
 ) -> Tensor:
     """log(1 + exp(-target * input)), target being 1 or -1."""
-    reduction = _modern(size_average, reduce, reduction)
-    return _reduced(-logsigmoid(target * input), reduction)
+    reduction = modern_reduction(size_average, reduce, reduction)
+    return reduced_loss(-logsigmoid(target * input), reduction)
 
 
 @in_float32
@@ -358,8 +367,8 @@ def margin_ranking_loss(
     reduction: str = "mean",
 ) -> Tensor:
     """max(0, -target * (input1 - input2) + margin)."""
-    reduction = _modern(size_average, reduce, reduction)
-    return _reduced((-target * (input1 - input2) + margin).clamp(min=0.0), reduction)
+    reduction = modern_reduction(size_average, reduce, reduction)
+    return reduced_loss((-target * (input1 - input2) + margin).clamp(min=0.0), reduction)
 
 
 @in_float32
@@ -376,12 +385,12 @@ def triplet_margin_loss(
     reduction: str = "mean",
 ) -> Tensor:
     """max(0, |anchor - positive| - |anchor - negative| + margin) with p-norms over the last dimension."""
-    reduction = _modern(size_average, reduce, reduction)
+    reduction = modern_reduction(size_average, reduce, reduction)
     near = pairwise_distance(anchor, positive, p, eps)
     far = pairwise_distance(anchor, negative, p, eps)
     if swap:  # the positive may be the one that is nearer to the negative
         far = apply(ops.MINIMUM, (far, pairwise_distance(positive, negative, p, eps)))
-    return _reduced((near - far + margin).clamp(min=0.0), reduction)
+    return reduced_loss((near - far + margin).clamp(min=0.0), reduction)
 
 
 @in_float32
@@ -401,9 +410,9 @@ def cosine_embedding_loss(
     reduction: str = "mean",
 ) -> Tensor:
     """1 - cos where target is 1, max(0, cos - margin) where it is -1."""
-    reduction = _modern(size_average, reduce, reduction)
+    reduction = modern_reduction(size_average, reduce, reduction)
     cosine = cosine_similarity(input1, input2, dim=-1)
-    return _reduced(where(target == 1, 1.0 - cosine, (cosine - margin).clamp(min=0.0)), reduction)
+    return reduced_loss(where(target == 1, 1.0 - cosine, (cosine - margin).clamp(min=0.0)), reduction)
 
 
 @method
@@ -411,3 +420,15 @@ def cosine_embedding_loss(
 def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
     """p-norm of input - other."""
     return (input - other).norm(p)
+
+
+def pdist(input: Tensor, p: float = 2) -> Tensor:
+    """p-norms between all pairs of rows of input [N, M]: [N * (N - 1) / 2]."""
+    from .select import triu_indices
+
+    if input._array.ndim != 2:
+        raise RuntimeError(f"pdist only supports 2D tensors, got: {input._array.ndim}D")
+    if p < 0:
+        raise RuntimeError("pdist only supports non-negative p values")
+    first, second = triu_indices(shape_of(input)[0], shape_of(input)[0], 1)
+    return (input[first] - input[second]).norm(p, -1)

@@ -213,6 +213,36 @@ def _dropped(
     return store(input, result) if inplace else result
 
 
+_ALPHA = -1.7580993408473766
+"""Minus the product of SELU's scale and alpha: what a unit that is turned off saturates to (Klambauer et al., 2017)."""
+
+
+def alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
+    """Dropout that keeps the mean and variance of standard normal inputs, for SELU networks."""
+    return _alpha_dropped(input, shape_of(input), p, training, inplace)
+
+
+def feature_alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
+    """alpha_dropout of whole channels of [N, C, ...]."""
+    if input._array.ndim < 2:
+        raise RuntimeError("Feature dropout requires at least 2 dimensions in the input")
+    return _alpha_dropped(input, (*shape_of(input)[:2], *[1] * (input._array.ndim - 2)), p, training, inplace)
+
+
+def _alpha_dropped(input: Tensor, shape: tuple, p: float, training: bool, inplace: bool) -> Tensor:
+    if not 0.0 <= p <= 1.0:
+        raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
+    if not training or p == 0:
+        return input
+    if p == 1:
+        result = input * 0.0
+    else:
+        kept = apply(ops.CAST, (uniform_bits(shape, float32, None) >= p,), {"dtype": input.dtype})
+        scale = ((1 - p) * (1 + p * _ALPHA**2)) ** -0.5
+        result = (input * kept + _ALPHA * (1 - kept)) * scale - scale * _ALPHA * p
+    return store(input, result) if inplace else result
+
+
 @in_float32
 def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
     """input / (k + alpha * mean of squares over `size` neighbouring channels) ** beta."""

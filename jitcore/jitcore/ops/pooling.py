@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from jitcore_ir import OpSpec, ops
 from jitcore_ir.dtypes import int64
 
-from ..dispatch import apply
+from ..dispatch import apply, constant
 from ..promotion import as_operand
 from ..tensor import Tensor, shape_of
 from ..typeinfo import iinfo
@@ -261,27 +263,58 @@ def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
     return _adaptive(ops.SUM, 3, input, output_size)
 
 
-def adaptive_max_pool1d(input: Tensor, output_size: Any, return_indices: bool = False) -> Tensor:
-    """Largest in windows that cut input [N, C, L] into output_size cells."""
-    _no_indices(return_indices)
-    return _adaptive(ops.AMAX, 1, input, output_size)
+def _adaptive_max(rank: int, input: Tensor, output_size: Any, indices: bool) -> Any:
+    if not indices:
+        return _adaptive(ops.AMAX, rank, input, output_size)
+    sizes = [output_size] * rank if isinstance(output_size, int) or output_size is None else list(output_size)
+    first = input._array.ndim - rank
+    have = [int(n) for n in shape_of(input)[first:]]
+    starts = []
+    for n, wanted in zip(have, sizes):
+        m = n if wanted is None else wanted
+        begin = np.arange(m) * n // max(m, 1)
+        end = -(-(np.arange(m) + 1) * n // max(m, 1))
+        width = int((end - begin).max(initial=1))
+        # Narrower windows repeat their last place, which changes neither the largest nor where it is first found.
+        starts.append(np.minimum(begin[:, None] + np.arange(width), end[:, None] - 1))
+    return largest_at(input, rank, starts)
 
 
-def adaptive_max_pool2d(input: Tensor, output_size: Any, return_indices: bool = False) -> Tensor:
-    """Largest in windows that cut input [N, C, H, W] into output_size cells."""
-    _no_indices(return_indices)
-    return _adaptive(ops.AMAX, 2, input, output_size)
+def largest_at(input: Tensor, rank: int, places: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
+    """The largest of each window, and its position in the flattened last `rank` dimensions.
+
+    `places[i]` [outputs, width] are a window's positions in spatial dimension i, the same for all other dimensions.
+    """
+    first = input._array.ndim - rank
+    lead, spatial = shape_of(input)[:first], [int(n) for n in shape_of(input)[first:]]
+    flat = np.zeros((1,) * (2 * rank), np.int64)
+    for i, table in enumerate(places):
+        wide = [1] * (2 * rank)
+        wide[i], wide[rank + i] = table.shape
+        flat = flat * spatial[i] + table.reshape(wide)
+    outputs = flat.shape[:rank]
+    windows = constant(np.ascontiguousarray(flat.reshape(*outputs, -1)))
+    cut = input.reshape((*lead, _product(spatial)))
+    taken = apply(ops.TAKE, (cut, windows), {"axis": first})
+    best = apply(ops.ARGMAX, (taken,), {"axis": first + rank, "keepdims": True})
+    values = apply(ops.GATHER, (taken, best), {"axis": first + rank}).squeeze(-1)
+    everywhere = apply(ops.BROADCAST_TO, (windows,), {"shape": (*lead, *shape_of(windows))})
+    return values, apply(ops.GATHER, (everywhere, best), {"axis": first + rank}).squeeze(-1)
 
 
-def adaptive_max_pool3d(input: Tensor, output_size: Any, return_indices: bool = False) -> Tensor:
-    """Largest in windows that cut input [N, C, D, H, W] into output_size cells."""
-    _no_indices(return_indices)
-    return _adaptive(ops.AMAX, 3, input, output_size)
+def adaptive_max_pool1d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
+    """Largest in windows that cut input [N, C, L] into output_size cells; with their positions if return_indices."""
+    return _adaptive_max(1, input, output_size, return_indices)
 
 
-def _no_indices(wanted: bool) -> None:
-    if wanted:
-        raise NotImplementedError("adaptive_max_pool(return_indices=True) is not offered; max_pool has return_indices")
+def adaptive_max_pool2d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
+    """Largest in windows that cut input [N, C, H, W] into output_size cells; with their positions if return_indices."""
+    return _adaptive_max(2, input, output_size, return_indices)
+
+
+def adaptive_max_pool3d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
+    """Largest in windows that cut input [N, C, D, H, W] into output_size cells; with positions if return_indices."""
+    return _adaptive_max(3, input, output_size, return_indices)
 
 
 def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
@@ -300,3 +333,16 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     split = input.reshape((*lead, c, h // r, r, w // r, r))
     k = len(lead)
     return split.permute(*range(k), k, k + 2, k + 4, k + 1, k + 3).reshape((*lead, c * r * r, h // r, w // r))
+
+
+def channel_shuffle(input: Tensor, groups: int) -> Tensor:
+    """Channels of [N, C, ...] read across groups instead of along them."""
+    if groups <= 0:
+        raise RuntimeError(f"Number of groups to divide channels in must be positive. Value of groups:{groups}")
+    count, channels, *rest = shape_of(input)
+    if channels % groups:
+        raise RuntimeError(
+            f"Number of channels must be divisible by groups. Got {channels} channels and {groups} groups."
+        )
+    split = input.reshape((count, groups, channels // groups, *rest))
+    return split.transpose(1, 2).reshape((count, channels, *rest))

@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from jitcore_ir import OpSpec, ops
+from jitcore_ir import DType, OpSpec, ops
 from jitcore_ir.dtypes import int64
 
 from ..dispatch import NONE, apply, constant
 from ..promotion import as_operand, is_number
 from ..state import state
 from ..tensor import Tensor, method, shape_of
+from ..typeinfo import iinfo
 from .inplace import with_inplace
 from .movement import axis_of, broadcast_shapes, slice_axis
 
@@ -74,7 +75,8 @@ def _scatter(name: str, input: Tensor, dim: int, index: Tensor, src: Any, mode: 
             )
     else:
         src = apply(ops.BROADCAST_TO, (as_operand(src, input.dtype),), {"shape": shape_of(index)})
-    return apply(ops.SCATTER, (input, index, src), {"axis": axis, "mode": mode})
+    spec = ops.SCATTER if mode in ("set", "add") else ops.SCATTER_REDUCE
+    return apply(spec, (input, index, src), {"axis": axis, "mode": mode})
 
 
 def _flat(src: Any) -> Any:
@@ -87,11 +89,10 @@ def scatter(
     input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None, reduce: str | None = None
 ) -> Tensor:
     """input with input[.., index[.., p, ..], ..] = src[.., p, ..] along dim; src may be a number."""
-    if reduce is None:
-        return _scatter("scatter", input, dim, index, value if src is None else src, "set")
-    if reduce == "add":
-        return _scatter("scatter", input, dim, index, value if src is None else src, "add")
-    raise NotImplementedError(f"scatter(reduce={reduce!r}) is not offered; reduce may be None or 'add'")
+    modes = {None: "set", "add": "add", "multiply": "mul"}
+    if reduce not in modes:
+        raise RuntimeError(f"reduce argument must be either add or multiply, got {reduce!r}")
+    return _scatter("scatter", input, dim, index, value if src is None else src, modes[reduce])
 
 
 @with_inplace
@@ -106,13 +107,37 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
 def scatter_reduce(
     input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True
 ) -> Tensor:
-    """input with src's elements combined at the positions in index along dim; reduce may be "sum" or "mean"."""
-    if reduce not in ("sum", "mean"):
-        raise NotImplementedError(f"scatter_reduce(reduce={reduce!r}) is not offered; reduce may be 'sum' or 'mean'")
-    counts = scatter_add(input.detach() * 0 + int(include_self), dim, index, src.detach() * 0 + 1)
-    base = input if include_self else where_zero(counts, input)
-    total = scatter_add(base, dim, index, src)
-    return total if reduce == "sum" else total.div(counts.clamp(min=1), rounding_mode=_rounding_of(input))
+    """input with src's elements combined at the positions in index along dim.
+
+    reduce: "sum", "prod", "mean", "amax" or "amin"; without include_self, elements that get any do not
+    count themselves.
+    """
+    if reduce not in _REDUCTIONS:
+        raise RuntimeError(f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}")
+    if reduce in ("sum", "mean"):
+        counts = scatter_add(input.detach() * 0 + int(include_self), dim, index, src.detach() * 0 + 1)
+        base = input if include_self else where_zero(counts, input)
+        total = scatter_add(base, dim, index, src)
+        return total if reduce == "sum" else total.div(counts.clamp(min=1), rounding_mode=_rounding_of(input))
+    if not include_self:
+        start = as_operand(_start(reduce, input.dtype), input.dtype)
+        reached = _scatter("scatter_reduce", input.detach() * 0, dim, index, src.detach() * 0 + 1, "set") != 0
+        input = apply(ops.WHERE, (reached, start, input), NONE)
+    return _scatter("scatter_reduce", input, dim, index, src, _REDUCTIONS[reduce])
+
+
+_REDUCTIONS = {"sum": "add", "mean": "add", "prod": "mul", "amax": "max", "amin": "min"}
+
+
+def _start(reduce: str, dtype: DType) -> Any:
+    """What changes no product, maximum or minimum."""
+    if reduce == "prod":
+        return 1
+    if dtype.is_floating_point:
+        return float("-inf") if reduce == "amax" else float("inf")
+    if dtype.kind == "bool":
+        return reduce == "amin"
+    return iinfo(dtype).min if reduce == "amax" else iinfo(dtype).max
 
 
 def where_zero(counts: Tensor, input: Tensor) -> Tensor:
@@ -180,6 +205,23 @@ def _put(input: Tensor, dim: int, index: Tensor, source: Tensor, mode: str) -> T
 def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
     """input with alpha * source's slices added to its slices at `index` along dim."""
     return _put(input, dim, index, source if is_number(alpha, 1) else source * alpha, "add")
+
+
+@with_inplace
+@method
+def index_reduce(
+    input: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *, include_self: bool = True
+) -> Tensor:
+    """input with the slices of source combined ("prod", "mean", "amax", "amin") with those at `index` along dim."""
+    if reduce not in ("prod", "mean", "amax", "amin"):
+        raise RuntimeError(f"index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got {reduce}.")
+    axis = axis_of(dim, input._array.ndim)
+    if not input._array.ndim:
+        return scatter_reduce(input, 0, index.reshape(()), source.reshape(()), reduce, include_self=include_self)
+    shape = [1] * input._array.ndim
+    shape[axis] = -1
+    wide = index.reshape(shape).expand(shape_of(source)).contiguous()
+    return scatter_reduce(input, axis, wide, source, reduce, include_self=include_self)
 
 
 @with_inplace

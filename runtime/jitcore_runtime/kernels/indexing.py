@@ -71,6 +71,18 @@ def scatter(x: np.ndarray, indices: np.ndarray, updates: np.ndarray, axis: int, 
     return result.astype(x.dtype, copy=False)
 
 
+def scatter_reduce(x: np.ndarray, indices: np.ndarray, updates: np.ndarray, axis: int, mode: str) -> np.ndarray:
+    check_positions("scatter_reduce", indices, axis, x.shape[axis])
+    result = np.array(x, accumulator(x.dtype) if mode == "mul" else x.dtype, order="C")
+    if indices.size:
+        flat, positions = result.reshape(-1), _flat_positions(x.shape, indices, axis).reshape(-1)
+        _COMBINE[mode].at(flat, positions, updates.reshape(-1).astype(result.dtype, copy=False))
+    return result.astype(x.dtype, copy=False)
+
+
+_COMBINE = {"max": np.maximum, "min": np.minimum, "mul": np.multiply}
+
+
 def check_positions(name: str, indices: np.ndarray, axis: int, size: int) -> None:
     """Raise IndexError naming the first position (row-major) outside 0 <= i < size."""
     if indices.size and np.maximum.reduce(indices.view(np.uint64), axis=None) >= size:
@@ -122,4 +134,5 @@ KERNELS: dict[OpSpec, Kernel] = {
     ops.PUT: put,
     ops.GATHER: gather,
     ops.SCATTER: scatter,
+    ops.SCATTER_REDUCE: scatter_reduce,
 }

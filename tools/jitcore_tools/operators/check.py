@@ -221,7 +221,7 @@ def _compare_arrays(ours: np.ndarray, theirs: np.ndarray, dtype: str) -> None:
     scale = float(np.abs(theirs[finite]).max(initial=0.0))
     tolerance = RELATIVE[dtype]
     with np.errstate(all="ignore"):
-        near = np.abs(ours - theirs) <= tolerance * np.abs(theirs) + tolerance * min(max(scale, 1e-3), 1.0)
+        near = np.abs(ours - theirs) <= tolerance * np.abs(theirs) + tolerance * min(max(scale, 0.02), 1.0)
     same = near | (ours == theirs) | (np.isnan(ours) & np.isnan(theirs))
     if not same.all():
         raise Wrong(f"values differ: {_first(ours, theirs, ~same)}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from jitcore_ir import OpSpec, ops
 
 from ...dispatch import apply
@@ -37,3 +39,39 @@ vjp(
     x=lambda g, indices, axis, mode: _outside(ops.SCATTER, ops.GATHER, g, indices, axis, mode),
     updates=lambda g, indices, axis: apply(ops.GATHER, (g, indices), {"axis": axis}),
 )
+
+
+def _ties(x: Any, indices: Any, updates: Any, result: Any, axis: int) -> tuple[Any, Any, Any]:
+    """Where x and where the updates are the result, as numbers, and how many of them each element of the result has."""
+    chosen = apply(ops.GATHER, (result, indices), {"axis": axis})
+    own = apply(ops.CAST, (x == result,), {"dtype": x.dtype})
+    given = apply(ops.CAST, (updates == chosen,), {"dtype": x.dtype})
+    return own, given, apply(ops.SCATTER, (own, indices, given), {"axis": axis, "mode": "add"})
+
+
+def _of_kept(g: Any, x: Any, indices: Any, updates: Any, result: Any, axis: int, mode: str) -> Any:
+    if mode != "mul":
+        own, _, count = _ties(x, indices, updates, result, axis)
+        return g * own / count.clamp(min=1)
+    ones = apply(ops.WHERE, (x == 0, x.detach() * 0 + 1, x))
+    product = apply(ops.SCATTER_REDUCE, (ones, indices, updates), {"axis": axis, "mode": mode})
+    return g * product / ones
+
+
+def _of_updates(g: Any, x: Any, indices: Any, updates: Any, result: Any, axis: int, mode: str) -> Any:
+    if mode != "mul":
+        _, given, count = _ties(x, indices, updates, result, axis)
+        return apply(ops.GATHER, (g / count.clamp(min=1), indices), {"axis": axis}) * given
+    # An update of 0 has a gradient only where it is the only one: the product of the others.
+    zero = updates == 0
+    zeros = apply(ops.CAST, (zero,), {"dtype": x.dtype})
+    count = apply(ops.SCATTER, (x.detach() * 0, indices, zeros), {"axis": axis, "mode": "add"})
+    alone = zero & (apply(ops.GATHER, (count, indices), {"axis": axis}) == 1)
+    filled = apply(ops.WHERE, (alone, updates.detach() * 0 + 1, updates))
+    others = apply(ops.SCATTER_REDUCE, (x, indices, filled), {"axis": axis, "mode": mode})
+    whole = apply(ops.GATHER, (g * result, indices), {"axis": axis})
+    divisor = apply(ops.WHERE, (zero, updates.detach() * 0 + 1, updates))
+    return apply(ops.WHERE, (alone, apply(ops.GATHER, (g * others, indices), {"axis": axis}), whole / divisor))
+
+
+vjp(ops.SCATTER_REDUCE, x=_of_kept, updates=_of_updates)

@@ -21,7 +21,7 @@ from ..lower.reduction import REDUCTIONS, reduced_extents
 
 CONTRACTIONS = (ops.DOT, ops.CONV, ops.CONV_TRANSPOSE, ops.CONV_WEIGHT_GRADIENT)
 SCANS = (ops.CUMSUM, ops.CUMPROD)
-WRITES = (ops.PUT, ops.SCATTER, ops.SLICE_UPDATE)
+WRITES = (ops.PUT, ops.SCATTER, ops.SCATTER_REDUCE, ops.SLICE_UPDATE)
 CALL_OUT: set[OpSpec] = set()
 """Operations without native code: their NumPy kernels are called from the program, on operands in memory."""
 

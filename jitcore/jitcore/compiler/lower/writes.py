@@ -178,14 +178,18 @@ def _write(
 
     def write() -> None:
         value = e.at(updates, place)
-        if operation.attributes["mode"] == "add":
-            value = e.scalar(ops.ADD, kernel.load(result, target, x.type.shape, moving=False), value)
+        combine = _COMBINE.get(operation.attributes["mode"])
+        if combine is not None:
+            value = e.scalar(combine, kernel.load(result, target, x.type.shape, moving=False), value)
         kernel.store(value, result, target, x.type.shape)
 
     if isinstance(size, int) and size > 0:
         write()
     else:
         e.guard(e.scalar(ops.GT, e.index(size), e.constant(0, int64)), write)
+
+
+_COMBINE = {"add": ops.ADD, "max": ops.MAXIMUM, "min": ops.MINIMUM, "mul": ops.MUL}
 
 
 def _random_bits(new_kernel: NewKernel, memory: Memory, node: Node, roots: Roots) -> None:
@@ -225,6 +229,7 @@ NESTS: dict[OpSpec, Nest] = {
     ops.SLICE_UPDATE: _slice_update,
     ops.PUT: _put,
     ops.SCATTER: _put,
+    ops.SCATTER_REDUCE: _put,
     ops.CUMSUM: _scan,
     ops.CUMPROD: _scan,
     ops.RANDOM_BITS: _random_bits,
