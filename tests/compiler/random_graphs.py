@@ -15,7 +15,7 @@ from jitcore.compiler.fuse import cluster, roots, schedule, split
 from jitcore.compiler.lower import columns, rows, writes
 from jitcore_ir import Graph, TensorType, ops
 from jitcore_ir.builder import Builder
-from jitcore_ir.dtypes import float32, float64, int64
+from jitcore_ir.dtypes import complex128, float32, float64, int64
 from jitcore_ir.ops.rules import broadcast_shapes
 from jitcore_ir.shapes import Expr, evaluate, product, symbol
 from jitcore_runtime.kernels import KERNELS
@@ -34,6 +34,7 @@ class Program:
         self.arrays = {}
         self.inputs = []
         self.pool = []
+        self.complex = []
 
     def input(self, shape, dtype=float64, low=-3, high=3):
         value = self.graph.block.add_argument(TensorType(dtype, tuple(shape)))
@@ -53,6 +54,8 @@ class Program:
             self.arrays[value] = KERNELS[spec](*(self.arrays[v] for v in operands), **given_)
         if keep and value.type.dtype is float64:
             self.pool.append(value)
+        if keep and value.type.dtype is complex128:
+            self.complex.append(value)
         return value
 
     def concrete(self, attribute):
@@ -324,8 +327,51 @@ def count(p):
     p.add(ops.ADD, x, p.add(ops.CAST, p.add(ops.SIZE, dim=x.type.shape[axis]), dtype=float64))
 
 
+def make_complex(p):
+    x = p.pick()
+    y = p.pick(lambda v: _broadcasts(v.type.shape, x.type.shape))
+    p.add(ops.MAKE_COMPLEX, x, y)
+    pairs = p.pick(lambda v: v.type.rank > 0 and v.type.shape[-1] == 2)
+    if pairs is not None and p.draw(st.booleans()):
+        p.add(ops.VIEW_AS_COMPLEX, pairs)
+
+
+def complex_parts(p):
+    if p.complex:
+        x = p.draw(st.sampled_from(p.complex))
+        p.add(p.draw(st.sampled_from([ops.REAL, ops.IMAG, ops.VIEW_AS_REAL, ops.VIEW_AS_REAL])), x)
+
+
+def complex_arithmetic(p):
+    if not p.complex:
+        return
+    x = p.draw(st.sampled_from(p.complex))
+    fitting = [v for v in p.complex if _broadcasts(v.type.shape, x.type.shape)]
+    kind = p.draw(st.sampled_from(["same", "turn", "sum of two", "sum", "move", "cast", "call out"]))
+    if kind == "same":
+        p.add(p.draw(st.sampled_from([ops.NEG, ops.CONJ, ops.COPY])), x)
+    elif kind == "turn":
+        p.add(ops.MUL, x, p.constant(np.complex128(p.draw(st.sampled_from([1j, -1, 1 - 1j])))))
+    elif kind == "sum of two":
+        p.add(p.draw(st.sampled_from([ops.ADD, ops.SUB])), x, p.draw(st.sampled_from(fitting)))
+    elif kind == "cast":
+        p.add(ops.ADD, x, p.add(ops.CAST, p.add(ops.REAL, x, keep=False), dtype=complex128, keep=False))
+    elif x.type.rank and kind == "sum":
+        p.add(p.draw(st.sampled_from([ops.SUM])), x, axes=(p.axis(x),), keepdims=p.draw(st.booleans()))
+    elif x.type.rank and kind == "call out" and p.arrays[x].size:  # of signs, whose products stay small
+        sign = p.add(ops.SIGN, p.add(ops.REAL, x, keep=False), keep=False)
+        p.add(ops.CUMPROD, p.add(ops.MAKE_COMPLEX, sign, sign, keep=False), axis=p.axis(x), keep=p.arrays[x].size < 20)
+    elif x.type.rank:
+        axis = p.axis(x)
+        p.add(ops.CONCAT, x, p.add(ops.FLIP, x, axes=(axis,), keep=False), axis=axis)
+        p.add(ops.PERMUTE, x, permutation=tuple(p.draw(st.permutations(range(x.type.rank)))))
+
+
+COMPLEX_STEPS = [make_complex] * 3 + [complex_arithmetic] * 6 + [complex_parts] * 3 + [binary, reduce, permute, reshape]
+
+
 @st.composite
-def programs(draw):
+def programs(draw, steps=(*STEPS, *[center_rows, reduce, binary] * 2)):
     symbols = {name: draw(st.sampled_from(sizes)) for name, sizes in SIZES.items()}
     p = Program(draw, symbols)
     n, m = symbol("N"), symbol("M")
@@ -334,10 +380,12 @@ def programs(draw):
         st.lists(st.sampled_from([(3, 4), (n, 4), (2, n, m), (4,), (), (m, 1), (2, 0)]), min_size=1, max_size=3)
     ):
         p.input(shape)
-    for function in draw(st.lists(st.sampled_from(STEPS + [center_rows, reduce, binary] * 2), min_size=2, max_size=12)):
+    for function in draw(st.lists(st.sampled_from(steps), min_size=2, max_size=12)):
         function(p)
         p.pool = [v for v in p.pool if v.type.rank <= 4 and p.arrays[v].size <= 200]
-    outputs = draw(st.lists(st.sampled_from(p.pool), min_size=1, max_size=3)) + p.pool[-1:]
+        p.complex = [v for v in p.complex if v.type.rank <= 4 and p.arrays[v].size <= 200]
+    outputs = draw(st.lists(st.sampled_from(p.pool + p.complex), min_size=1, max_size=3))
+    outputs += p.pool[-1:] + p.complex[-1:]
     p.build.create(ops.RETURN, outputs)
     return p, [p.arrays[v] for v in outputs]
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
-from random_graphs import drawn_settings, programs
+from random_graphs import COMPLEX_STEPS, drawn_settings, programs
 
 from jitcore.compiler import compile_graph
 from jitcore.compiler.loops.interpret import run_kernel, run_module
@@ -17,6 +17,18 @@ from jitcore_runtime.executor import Executor
 @settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
 @given(programs(), st.data())
 def test_random_graph_equals_numpy(program, data):
+    p, expected = program
+    note(f"{p.graph}{p.symbols}")
+    with drawn_settings(data):
+        lowered = lower_graph(p.graph)
+    for got, want in zip(run_module(lowered, p.inputs, p.symbols), expected, strict=True):
+        np.testing.assert_array_equal(got, want)
+    check_in_place(lowered, p.symbols)
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@given(programs(COMPLEX_STEPS), st.data())
+def test_random_graph_of_complex_numbers_equals_numpy(program, data):
     p, expected = program
     note(f"{p.graph}{p.symbols}")
     with drawn_settings(data):
@@ -49,6 +61,17 @@ def check_in_place(module, symbols):
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(programs(), st.data())
 def test_random_graph_as_machine_code_equals_numpy(program, data):
+    p, expected = program
+    note(f"{p.graph}{p.symbols}")
+    with drawn_settings(data):
+        executor = Executor(compile_graph(p.graph, cache=False), native=True)
+    for got, want in zip(executor.run(p.inputs), expected, strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@given(programs(COMPLEX_STEPS), st.data())
+def test_random_graph_of_complex_numbers_as_machine_code_equals_numpy(program, data):
     p, expected = program
     note(f"{p.graph}{p.symbols}")
     with drawn_settings(data):

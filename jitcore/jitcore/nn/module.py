@@ -293,11 +293,11 @@ class Module:
         return self
 
     def to(self, *arguments: Any, **keywords: Any) -> Module:
-        """Move or cast every floating parameter and buffer: `to(dtype)`, `to("cpu")`, `to(other_tensor)`."""
+        """Move or cast every floating or complex parameter and buffer: `to(dtype)`, `to("cpu")`, `to(other_tensor)`."""
 
         def convert(tensor: Tensor) -> Tensor:
             moved = tensor.to(*arguments, **keywords)
-            return moved if tensor.is_floating_point() or moved.dtype is tensor.dtype else tensor
+            return moved if tensor.is_floating_point() or tensor.is_complex() else tensor
 
         return self._apply(convert)
 
