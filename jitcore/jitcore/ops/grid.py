@@ -106,7 +106,11 @@ class _Sampler:
         """Places outside brought to the border, or reflected there."""
         if self.padding == "reflection":
             place = self._reflected(place, size)
-        return place.clamp(0, size - 1) if self.padding != "zeros" else place
+        if self.padding == "zeros":
+            return place
+        kept = place.clamp(0, size - 1)
+        # At the border itself the slope is 0, as in PyTorch: unlike clamp's.
+        return where((place <= 0) | (place >= size - 1), kept.detach(), kept)
 
     def _reflected(self, place: Tensor, size: int) -> Tensor:
         low, span = (0.0, float(size - 1)) if self.aligned else (-0.5, float(size))

@@ -13,6 +13,7 @@ from ..tensor import Tensor, shape_of
 from .activation import relu
 from .convolution import tuple_of
 from .creation import arange, zeros
+from .half import in_float32
 from .pooling import avg_pool1d, avg_pool2d, avg_pool3d
 from .select import gather, scatter
 
@@ -28,16 +29,19 @@ def _lp_pool(rank: int, input: Tensor, norm_type: float, kernel_size: Any, strid
     return (mean.sign() * relu(mean.abs()) * count) ** (1.0 / norm_type)
 
 
+@in_float32
 def lp_pool1d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Tensor:
     """(sum of x ** norm_type) ** (1 / norm_type) over windows of [N, C, L]."""
     return _lp_pool(1, input, norm_type, kernel_size, stride, ceil_mode)
 
 
+@in_float32
 def lp_pool2d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Tensor:
     """(sum of x ** norm_type) ** (1 / norm_type) over windows of [N, C, H, W]."""
     return _lp_pool(2, input, norm_type, kernel_size, stride, ceil_mode)
 
 
+@in_float32
 def lp_pool3d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Tensor:
     """(sum of x ** norm_type) ** (1 / norm_type) over windows of [N, C, D, H, W]."""
     return _lp_pool(3, input, norm_type, kernel_size, stride, ceil_mode)
