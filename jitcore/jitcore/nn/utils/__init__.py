@@ -1,0 +1,5 @@
+"""Helpers for parameters, gradients and batches of sequences."""
+
+from . import rnn
+
+__all__ = ["rnn"]
