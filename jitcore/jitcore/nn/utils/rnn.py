@@ -105,7 +105,7 @@ def pack_padded_sequence(
     if not numbers or min(numbers) <= 0:
         raise RuntimeError(f"Length of all samples has to be greater than 0, but found one of {numbers}")
     order = np.argsort([-n for n in numbers], kind="stable")
-    if enforce_sorted and any(a < b for a, b in zip(numbers, numbers[1:])):
+    if enforce_sorted and numbers != sorted(numbers, reverse=True):
         raise RuntimeError(
             "`lengths` array must be sorted in decreasing order when `enforce_sorted` is True. You can pass "
             "`enforce_sorted=False` to pack_padded_sequence and/or pack_sequence to sidestep this requirement"
