@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from . import activations, functional, init, losses, pooling, reshaping, utils
+from . import activations, attention, functional, init, losses, pooling, reshaping, utils
 from .activations import *  # noqa: F403
 from .adaptive_softmax import AdaptiveLogSoftmaxWithLoss
 from .containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
@@ -30,6 +30,14 @@ from .pooling import *  # noqa: F403
 from .reshaping import *  # noqa: F403
 from .rnn import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNBase, RNNCell, RNNCellBase
 from .sparse import Embedding, EmbeddingBag
+from .transformer import (
+    MultiheadAttention,
+    Transformer,
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+    TransformerEncoderLayer,
+)
 
 if TYPE_CHECKING:  # the layers that tables make
 
@@ -43,5 +51,7 @@ __all__ = [
     "LocalResponseNorm", "Module", "ModuleDict", "ModuleList", "Parameter", "ParameterDict", "ParameterList", "RMSNorm",
     "Sequential", "SyncBatchNorm", "Unflatten", "functional", "init", *activations.__all__, *_lazy, *losses.__all__,
     *pooling.__all__, *reshaping.__all__,
-    "GRU", "GRUCell", "LSTM", "LSTMCell", "RNN", "RNNBase", "RNNCell", "RNNCellBase", "utils",
+    "GRU", "GRUCell", "LSTM", "LSTMCell", "RNN", "RNNBase", "RNNCell", "RNNCellBase", "utils", "attention",
+    "MultiheadAttention", "Transformer", "TransformerDecoder", "TransformerDecoderLayer", "TransformerEncoder",
+    "TransformerEncoderLayer",
 ]  # fmt: skip

@@ -65,6 +65,19 @@ class ModuleList(Module):
         self._modules.clear()
         self.extend(items)
 
+    def __repr__(self) -> str:
+        """Equal modules in a row are told once."""
+        runs: list[tuple[int, str]] = []
+        for number, text in enumerate(map(repr, self)):
+            if not runs or runs[-1][1] != text:
+                runs.append((number, text))
+        lines = ""
+        for (first, text), (after, _) in zip(runs, [*runs[1:], (len(self), "")], strict=True):
+            many = after - first
+            line = f"({first}): {text}" if many == 1 else f"({first}-{after - 1}): {many} x {text}"
+            lines += "\n  " + line.replace("\n", "\n  ")
+        return f"{type(self).__name__}({lines}" + ("\n)" if runs else ")")
+
     def __len__(self) -> int:
         return len(self._modules)
 
