@@ -34,3 +34,7 @@ class GuardFailed(Exception):
         super().__init__(f"guard {index} observed {observed!r}")
         self.index = index
         self.observed = observed
+
+
+class LinAlgError(RuntimeError):
+    """A matrix that an operation of linear algebra does not take: singular, or not positive definite."""

@@ -4,7 +4,9 @@ from .complex_numbers import *  # noqa: F403
 from .contraction import *  # noqa: F403
 from .creation import *  # noqa: F403
 from .elementwise import *  # noqa: F403
+from .fourier import *  # noqa: F403
 from .indexing import *  # noqa: F403
+from .linear_algebra import *  # noqa: F403
 from .movement import *  # noqa: F403
 from .reduction import *  # noqa: F403
 from .structure import *  # noqa: F403

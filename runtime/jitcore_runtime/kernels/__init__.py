@@ -9,7 +9,17 @@ Kernels trust shapes and dtypes (the spec's rule checks those); they check what 
 
 from jitcore_ir.spec import OpSpec
 
-from . import complex_numbers, contraction, creation, elementwise, indexing, movement, reduction
+from . import (
+    complex_numbers,
+    contraction,
+    creation,
+    elementwise,
+    fourier,
+    indexing,
+    linear_algebra,
+    movement,
+    reduction,
+)  # fmt: skip
 from .floating import Kernel
 
 KERNELS: dict[OpSpec, Kernel] = {
@@ -20,6 +30,8 @@ KERNELS: dict[OpSpec, Kernel] = {
     **indexing.KERNELS,
     **contraction.KERNELS,
     **complex_numbers.KERNELS,
+    **linear_algebra.KERNELS,
+    **fourier.KERNELS,
 }
 
 __all__ = ["KERNELS", "Kernel"]

@@ -1,5 +1,18 @@
 """Derivatives of the primitives, by family. Importing this package fills `VJPS`."""
 
-from . import complex_numbers, contraction, elementwise, indexing, movement, reduction, undifferentiable
+from . import (
+    complex_numbers,
+    contraction,
+    elementwise,
+    fourier,
+    indexing,
+    linear_algebra,
+    movement,
+    reduction,
+    undifferentiable,
+)  # fmt: skip
 
-__all__ = ["complex_numbers", "contraction", "elementwise", "indexing", "movement", "reduction", "undifferentiable"]
+__all__ = [
+    "complex_numbers", "contraction", "elementwise", "fourier", "indexing", "linear_algebra", "movement", "reduction",
+    "undifferentiable",
+]  # fmt: skip
