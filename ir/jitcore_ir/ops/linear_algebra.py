@@ -141,7 +141,12 @@ def MATRIX_EXP(x: TensorType) -> TensorType:
     return _square("matrix_exp", x)
 
 
-@op("ldl", ("x",), {"hermitian": Kind.BOOL}, "Packed: LAPACK's sytrf or hetrf of the lower triangle [n, n], pivots [n], info [1].")
+@op(
+    "ldl",
+    ("x",),
+    {"hermitian": Kind.BOOL},
+    "Packed: LAPACK's sytrf or hetrf of the lower triangle [n, n], pivots [n], info [1].",
+)
 def LDL(x: TensorType, hermitian: bool) -> TensorType:
     n = _square("ldl", x).shape[-1]
     return _packed(x, mul(n, n), n, 1)

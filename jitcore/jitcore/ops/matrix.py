@@ -119,16 +119,6 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
     return tensordot(input, other, ([input._array.ndim - 1], [other._array.ndim - 1]))
 
 
-def cross(input: Tensor, other: Tensor, dim: int = -1) -> Tensor:
-    """Vector product of 3-vectors along dim."""
-    if input._array.shape[dim] != 3 or other._array.shape[dim] != 3:
-        raise RuntimeError(
-            f"cross: inputs dimension {dim} must have length 3. Got {input._array.shape[dim]} and "
-            f"{other._array.shape[dim]}"
-        )
-    return input.roll(-1, dim) * other.roll(1, dim) - input.roll(1, dim) * other.roll(-1, dim)
-
-
 @in_float32
 def cdist(x1: Tensor, x2: Tensor, p: float = 2.0) -> Tensor:
     """p-norm distances between the rows of x1 [*, P, M] and x2 [*, R, M]: [*, P, R]."""

@@ -127,7 +127,9 @@ def _singular(name: str, what: str, a: np.ndarray) -> LinAlgError:
     number = int(bad[0]) if len(bad) else 0
     place = int(zero[number].argmax()) + 1 if len(bad) else a.shape[-1]
     if name == "solve":
-        return LinAlgError(f"linalg.solve: {_element(a, number)}The solver failed because the input matrix is singular.")
+        return LinAlgError(
+            f"linalg.solve: {_element(a, number)}The solver failed because the input matrix is singular."
+        )
     return LinAlgError(
         f"linalg.{name}: {_element(a, number)}The diagonal element {place} is zero, the {what} could not be completed "
         f"because the input matrix is singular."

@@ -47,9 +47,11 @@ def pivot_order(pivots: np.ndarray, rows: int) -> np.ndarray:
     """Which row of the matrix each row of its factors' product is."""
     order = np.empty((*pivots.shape[:-1], rows), np.int32)
     order[...] = np.arange(rows)
-    stack, exchanged = order.reshape(-1, rows) if rows else order.reshape(0, 0), pivots.reshape(-1, pivots.shape[-1])
+    if not order.size:
+        return order
+    stack, exchanged = order.reshape(-1, rows), pivots.reshape(-1, pivots.shape[-1])
     batch = np.arange(len(stack))
-    for k in range(pivots.shape[-1] if len(stack) else 0):
+    for k in range(pivots.shape[-1]):
         other = exchanged[:, k] - 1
         stack[batch, k], stack[batch, other] = stack[batch, other], stack[batch, k]
     return order

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -78,7 +79,7 @@ def _attempts(
 ) -> Iterator[tuple[str, Callable[[], None]]]:
     given = (sample.input, *sample.args)
     finish = sample.output_process_fn_grad
-    finish_ours = rebound(finish) if getattr(finish, "__name__", "") == "<lambda>" else (lambda result: result)
+    finish_ours = rebound(finish) if isinstance(finish, FunctionType) else (lambda result: result)
 
     def run_theirs(arguments: tuple = (given, sample.kwargs)) -> Any:
         return finish(entry.op(*arguments[0], **arguments[1]))

@@ -9,67 +9,13 @@ real formulas is A^H. Where eigenvalues or singular values coincide, factors tha
 
 from __future__ import annotations
 
-from typing import Any
-
 from jitcore_ir import ops
-from jitcore_ir.dtypes import int32
 
 from ...dispatch import apply
+from ...ops.matrices import beside, cut, dot, identity, mH, mT, permutation, solve, triangular, unit_lower
 from ...promotion import as_operand
 from ...tensor import Tensor, shape_of
 from ..rules import not_differentiable, vjp
-
-
-def mT(x: Tensor) -> Tensor:
-    rank = x._array.ndim
-    return apply(ops.PERMUTE, (x,), {"permutation": (*range(rank - 2), rank - 1, rank - 2)})
-
-
-def mH(x: Tensor) -> Tensor:
-    return mT(x).conj()
-
-
-def dot(*matrices: Tensor) -> Tensor:
-    """The product, from left to right."""
-    result = matrices[0]
-    for y in matrices[1:]:
-        result = apply(ops.DOT, (result, y))
-    return result
-
-
-def cut(packed: Tensor, *shapes: tuple) -> list[Tensor]:
-    """The parts of a packed result: arrays of these shapes behind the batch."""
-    lead = shape_of(packed)[:-1]
-    parts, start = [], 0
-    for shape in shapes:
-        size: Any = 1
-        for n in shape:
-            size = size * n
-        parts.append(packed.narrow(-1, start, size).reshape((*lead, *shape)))
-        start = start + size
-    return parts
-
-
-def rectangular_eye(rows: Any, columns: Any) -> Tensor:
-    """A boolean matrix, True on the diagonal."""
-    row = apply(ops.IOTA, (), {"shape": (rows, 1), "axis": 0, "dtype": int32})
-    column = apply(ops.IOTA, (), {"shape": (1, columns), "axis": 1, "dtype": int32})
-    return apply(ops.EQ, (row, column))
-
-
-def identity(size: Any) -> Tensor:
-    return rectangular_eye(size, size)
-
-
-def solve(a: Tensor, b: Tensor) -> Tensor:
-    return apply(ops.SOLVE, (a, b), {"strict": True})
-
-
-def triangular(a: Tensor, b: Tensor, upper: bool, left: bool = True, unit: bool = False) -> Tensor:
-    """a^-1 b, or b a^-1, for a triangular a."""
-    if left:
-        return apply(ops.SOLVE_TRIANGULAR, (a, b), {"upper": upper, "unit": unit})
-    return mT(apply(ops.SOLVE_TRIANGULAR, (mT(a), mT(b)), {"upper": not upper, "unit": unit}))
 
 
 def _row(x: Tensor) -> Tensor:
@@ -173,7 +119,7 @@ def _lu_back(g: Tensor, result: Tensor, x_shape: tuple) -> Tensor:
     k = min(m, n)
     factors, pivots, _ = cut(result, (m, n), (k,), (1,))
     gradient, _, _ = cut(g, (m, n), (k,), (1,))
-    lower, upper = _unit_lower(factors, k), factors[..., :k, :].triu()
+    lower, upper = unit_lower(factors, k), factors[..., :k, :].triu()
     g_lower, g_upper = gradient[..., :, :k].tril(-1), gradient[..., :k, :].triu()
     square_lower, square_upper = lower[..., :k, :], upper[..., :, :k]
     below = dot(mH(square_lower), g_lower[..., :k, :])
@@ -186,31 +132,13 @@ def _lu_back(g: Tensor, result: Tensor, x_shape: tuple) -> Tensor:
     adjoint_lower, adjoint_upper = mH(square_lower), mH(square_upper)
     inner = triangular(adjoint_upper, inner, upper=False, left=False)
     if m < n:
-        whole = triangular(adjoint_lower, _beside(inner, g_upper[..., :, k:]), upper=True, unit=True)
+        whole = triangular(adjoint_lower, beside(inner, g_upper[..., :, k:]), upper=True, unit=True)
     else:
         whole = triangular(adjoint_lower, inner, upper=True, unit=True)
         if m > n:
             rest = triangular(adjoint_upper, g_lower[..., k:, :], upper=False, left=False)
             whole = apply(ops.CONCAT, (whole, rest), {"axis": whole._array.ndim - 2})
     return dot(permutation(pivots, m, g), whole)
-
-
-def _beside(x: Tensor, y: Tensor) -> Tensor:
-    return apply(ops.CONCAT, (x, y), {"axis": x._array.ndim - 1})
-
-
-def _unit_lower(factors: Tensor, k: Any) -> Tensor:
-    """L [m, k] of LU factors [m, n]."""
-    lower = factors[..., :, :k].tril(-1)
-    return lower + as_operand(rectangular_eye(shape_of(lower)[-2], k), lower.dtype)
-
-
-def permutation(pivots: Tensor, rows: Any, like: Tensor) -> Tensor:
-    """The matrices P of P L U, in the dtype of `like`, from pivots of any dtype."""
-    real = apply(ops.REAL, (pivots,)) if pivots.dtype.is_complex else pivots
-    order = apply(ops.PIVOT_ORDER, (as_operand(real.detach(), int32),), {"rows": rows})
-    index = apply(ops.IOTA, (), {"shape": (rows, 1), "axis": 0, "dtype": int32})
-    return as_operand(index == _row(order), like.dtype)
 
 
 def _qr_back(g: Tensor, result: Tensor, x_shape: tuple, complete: bool) -> Tensor:
@@ -226,7 +154,7 @@ def _qr_back(g: Tensor, result: Tensor, x_shape: tuple, complete: bool) -> Tenso
         return _tall_qr_back(gq, gr, q, r)
     r1, r2, g1, g2 = r[..., :, :m], r[..., :, m:], gr[..., :, :m], gr[..., :, m:]
     gq = gq + dot(dot(q, r2), mH(g2))
-    return _beside(_tall_qr_back(gq, g1, q, r1), dot(q, g2))
+    return beside(_tall_qr_back(gq, g1, q, r1), dot(q, g2))
 
 
 def _tall_qr_back(gq: Tensor, gr: Tensor, q: Tensor, r: Tensor) -> Tensor:
@@ -256,9 +184,7 @@ def _svd_back(g: Tensor, result: Tensor, x_shape: tuple, full: bool) -> Tensor:
         s, gs = apply(ops.REAL, (s,)), apply(ops.REAL, (gs,))
     inner_u, inner_v = _skew(dot(mH(u), gu)), _skew(dot(vh, mH(gvh)))
     square = s * s
-    inner = _over_gaps(
-        inner_u * _times(_row(s), u) + inner_v * _times(_column(s), u), _row(square) - _column(square)
-    )
+    inner = _over_gaps(inner_u * _times(_row(s), u) + inner_v * _times(_column(s), u), _row(square) - _column(square))
     diagonal = _times(gs, u)
     if u.dtype.is_complex:
         diagonal = diagonal + inner_u.diagonal(0, -2, -1) / _times(2 * s, u)
@@ -284,7 +210,7 @@ def _eigh_back(g: Tensor, result: Tensor, x_shape: tuple) -> Tensor:
     (w, v), (gw, gv) = (cut(packed, (n,), (n, n)) for packed in (result, g))
     if w.dtype.is_complex:
         w, gw = apply(ops.REAL, (w,)), apply(ops.REAL, (gw,))
-    inner = _over_gaps(dot(mH(v), gv), _row(w) - _column(w)) + _times(gw, v).diag_embed()
+    inner = _over_gaps(_skew(dot(mH(v), gv)) * 0.5, _row(w) - _column(w)) + _times(gw, v).diag_embed()
     return dot(v, inner, mH(v))
 
 
@@ -324,8 +250,8 @@ vjp(ops.EIGVALS, x=_eigvals_back)
 def _matrix_exp_back(g: Tensor, x: Tensor) -> Tensor:
     """The corner of exp([[A^H, G], [0, A^H]])."""
     n, adjoint = shape_of(x)[-1], mH(x)
-    below = _beside(x.new_zeros(shape_of(x)), adjoint)
-    whole = apply(ops.CONCAT, (_beside(adjoint, g), below), {"axis": x._array.ndim - 2})
+    below = beside(x.new_zeros(shape_of(x)), adjoint)
+    whole = apply(ops.CONCAT, (beside(adjoint, g), below), {"axis": x._array.ndim - 2})
     return apply(ops.MATRIX_EXP, (whole,))[..., :n, n:]
 
 
