@@ -32,7 +32,7 @@ from .promotion import can_cast, promote_types, result_type
 from .tensor import Size, Tensor
 from .typeinfo import finfo, iinfo
 
-from . import linalg, nn, operators, optim, random  # isort: skip
+from . import linalg, nn, operators, optim, random, special  # isort: skip
 from .autograd import vjps
 from .autograd.modes import (
     enable_grad,
@@ -92,5 +92,6 @@ __all__ = [
     "JitWarning", "linalg", "load", "long", "manual_seed", "nan", "newaxis", "nn", "no_grad", "operators", "optim",
     "pi", "preserve_format", "promote_types", "random", "result_type", "save", "seed", "SerializationError",
     "set_default_dtype", "set_grad_enabled", "set_printoptions", "set_rng_state", "short", "Size", "strided",
+    "special",
     "Tensor", "TraceError", "uint8", "vjps", *ops.__all__,
 ]  # fmt: skip

@@ -1,7 +1,15 @@
 """Functions on tensors, one family per file. Importing this package attaches the methods to `Tensor`."""
 
 from . import convert
-from .activation import celu, log_softmax, prelu, relu, selu, softmax, threshold
+from .activation import (  # fmt: skip
+    celu,
+    log_softmax,
+    prelu,
+    relu,
+    selu,
+    softmax,
+    threshold,
+)
 from .arithmetic import (  # fmt: skip
     add,
     addcdiv,
@@ -82,9 +90,53 @@ from .complex_numbers import (  # fmt: skip
     view_as_complex,
     view_as_real,
 )
-from .convert import is_complex, is_floating_point
-from .convolution import conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d, embedding
-from .creation import (
+from .convert import (  # fmt: skip
+    is_complex,
+    is_floating_point,
+)
+from .convolution import (  # fmt: skip
+    conv1d,
+    conv2d,
+    conv3d,
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
+    embedding,
+)
+from .copies import (  # fmt: skip
+    alias_copy,
+    as_strided,
+    as_strided_copy,
+    as_strided_scatter,
+    detach_copy,
+    diagonal_copy,
+    diagonal_scatter,
+    empty_permuted,
+    empty_strided,
+    expand_copy,
+    narrow_copy,
+    permute_copy,
+    put,
+    resize_as_,
+    select_scatter,
+    slice_scatter,
+    split_copy,
+    split_with_sizes,
+    split_with_sizes_copy,
+    squeeze_copy,
+    t_copy,
+    transpose_copy,
+    unbind_copy,
+    unfold_copy,
+    unsafe_chunk,
+    unsafe_split,
+    unsafe_split_with_sizes,
+    unsqueeze_copy,
+    view_as_complex_copy,
+    view_as_real_copy,
+    view_copy,
+)
+from .creation import (  # fmt: skip
     arange,
     as_tensor,
     asarray,
@@ -105,8 +157,10 @@ from .creation import (
     tensor,
     zeros,
     zeros_like,
-)  # fmt: skip
-from .einsum import einsum
+)
+from .einsum import (  # fmt: skip
+    einsum,
+)
 from .elementwise import (  # fmt: skip
     abs,
     absolute,
@@ -184,14 +238,17 @@ from .join import (  # fmt: skip
     vsplit,
     vstack,
 )
-from .losses import dist
-from .matrix import (
+from .losses import (  # fmt: skip
+    dist,
+)
+from .matrix import (  # fmt: skip
     addbmm,
     addmm,
     addmv,
     baddbmm,
     bmm,
     cdist,
+    cross,
     dot,
     inner,
     kron,
@@ -225,7 +282,30 @@ from .movement import (  # fmt: skip
     unflatten,
     unsqueeze,
 )
-from .normalization import dropout, group_norm, layer_norm, rms_norm
+from .normalization import (  # fmt: skip
+    dropout,
+    group_norm,
+    layer_norm,
+    rms_norm,
+)
+from .numerical import (  # fmt: skip
+    addr,
+    combinations,
+    constant_pad_nd,
+    corrcoef,
+    cov,
+    cumulative_trapezoid,
+    diagflat,
+    fill,
+    frexp,
+    gradient,
+    ldexp,
+    logaddexp2,
+    renorm,
+    scalar_tensor,
+    trapezoid,
+    trapz,
+)
 from .older_linalg import (  # fmt: skip
     chain_matmul,
     cholesky,
@@ -267,7 +347,12 @@ from .order import (  # fmt: skip
     unique,
     unique_consecutive,
 )
-from .pooling import max_pool1d, max_pool2d, pixel_shuffle, pixel_unshuffle
+from .pooling import (  # fmt: skip
+    max_pool1d,
+    max_pool2d,
+    pixel_shuffle,
+    pixel_unshuffle,
+)
 from .reduction import (  # fmt: skip
     all,
     amax,
@@ -297,8 +382,16 @@ from .reduction import (  # fmt: skip
     var,
     var_mean,
 )
-from .repetition import flip, fliplr, flipud, repeat_interleave, roll, rot90, tile
-from .sampling import (
+from .repetition import (  # fmt: skip
+    flip,
+    fliplr,
+    flipud,
+    repeat_interleave,
+    roll,
+    rot90,
+    tile,
+)
+from .sampling import (  # fmt: skip
     bernoulli,
     multinomial,
     normal,
@@ -309,7 +402,7 @@ from .sampling import (
     randn,
     randn_like,
     randperm,
-)  # fmt: skip
+)
 from .select import (  # fmt: skip
     diag,
     diag_embed,
@@ -331,41 +424,59 @@ from .select import (  # fmt: skip
     triu,
     triu_indices,
 )
+from .special import (  # fmt: skip
+    digamma,
+    erfinv,
+    i0,
+    igamma,
+    igammac,
+    lgamma,
+    mvlgamma,
+    nextafter,
+    polygamma,
+)
 
 __all__ = [
-    "abs", "absolute", "acos", "acosh", "add", "addbmm", "addcdiv", "addcmul", "addmm", "addmv", "adjoint",
-    "all", "allclose", "amax", "amin", "aminmax", "angle", "any", "arange", "arccos", "arcsin", "arctan",
-    "argmax", "argmin", "argsort", "argwhere", "as_tensor", "asarray", "asin", "asinh", "atan", "atan2", "atanh",
-    "atleast_1d", "atleast_2d", "atleast_3d", "baddbmm", "bernoulli", "bincount", "bitwise_and",
-    "bitwise_left_shift", "bitwise_not", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "block_diag", "bmm",
-    "broadcast_shapes", "broadcast_tensors", "broadcast_to", "bucketize", "cartesian_prod", "cat", "cdist",
-    "ceil", "celu", "chain_matmul", "cholesky", "cholesky_inverse", "cholesky_solve", "chunk", "clamp",
-    "clamp_max", "clamp_min", "clip", "clone", "column_stack", "complex", "concat", "concatenate", "conj",
-    "conj_physical", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d",
-    "convert", "copysign", "cos", "cosh", "count_nonzero", "cross", "cummax", "cummin", "cumprod", "cumsum",
-    "deg2rad", "det", "detach", "diag", "diag_embed", "diagonal", "diff", "dist", "div", "divide", "dot",
-    "dropout", "dsplit", "dstack", "einsum", "embedding", "empty", "empty_like", "eq", "equal", "erf", "erfc",
-    "exp", "exp2", "expm1", "eye", "fix", "flatten", "flip", "fliplr", "flipud", "float_power", "floor",
-    "floor_divide", "fmax", "fmin", "fmod", "frac", "from_dlpack", "from_numpy", "full", "full_like", "gather",
-    "ge", "geqrf", "greater", "greater_equal", "group_norm", "gt", "heaviside", "histc", "hsplit", "hstack",
-    "hypot", "imag", "index_add", "index_copy", "index_fill", "index_reduce", "index_select", "inner", "inverse",
-    "is_complex", "is_conj", "is_floating_point", "is_neg", "is_nonzero", "is_tensor", "isclose", "isfinite",
-    "isin", "isinf", "isnan", "isneginf", "isposinf", "isreal", "kron", "kthvalue", "layer_norm", "le", "lerp",
-    "less", "less_equal", "linspace", "log", "log10", "log1p", "log2", "log_softmax", "logaddexp", "logdet",
-    "logical_and", "logical_not", "logical_or", "logical_xor", "logit", "logspace", "logsumexp", "lt", "lu",
-    "lu_solve", "lu_unpack", "masked_fill", "masked_scatter", "masked_select", "matmul", "matrix_exp",
+    "abs", "absolute", "acos", "acosh", "add", "addbmm", "addcdiv", "addcmul", "addmm", "addmv", "addr", "adjoint",
+    "alias_copy", "all", "allclose", "amax", "amin", "aminmax", "angle", "any", "arange", "arccos", "arcsin",
+    "arctan", "argmax", "argmin", "argsort", "argwhere", "as_strided", "as_strided_copy", "as_strided_scatter",
+    "as_tensor", "asarray", "asin", "asinh", "atan", "atan2", "atanh", "atleast_1d", "atleast_2d", "atleast_3d",
+    "baddbmm", "bernoulli", "bincount", "bitwise_and", "bitwise_left_shift", "bitwise_not", "bitwise_or",
+    "bitwise_right_shift", "bitwise_xor", "block_diag", "bmm", "broadcast_shapes", "broadcast_tensors",
+    "broadcast_to", "bucketize", "cartesian_prod", "cat", "cdist", "ceil", "celu", "chain_matmul", "cholesky",
+    "cholesky_inverse", "cholesky_solve", "chunk", "clamp", "clamp_max", "clamp_min", "clip", "clone",
+    "column_stack", "combinations", "complex", "concat", "concatenate", "conj", "conj_physical", "constant_pad_nd",
+    "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "convert", "copysign",
+    "corrcoef", "cos", "cosh", "count_nonzero", "cov", "cross", "cummax", "cummin", "cumprod", "cumsum",
+    "cumulative_trapezoid", "deg2rad", "det", "detach", "detach_copy", "diag", "diag_embed", "diagflat", "diagonal",
+    "diagonal_copy", "diagonal_scatter", "diff", "digamma", "dist", "div", "divide", "dot", "dropout", "dsplit",
+    "dstack", "einsum", "embedding", "empty", "empty_like", "empty_permuted", "empty_strided", "eq", "equal", "erf",
+    "erfc", "erfinv", "exp", "exp2", "expand_copy", "expm1", "eye", "fill", "fix", "flatten", "flip", "fliplr",
+    "flipud", "float_power", "floor", "floor_divide", "fmax", "fmin", "fmod", "frac", "frexp", "from_dlpack",
+    "from_numpy", "full", "full_like", "gather", "ge", "geqrf", "gradient", "greater", "greater_equal",
+    "group_norm", "gt", "heaviside", "histc", "hsplit", "hstack", "hypot", "i0", "igamma", "igammac", "imag",
+    "index_add", "index_copy", "index_fill", "index_reduce", "index_select", "inner", "inverse", "is_complex",
+    "is_conj", "is_floating_point", "is_neg", "is_nonzero", "is_tensor", "isclose", "isfinite", "isin", "isinf",
+    "isnan", "isneginf", "isposinf", "isreal", "kron", "kthvalue", "layer_norm", "ldexp", "le", "lerp", "less",
+    "less_equal", "lgamma", "linspace", "log", "log10", "log1p", "log2", "log_softmax", "logaddexp", "logaddexp2",
+    "logdet", "logical_and", "logical_not", "logical_or", "logical_xor", "logit", "logspace", "logsumexp", "lt",
+    "lu", "lu_solve", "lu_unpack", "masked_fill", "masked_scatter", "masked_select", "matmul", "matrix_exp",
     "matrix_power", "max", "max_pool1d", "max_pool2d", "maximum", "mean", "median", "meshgrid", "min", "minimum",
-    "mm", "moveaxis", "movedim", "mul", "multinomial", "multiply", "mv", "nan_to_num", "nanmean", "nansum",
-    "narrow", "ne", "neg", "negative", "nonzero", "norm", "normal", "not_equal", "numel", "ones", "ones_like",
-    "orgqr", "ormqr", "outer", "permute", "pinverse", "pixel_shuffle", "pixel_unshuffle", "polar", "positive",
-    "pow", "prelu", "prod", "qr", "quantile", "rad2deg", "rand", "rand_like", "randint", "randint_like", "randn",
-    "randn_like", "randperm", "ravel", "real", "reciprocal", "relu", "remainder", "repeat_interleave", "reshape",
-    "resolve_conj", "resolve_neg", "rms_norm", "roll", "rot90", "round", "row_stack", "rsqrt", "rsub", "scatter",
-    "scatter_add", "scatter_reduce", "searchsorted", "select", "selu", "sgn", "sigmoid", "sign", "signbit",
-    "sin", "sinc", "sinh", "slogdet", "softmax", "sort", "split", "sqrt", "square", "squeeze", "stack", "std",
-    "std_mean", "sub", "subtract", "sum", "svd", "swapaxes", "swapdims", "t", "take", "take_along_dim", "tan",
-    "tanh", "tensor", "tensor_split", "tensordot", "threshold", "tile", "topk", "trace", "transpose",
-    "triangular_solve", "tril", "tril_indices", "triu", "triu_indices", "true_divide", "trunc", "unbind",
-    "unflatten", "unique", "unique_consecutive", "unsqueeze", "vander", "var", "var_mean", "vdot",
-    "view_as_complex", "view_as_real", "vsplit", "vstack", "where", "xlogy", "zeros", "zeros_like",
+    "mm", "moveaxis", "movedim", "mul", "multinomial", "multiply", "mv", "mvlgamma", "nan_to_num", "nanmean",
+    "nansum", "narrow", "narrow_copy", "ne", "neg", "negative", "nextafter", "nonzero", "norm", "normal",
+    "not_equal", "numel", "ones", "ones_like", "orgqr", "ormqr", "outer", "permute", "permute_copy", "pinverse",
+    "pixel_shuffle", "pixel_unshuffle", "polar", "polygamma", "positive", "pow", "prelu", "prod", "put", "qr",
+    "quantile", "rad2deg", "rand", "rand_like", "randint", "randint_like", "randn", "randn_like", "randperm",
+    "ravel", "real", "reciprocal", "relu", "remainder", "renorm", "repeat_interleave", "reshape", "resize_as_",
+    "resolve_conj", "resolve_neg", "rms_norm", "roll", "rot90", "round", "row_stack", "rsqrt", "rsub",
+    "scalar_tensor", "scatter", "scatter_add", "scatter_reduce", "searchsorted", "select", "select_scatter", "selu",
+    "sgn", "sigmoid", "sign", "signbit", "sin", "sinc", "sinh", "slice_scatter", "slogdet", "softmax", "sort",
+    "split", "split_copy", "split_with_sizes", "split_with_sizes_copy", "sqrt", "square", "squeeze", "squeeze_copy",
+    "stack", "std", "std_mean", "sub", "subtract", "sum", "svd", "swapaxes", "swapdims", "t", "t_copy", "take",
+    "take_along_dim", "tan", "tanh", "tensor", "tensor_split", "tensordot", "threshold", "tile", "topk", "trace",
+    "transpose", "transpose_copy", "trapezoid", "trapz", "triangular_solve", "tril", "tril_indices", "triu",
+    "triu_indices", "true_divide", "trunc", "unbind", "unbind_copy", "unflatten", "unfold_copy", "unique",
+    "unique_consecutive", "unsafe_chunk", "unsafe_split", "unsafe_split_with_sizes", "unsqueeze", "unsqueeze_copy",
+    "vander", "var", "var_mean", "vdot", "view_as_complex", "view_as_complex_copy", "view_as_real",
+    "view_as_real_copy", "view_copy", "vsplit", "vstack", "where", "xlogy", "zeros", "zeros_like",
 ]  # fmt: skip

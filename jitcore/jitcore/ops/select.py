@@ -340,3 +340,15 @@ def _padding(x: Tensor, axis: int, low: int, high: int) -> dict[str, Any]:
     lows, highs = [0] * rank, [0] * rank
     lows[axis], highs[axis] = low, high
     return {"low": tuple(lows), "high": tuple(highs)}
+
+
+def index_put_flat(input: Tensor, index: Tensor, source: Tensor, accumulate: bool) -> Tensor:
+    """A copy of input with source at (or added to) positions of the flattened input."""
+    if index._array.size != source._array.size:
+        raise RuntimeError(
+            f"put_(): Expected source and index to have the same number of elements, but got source.numel() = "
+            f"{source._array.size}, index.numel() = {index._array.size}"
+        )
+    places = from_the_end(positions(index, "put_()").reshape(-1), input._array.size)
+    flat = _put(input.reshape(-1), 0, places, source.reshape(-1), "add" if accumulate else "set")
+    return flat.reshape(shape_of(input))

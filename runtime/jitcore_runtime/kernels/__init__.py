@@ -19,6 +19,7 @@ from . import (
     linear_algebra,
     movement,
     reduction,
+    special_functions,
 )  # fmt: skip
 from .floating import Kernel
 
@@ -32,6 +33,7 @@ KERNELS: dict[OpSpec, Kernel] = {
     **complex_numbers.KERNELS,
     **linear_algebra.KERNELS,
     **fourier.KERNELS,
+    **special_functions.KERNELS,
 }
 
 __all__ = ["KERNELS", "Kernel"]

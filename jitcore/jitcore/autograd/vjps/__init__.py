@@ -9,10 +9,11 @@ from . import (
     linear_algebra,
     movement,
     reduction,
+    special,
     undifferentiable,
 )  # fmt: skip
 
 __all__ = [
     "complex_numbers", "contraction", "elementwise", "fourier", "indexing", "linear_algebra", "movement", "reduction",
-    "undifferentiable",
+    "special", "undifferentiable",
 ]  # fmt: skip
