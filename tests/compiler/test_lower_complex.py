@@ -8,7 +8,7 @@ from jitcore.compiler.loops.ops import STORE, call_out
 from jitcore.compiler.lower.lower import lower_graph
 from jitcore_ir import Graph, TensorType, ops
 from jitcore_ir.builder import Builder
-from jitcore_ir.dtypes import complex64, complex128, float32
+from jitcore_ir.dtypes import complex64, complex128, float32, int64
 from jitcore_ir.shapes import symbol
 from jitcore_runtime.executor import Executor
 from jitcore_runtime.interpreter import interpret
@@ -128,3 +128,14 @@ def test_symbolic_sizes():
         for got, want in zip(executor.run([x, y]), interpret(graph, [x, y]), strict=True):
             assert got.dtype == want.dtype and got.shape == want.shape
             np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
+
+
+def test_products_at_positions_call_out():
+    def make(b, x, positions, updates):
+        return b.value(ops.SCATTER_REDUCE, x, positions, updates, axis=0, mode="mul")
+
+    graph = graph_of([(complex64, (3,)), (int64, (4,)), (complex64, (4,))], make)
+    x, updates = np.array([1j, 2, 3 - 1j], np.complex64), np.array([1 + 1j, 2j, 3, 4], np.complex64)
+    given = [x, np.array([0, 0, 2, 1]), updates]
+    (got,) = Executor(compile_graph(graph, cache=False), native=True).run(given)
+    np.testing.assert_allclose(got, interpret(graph, given)[0], rtol=1e-6)

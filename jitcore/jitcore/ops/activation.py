@@ -12,7 +12,7 @@ from ..dispatch import NONE, apply
 from ..promotion import as_operand
 from ..tensor import Tensor, method, shape_of
 from .elementwise import clamp, sigmoid, tanh, where
-from .half import in_float32
+from .half import in_float32, reals_in_float32
 from .inplace import store, with_inplace
 from .movement import axis_of, broadcast_tensors
 from .reduction import reduce
@@ -73,7 +73,7 @@ def rrelu(
     return _maybe_inplace(input, apply(ops.WHERE, (input > 0, input, input * slope)), inplace)
 
 
-@in_float32
+@reals_in_float32
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """input where positive, else alpha * (exp(input) - 1)."""
     positive = input > 0
@@ -81,14 +81,14 @@ def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     return _maybe_inplace(input, where(positive, input, below.expm1() * alpha), inplace)
 
 
-@in_float32
+@reals_in_float32
 def selu(input: Tensor, inplace: bool = False) -> Tensor:
     """elu with the self-normalizing constants of Klambauer et al., 2017."""
     scale, alpha = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717
     return _maybe_inplace(input, elu(input, alpha) * scale, inplace)
 
 
-@in_float32
+@reals_in_float32
 def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """input where positive, else alpha * (exp(input / alpha) - 1)."""
     positive = input > 0
@@ -96,7 +96,7 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     return _maybe_inplace(input, where(positive, input, (below / alpha).expm1() * alpha), inplace)
 
 
-@in_float32
+@reals_in_float32
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     """input * Phi(input), Phi the normal distribution function; "tanh" approximates it (Hendrycks and Gimpel, 2016)."""
     if approximate == "none":
@@ -113,13 +113,13 @@ def silu(input: Tensor, inplace: bool = False) -> Tensor:
     return _maybe_inplace(input, input * sigmoid(input), inplace)
 
 
-@in_float32
+@reals_in_float32
 def mish(input: Tensor, inplace: bool = False) -> Tensor:
     """input * tanh(softplus(input))."""
     return _maybe_inplace(input, input * tanh(softplus(input)), inplace)
 
 
-@in_float32
+@reals_in_float32
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """log(1 + exp(beta * input)) / beta; input itself where beta * input exceeds threshold."""
     scaled = input if beta == 1 else input * beta
@@ -156,26 +156,26 @@ def threshold(input: Tensor, threshold: float, value: float, inplace: bool = Fal
     return _maybe_inplace(input, where(input <= threshold, as_operand(value, input.dtype), input), inplace)
 
 
-@in_float32
+@reals_in_float32
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     """input / 6 + 1/2 limited to [0, 1]."""
     return _maybe_inplace(input, hardtanh(input + 3.0, 0.0, 6.0) / 6.0, inplace)
 
 
-@in_float32
+@reals_in_float32
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     """input * hardsigmoid(input)."""
     return _maybe_inplace(input, input * clamp(input + 3.0, 0.0, 6.0) / 6.0, inplace)
 
 
-@in_float32
+@reals_in_float32
 def logsigmoid(input: Tensor) -> Tensor:
     """log(sigmoid(input)), without overflow."""
     zero = as_operand(0, input.dtype)
     return apply(ops.MINIMUM, (input, zero)) - (-input.abs()).exp().log1p()
 
 
-@in_float32
+@reals_in_float32
 def glu(input: Tensor, dim: int = -1) -> Tensor:
     """The first half along dim times the sigmoid of the second."""
     axis = axis_of(dim, input._array.ndim)
@@ -201,7 +201,7 @@ def _default_dim(input: Tensor, dim: int | None) -> int:
 
 
 @method
-@in_float32
+@reals_in_float32
 def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: DType | None = None) -> Tensor:
     """exp(input) / sum(exp(input)) along dim, without overflow."""
     x = _in_float(input, dtype)
@@ -214,7 +214,7 @@ def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: 
 
 
 @method
-@in_float32
+@reals_in_float32
 def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: DType | None = None) -> Tensor:
     """log(softmax(input)), without overflow."""
     x = _in_float(input, dtype)
@@ -225,7 +225,7 @@ def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dty
     return shifted - reduce(ops.SUM, shifted.exp(), axes, True).log()
 
 
-@in_float32
+@reals_in_float32
 def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: DType | None = None) -> Tensor:
     """softmax(-input)."""
     return softmax(-input, dim, dtype=dtype)
@@ -262,7 +262,7 @@ def normalize(input: Tensor, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -
     return input / input.norm(p, dim, keepdim=True).clamp(min=eps)
 
 
-@in_float32
+@reals_in_float32
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """Cosine of the angle between vectors along dim."""
     x1, x2 = broadcast_tensors(x1, x2)

@@ -7,6 +7,7 @@ from typing import Any
 from jitcore_ir.dtypes import int64
 
 from ..tensor import Tensor, shape_of
+from .compare import refuse_complex
 from .convolution import embedding
 from .creation import arange, full, zeros
 from .elementwise import where
@@ -33,6 +34,7 @@ def embedding_bag(
     """
     if mode not in ("sum", "mean", "max"):
         raise ValueError("mode has to be one of sum, mean or max")
+    refuse_complex("embedding_bag", weight)
     if per_sample_weights is not None and mode != "sum":
         raise NotImplementedError(
             f"embedding_bag: per_sample_weights was not None. per_sample_weights is only supported for mode='sum' (got "

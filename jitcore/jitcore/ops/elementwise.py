@@ -14,7 +14,7 @@ from ..promotion import as_operand, binary, promoted, result_type
 from ..tensor import Tensor, method
 from ..typeinfo import finfo
 from .compare import isnan, refuse_complex
-from .half import in_float32
+from .half import in_float32, reals_in_float32
 from .inplace import store, with_inplace
 
 
@@ -163,7 +163,7 @@ def exp2(input: Tensor) -> Tensor:
 
 @with_inplace
 @method
-@in_float32
+@reals_in_float32
 def erfc(input: Tensor) -> Tensor:
     """1 - erf(input)."""
     return binary(ops.SUB, 1.0, erf(input))
@@ -261,10 +261,9 @@ def positive(input: Tensor) -> Tensor:
 
 @with_inplace
 @method
-@in_float32
+@reals_in_float32
 def logit(input: Tensor, eps: float | None = None) -> Tensor:
     """log(input / (1 - input)), input first clamped to [eps, 1 - eps] where eps is given."""
-    refuse_complex("logit", input)
     x = input if eps is None else clamp(input, eps, 1 - eps)
     return log(div_(x, binary(ops.SUB, 1.0, x)))
 

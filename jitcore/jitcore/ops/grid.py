@@ -13,7 +13,7 @@ from ..dispatch import apply
 from ..tensor import Tensor, shape_of
 from .creation import arange
 from .elementwise import where
-from .half import in_float32
+from .half import reals_in_float32
 from .join import stack
 
 _A = -0.75
@@ -48,7 +48,7 @@ def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool | None =
     return (base @ theta.transpose(1, 2)).reshape((size[0], *[int(m) for m in size[2:]], rank))
 
 
-@in_float32
+@reals_in_float32
 def grid_sample(
     input: Tensor,
     grid: Tensor,

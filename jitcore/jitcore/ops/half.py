@@ -11,6 +11,7 @@ from jitcore_ir.dtypes import DType, float32
 
 from ..dispatch import apply
 from ..tensor import Tensor
+from .compare import refuse_complex
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -19,12 +20,19 @@ def in_float32(function: F) -> F:
     """Decorator: where the first argument is a float16 or bfloat16 tensor, run the function on float32 copies of all
     such arguments and round what it gives to the first one's dtype. A `dtype` among the arguments is left to the
     function. For everything else the cost is one test, 0.1 us."""
-    return _widening(function, first_only=False)
+    return _widening(function, first_only=False, real=False)
+
+
+def reals_in_float32(function: F) -> F:
+    """`in_float32` for functions that have no meaning for complex numbers: NotImplementedError where the first
+    argument is complex."""
+    return _widening(function, first_only=False, real=True)
 
 
 def first_in_float32(function: F) -> F:
-    """`in_float32` for functions that write to other arguments: only the first one is widened; the rest promote."""
-    return _widening(function, first_only=True)
+    """`reals_in_float32` for functions that write to other arguments: only the first one is widened, the rest
+    promote."""
+    return _widening(function, first_only=True, real=True)
 
 
 def is_half(x: Any) -> bool:
@@ -32,10 +40,12 @@ def is_half(x: Any) -> bool:
     return isinstance(x, Tensor) and (dtype := x._array.dtype).itemsize == 2 and dtype.kind not in "iu"
 
 
-def _widening(function: Any, first_only: bool) -> Any:
+def _widening(function: Any, first_only: bool, real: bool) -> Any:
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         x: Any = args[0] if args else next(iter(kwargs.values()), None)
+        if real:
+            refuse_complex(function.__name__, x)
         if not is_half(x) or any(isinstance(a, DType) for a in (*args, *kwargs.values())):
             return function(*args, **kwargs)
         if first_only:

@@ -12,8 +12,9 @@ from ..dispatch import apply
 from ..promotion import as_operand
 from ..tensor import Tensor, method, shape_of
 from .activation import cosine_similarity, log_softmax, logsigmoid
+from .compare import refuse_complex
 from .elementwise import where
-from .half import in_float32
+from .half import in_float32, reals_in_float32
 from .select import positions
 
 
@@ -50,7 +51,7 @@ def _pair(name: str, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     return input, target
 
 
-@in_float32
+@reals_in_float32
 def mse_loss(
     input: Tensor,
     target: Tensor,
@@ -82,7 +83,7 @@ def l1_loss(
     return reduced_loss(d if weight is None else d * weight, reduction)
 
 
-@in_float32
+@reals_in_float32
 def smooth_l1_loss(
     input: Tensor,
     target: Tensor,
@@ -100,7 +101,7 @@ def smooth_l1_loss(
     return reduced_loss(d if beta == 0 else where(d < beta, d * d * (0.5 / beta), d - 0.5 * beta), reduction)
 
 
-@in_float32
+@reals_in_float32
 def huber_loss(
     input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0, weight: Tensor | None = None
 ) -> Tensor:
@@ -113,7 +114,7 @@ def huber_loss(
     return reduced_loss(loss if weight is None else loss * weight, reduction)
 
 
-@in_float32
+@reals_in_float32
 def binary_cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -133,7 +134,7 @@ def binary_cross_entropy(
     return reduced_loss(loss if weight is None else loss * weight, reduction)
 
 
-@in_float32
+@reals_in_float32
 def binary_cross_entropy_with_logits(
     input: Tensor,
     target: Tensor,
@@ -157,7 +158,7 @@ def binary_cross_entropy_with_logits(
     return reduced_loss(loss if weight is None else loss * weight, reduction)
 
 
-@in_float32
+@reals_in_float32
 def kl_div(
     input: Tensor,
     target: Tensor,
@@ -179,7 +180,7 @@ def kl_div(
     return reduced_loss(loss, reduction)
 
 
-@in_float32
+@reals_in_float32
 def nll_loss(
     input: Tensor,
     target: Tensor,
@@ -237,7 +238,7 @@ def _picked(input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: 
     return loss, weights
 
 
-@in_float32
+@reals_in_float32
 def cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -426,6 +427,7 @@ def pdist(input: Tensor, p: float = 2) -> Tensor:
     """p-norms between all pairs of rows of input [N, M]: [N * (N - 1) / 2]."""
     from .select import triu_indices
 
+    refuse_complex("pdist", input)
     if input._array.ndim != 2:
         raise RuntimeError(f"pdist only supports 2D tensors, got: {input._array.ndim}D")
     if p < 0:

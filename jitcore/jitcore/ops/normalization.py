@@ -13,7 +13,7 @@ from ..random import Generator
 from ..state import state
 from ..tensor import Tensor, shape_of
 from ..typeinfo import finfo
-from .half import first_in_float32, in_float32
+from .half import first_in_float32, reals_in_float32
 from .inplace import store
 from .padding import pad
 from .reduction import count_of, reduce
@@ -85,7 +85,7 @@ def _scaled(x: Tensor, weight: Tensor | None, bias: Tensor | None, wide: Sequenc
     return x if bias is None else x + bias.reshape(wide)
 
 
-@in_float32
+@reals_in_float32
 def layer_norm(
     input: Tensor,
     normalized_shape: Sequence[int],
@@ -101,7 +101,7 @@ def layer_norm(
     return result if bias is None else result + bias
 
 
-@in_float32
+@reals_in_float32
 def rms_norm(
     input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None
 ) -> Tensor:
@@ -131,7 +131,7 @@ def _last_axes(name: str, input: Tensor, normalized_shape: Any, *parameters: Ten
     return tuple(range(rank - len(shape), rank))
 
 
-@in_float32
+@reals_in_float32
 def group_norm(
     input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
 ) -> Tensor:
@@ -243,7 +243,7 @@ def _alpha_dropped(input: Tensor, shape: tuple, p: float, training: bool, inplac
     return store(input, result) if inplace else result
 
 
-@in_float32
+@reals_in_float32
 def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
     """input / (k + alpha * mean of squares over `size` neighbouring channels) ** beta."""
     squares = pad((input * input).movedim(1, -1), (size // 2, (size - 1) // 2))

@@ -14,8 +14,9 @@ from ..dispatch import apply, constant
 from ..promotion import as_operand
 from ..tensor import Tensor, shape_of
 from ..typeinfo import iinfo
+from .compare import refuse_complex
 from .convolution import tuple_of
-from .half import in_float32
+from .half import reals_in_float32
 from .join import cat
 from .movement import slice_axis
 from .padding import pad_constant
@@ -81,6 +82,7 @@ def _max_pool(
     rank: int, input: Tensor, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool, indices: bool
 ) -> Any:
     name = f"max_pool{rank}d"
+    refuse_complex(name, input)
     lowest = float("-inf") if input.dtype.is_floating_point else iinfo(input.dtype).min
     cut, geometry = _windows(name, input, rank, kernel, stride, padding, dilation, ceil_mode, lowest)
     # The first largest of each window: its gradient goes there alone, as in PyTorch.
@@ -187,7 +189,7 @@ def _avg_pool(
     return total / counts
 
 
-@in_float32
+@reals_in_float32
 def avg_pool1d(
     input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
     count_include_pad: bool = True,
@@ -196,7 +198,7 @@ def avg_pool1d(
     return _avg_pool(1, input, kernel_size, stride, padding, ceil_mode, count_include_pad, None)
 
 
-@in_float32
+@reals_in_float32
 def avg_pool2d(
     input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
     count_include_pad: bool = True, divisor_override: int | None = None,
@@ -205,7 +207,7 @@ def avg_pool2d(
     return _avg_pool(2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
 
 
-@in_float32
+@reals_in_float32
 def avg_pool3d(
     input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
     count_include_pad: bool = True, divisor_override: int | None = None,
@@ -245,19 +247,19 @@ def _reduced(spec: OpSpec, input: Tensor, axis: int, count: Any) -> Tensor:
     return input.max(axis, keepdim=True).values
 
 
-@in_float32
+@reals_in_float32
 def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
     """Means over windows that cut input [N, C, L] into output_size cells."""
     return _adaptive(ops.SUM, 1, input, output_size)
 
 
-@in_float32
+@reals_in_float32
 def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
     """Means over windows that cut input [N, C, H, W] into output_size cells."""
     return _adaptive(ops.SUM, 2, input, output_size)
 
 
-@in_float32
+@reals_in_float32
 def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
     """Means over windows that cut input [N, C, D, H, W] into output_size cells."""
     return _adaptive(ops.SUM, 3, input, output_size)
@@ -285,6 +287,7 @@ def largest_at(input: Tensor, rank: int, places: Sequence[np.ndarray]) -> tuple[
 
     `places[i]` [outputs, width] are a window's positions in spatial dimension i, the same for all other dimensions.
     """
+    refuse_complex("adaptive_max_pool", input)
     first = input._array.ndim - rank
     lead, spatial = shape_of(input)[:first], [int(n) for n in shape_of(input)[first:]]
     flat = np.zeros((1,) * (2 * rank), np.int64)

@@ -151,6 +151,7 @@ def _extreme(name: str, whole: Callable, position: OpSpec, pairwise: OpSpec) -> 
     def operation(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
         if isinstance(dim, Tensor) or other is not None:
             return binary(pairwise, input, dim if other is None else other)
+        refuse_complex(name, input)
         if dim is None:
             if input._array.size == 0:
                 raise RuntimeError(

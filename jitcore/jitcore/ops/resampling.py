@@ -14,7 +14,7 @@ from jitcore_ir.dtypes import float32, int64
 from ..dispatch import apply, constant
 from ..tensor import Tensor, shape_of
 from .grid import cubic_weights
-from .half import in_float32
+from .half import reals_in_float32
 from .pooling import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
 
 _RANKS = {"linear": (1,), "bilinear": (2,), "trilinear": (3,), "bicubic": (2,), "area": (1, 2, 3), "nearest": (1, 2, 3)}
@@ -22,7 +22,7 @@ _RANKS["nearest-exact"] = (1, 2, 3)
 _AREA = {1: adaptive_avg_pool1d, 2: adaptive_avg_pool2d, 3: adaptive_avg_pool3d}
 
 
-@in_float32
+@reals_in_float32
 def interpolate(
     input: Tensor,
     size: Any = None,

@@ -14,6 +14,7 @@ from ..promotion import as_operand, is_number
 from ..state import state
 from ..tensor import Tensor, method, shape_of
 from ..typeinfo import iinfo
+from .compare import refuse_complex
 from .inplace import with_inplace
 from .movement import axis_of, broadcast_shapes, slice_axis
 
@@ -114,6 +115,8 @@ def scatter_reduce(
     """
     if reduce not in _REDUCTIONS:
         raise RuntimeError(f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}")
+    if reduce in ("amax", "amin"):
+        refuse_complex("scatter_reduce", input)
     if reduce in ("sum", "mean"):
         counts = scatter_add(input.detach() * 0 + int(include_self), dim, index, src.detach() * 0 + 1)
         base = input if include_self else where_zero(counts, input)

@@ -11,9 +11,10 @@ from jitcore_ir.dtypes import int64
 from ..dispatch import apply
 from ..tensor import Tensor, shape_of
 from .activation import relu
+from .compare import refuse_complex
 from .convolution import tuple_of
 from .creation import arange, zeros
-from .half import in_float32
+from .half import reals_in_float32
 from .pooling import avg_pool1d, avg_pool2d, avg_pool3d
 from .select import gather, scatter
 
@@ -29,19 +30,19 @@ def _lp_pool(rank: int, input: Tensor, norm_type: float, kernel_size: Any, strid
     return (mean.sign() * relu(mean.abs()) * count) ** (1.0 / norm_type)
 
 
-@in_float32
+@reals_in_float32
 def lp_pool1d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Tensor:
     """(sum of x ** norm_type) ** (1 / norm_type) over windows of [N, C, L]."""
     return _lp_pool(1, input, norm_type, kernel_size, stride, ceil_mode)
 
 
-@in_float32
+@reals_in_float32
 def lp_pool2d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Tensor:
     """(sum of x ** norm_type) ** (1 / norm_type) over windows of [N, C, H, W]."""
     return _lp_pool(2, input, norm_type, kernel_size, stride, ceil_mode)
 
 
-@in_float32
+@reals_in_float32
 def lp_pool3d(input: Tensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False) -> Tensor:
     """(sum of x ** norm_type) ** (1 / norm_type) over windows of [N, C, D, H, W]."""
     return _lp_pool(3, input, norm_type, kernel_size, stride, ceil_mode)
@@ -51,6 +52,7 @@ def _max_unpool(
     rank: int, input: Tensor, indices: Tensor, kernel_size: Any, stride: Any, padding: Any, output_size: Any
 ) -> Tensor:
     name = f"max_unpool{rank}d"
+    refuse_complex(name, input)
     if indices.dtype is not int64:
         raise RuntimeError(f"elements in indices should be type int64 but got: {indices.dtype}")
     if input._array.shape != indices._array.shape:
