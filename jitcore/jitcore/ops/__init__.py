@@ -248,7 +248,6 @@ from .matrix import (  # fmt: skip
     baddbmm,
     bmm,
     cdist,
-    cross,
     dot,
     inner,
     kron,
