@@ -25,7 +25,10 @@ TORCH = {
     "gt": torch.gt, "ge": torch.ge, "where": torch.where,
     "conj": torch.conj_physical,
 }  # fmt: skip
-ELEMENTWISE = [s for s in OPS.values() if s.has(Trait.ELEMENTWISE) and not s.has(Trait.LOOP)]
+ELEMENTWISE = [
+    s for s in OPS.values()
+    if s.has(Trait.ELEMENTWISE) and not s.has(Trait.LOOP) and (not s.attributes or s is ops.CAST)
+]  # fmt: skip
 EXACT = {
     "neg", "abs", "sign", "floor", "ceil", "round", "trunc", "add", "sub", "mul", "div", "maximum", "minimum",
     "isnan", "isinf", "eq", "ne", "lt", "le", "gt", "ge", "logical_not", "where",
