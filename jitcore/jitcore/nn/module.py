@@ -113,7 +113,9 @@ class Module:
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __delattr__(self, name: str) -> None:
-        if not self._forget(name):
+        if any(name in self.__dict__[table] for table in _TABLES):
+            self._forget(name)
+        else:
             object.__delattr__(self, name)
 
     def __dir__(self) -> list[str]:
