@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from ...autograd import no_grad
@@ -51,10 +51,8 @@ class ParametrizationList(ModuleList):
         with no_grad():
             for module in reversed(list(self)):
                 if hasattr(module, "right_inverse"):
-                    try:
+                    with suppress(NotImplementedError):
                         new = module.right_inverse(new)
-                    except NotImplementedError:
-                        pass
         if not isinstance(new, Tensor | Sequence):
             raise ValueError(
                 f"'right_inverse' must return a Tensor or a Sequence of tensors (list, tuple...). Got "
@@ -220,7 +218,7 @@ def _deepcopy(module: Any, memo: dict) -> Any:
     """A copy has its own class, too: removing its parametrization must not touch this one's."""
     cls = type(module)
     own = {name: value for name, value in vars(cls).items() if name not in ("__dict__", "__weakref__")}
-    made = object.__new__(type(cls.__name__, cls.__bases__, own))
+    made: Any = object.__new__(type(cls.__name__, cls.__bases__, own))
     memo[id(module)] = made
     for name, value in module.__dict__.items():
         object.__setattr__(made, name, copy.deepcopy(value, memo))

@@ -93,7 +93,7 @@ class PruningContainer(BasePruningMethod):
     """Several methods on one tensor: the last one prunes what the others have left."""
 
     def __init__(self, *args: BasePruningMethod) -> None:
-        self._pruning_methods: tuple[BasePruningMethod, ...] = ()
+        self._pruning_methods: tuple[Any, ...] = ()
         for method in args:
             if len(args) == 1:
                 self._tensor_name = method._tensor_name
