@@ -13,9 +13,7 @@ class MissingError(NotImplementedError, AttributeError):
 
 NEAREST = {
     "autocast": "convert tensors with .to(dtype)",
-    "fft": "numpy.fft on x.numpy()",
     "gcd": None,
-    "istft": "numpy.fft on x.numpy()",
     "lcm": None,
     "lobpcg": None,
     "logcumsumexp": "exp, cumsum and log",
@@ -24,7 +22,6 @@ NEAREST = {
     "quantize_per_tensor": None,
     "rnn_tanh": "nn layers",
     "sparse_coo_tensor": "dense tensors",
-    "stft": "numpy.fft on x.numpy()",
     "vmap": "an extra batch dimension",
 }
 

@@ -65,8 +65,12 @@ def INV(x: TensorType, strict: bool) -> TensorType:
     return _square("inv", x)
 
 
-@op("pinv", ("x", "cutoff"), {}, "The pseudoinverse; singular values up to cutoff [batch] count as zero.")
-def PINV(x: TensorType, cutoff: TensorType) -> TensorType:
+@op(
+    "pinv", ("x", "cutoff"), {"hermitian": Kind.BOOL},
+    """The pseudoinverse; singular values up to cutoff [batch] count as zero. hermitian: of the matrix with x's lower
+    triangle.""",
+)  # fmt: skip
+def PINV(x: TensorType, cutoff: TensorType, hermitian: bool) -> TensorType:
     m, n, _ = _sizes("pinv", x)
     check_dtype("pinv", "cutoff", cutoff.dtype, (_real(x.dtype),))
     if cutoff.shape != x.shape[:-2]:

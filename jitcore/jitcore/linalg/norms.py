@@ -50,7 +50,9 @@ def _vector_norm(x: Tensor, ord: Any, dim: Any, keepdim: bool) -> Tensor:
     if ord == 1:
         return reduce(ops.SUM, size, axes, keepdim)
     if ord < 0:
-        return reduce(ops.SUM, size**ord, axes, keepdim) ** (1.0 / ord)
+        zero = size == 0  # one such element makes the norm 0, and its slope is left out
+        total = reduce(ops.SUM, size.masked_fill(zero, 1.0) ** ord, axes, keepdim) ** (1.0 / ord)
+        return total.masked_fill(reduce(ops.AMAX, zero, axes, keepdim), 0.0)
     if ord < 2:  # |x|**ord has no finite slope, or slope's slope, at 0
         zero = size == 0
         size = size.masked_fill(zero, 1.0) ** ord

@@ -74,16 +74,10 @@ def inv_ex(A: Tensor, *, check_errors: bool = False) -> InverseEx:
 def pinv(input: Tensor, rcond: Any = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None) -> Tensor:
     """The pseudoinverse; singular values up to max(atol, rtol * largest) count as zero."""
     check_matrix("pinv", input, square=hermitian)
-    x = _from_lower(input) if hermitian else input
-    values = svdvals(x.detach())
+    x = input.detach()
+    values = eigvalsh(x).abs() if hermitian else svdvals(x)
     cutoff = _cutoff(values, shape_of(input)[-2:], atol, rtol if rcond is None else rcond)
-    return apply(ops.PINV, (x, cutoff.expand(shape_of(input)[:-2])))
-
-
-def _from_lower(x: Tensor) -> Tensor:
-    """The Hermitian matrix with x's lower triangle. Its gradient goes to both triangles alike, as eigh's does."""
-    values, both = x.detach(), (x + mH(x)) * 0.5
-    return values.tril() + mH(values.tril(-1)) + (both - both.detach())
+    return apply(ops.PINV, (input, cutoff.expand(shape_of(input)[:-2])), {"hermitian": hermitian})
 
 
 def _cutoff(values: Tensor, sizes: Any, atol: Any, rtol: Any) -> Tensor:

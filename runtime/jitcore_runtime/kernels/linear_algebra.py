@@ -170,8 +170,13 @@ def inv(x: np.ndarray, strict: bool) -> np.ndarray:
     return result
 
 
-def pinv(x: np.ndarray, cutoff: np.ndarray) -> np.ndarray:
+def pinv(x: np.ndarray, cutoff: np.ndarray, hermitian: bool) -> np.ndarray:
     m, n = x.shape[-2:]
+    if hermitian and x.size:
+        values, vectors = linalg.eigh(x)
+        keep = np.abs(values) > cutoff[..., None]
+        inverse = np.where(keep, 1 / np.where(keep, values, 1), 0)
+        return np.matmul(vectors * inverse[..., None, :], _adjoint(vectors))
     if not x.size:
         return np.zeros((*x.shape[:-2], n, m), x.dtype)
     u, s, vh = linalg.svd(x, full_matrices=False)
