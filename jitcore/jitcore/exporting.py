@@ -86,7 +86,7 @@ def export(
         function = function._function
     specs = {name: _spec(name, given) for name, given in inputs.items()}
     _check_names(function, specs)
-    recording, names = _record(function, specs)
+    recording, names = _record(function, specs, inputs)
     weights = {number: names[id(root.tensor)] for number, root in enumerate(recording.roots) if root.source is None}
     write_program(path, recording, entry, weights, tuple(DEFAULT_TARGETS if targets is None else targets))
 
@@ -111,14 +111,18 @@ def _check_names(function: Callable, specs: Mapping[str, InputSpec]) -> None:
         ) from None
 
 
-def _record(function: Callable, specs: Mapping[str, InputSpec]) -> tuple[Recording, dict[int, str]]:
+def _record(
+    function: Callable, specs: Mapping[str, InputSpec], inputs: Mapping[str, Any]
+) -> tuple[Recording, dict[int, str]]:
     """Record a run; refuse what would not hold elsewhere. Also gives a name for every captured tensor, by id."""
     recorder = Recorder("main")
     recorder.symbols = _example_sizes(specs)
     arguments: dict[str, Tensor] = {}
     for position, (name, spec) in enumerate(specs.items()):
         sizes = tuple(shapes.evaluate(d, recorder.symbols) for d in spec.shape)
-        arguments[name] = wrap(np.zeros(sizes, spec.dtype.numpy))
+        given = inputs[name]
+        example = np.array(given._array) if isinstance(given, Tensor) else _placeholder(sizes, spec.dtype)
+        arguments[name] = wrap(example)
         recorder.add_root(arguments[name], name, Argument(position), spec.shape)
     try:
         with no_grad():
@@ -133,6 +137,15 @@ def _record(function: Callable, specs: Mapping[str, InputSpec]) -> tuple[Recordi
         if root.source is None:
             names.setdefault(id(root.tensor), f"constant{number}")
     return recording, names
+
+
+def _placeholder(sizes: tuple[int, ...], dtype: DType) -> np.ndarray:
+    """What a function is recorded with where no example is given: zeros, which are positions in anything, or unit
+    matrices, which have an inverse and factors."""
+    array = np.zeros(sizes, dtype.numpy)
+    if len(sizes) > 1 and sizes[-1] == sizes[-2] and not dtype.is_integer:
+        array[..., range(sizes[-1]), range(sizes[-1])] = 1
+    return array
 
 
 def _example_sizes(specs: Mapping[str, InputSpec]) -> dict[str, int]:
