@@ -406,3 +406,20 @@ def test_copies_of_optimizers_are_independent():
 def test_sparse_adam_is_refused():
     with pytest.raises(NotImplementedError, match="SparseAdam"):
         jitcore.optim.SparseAdam([jitcore.nn.Parameter(jitcore.ones(2))])
+
+
+@pytest.mark.parametrize("name", ["Adam", "RMSprop", "Adagrad", "RAdam", "NAdam", "Adadelta", "ASGD"])
+def test_gradients_flow_through_differentiable_updates(name):
+    def pulled(library):
+        w = library.tensor([1.0, 2.0, -0.5], dtype=library.float64, requires_grad=True)
+        parameter = w.clone()
+        optimizer = getattr(library.optim, name)([parameter], lr=0.1, differentiable=True)
+        for factor in (3, 2):
+            parameter.grad = w * w * factor
+            optimizer.step()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            (parameter**2).sum().backward()
+        return w.grad
+
+    np.testing.assert_allclose(values(pulled(jitcore)), values(pulled(torch)), rtol=1e-9)

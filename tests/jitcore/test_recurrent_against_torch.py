@@ -197,3 +197,16 @@ def test_padding_and_unpadding(batch_first):
         return (*packed, padded, lengths, left, *unpadded, *rnn.unpack_sequence(packed), packed.double().data)
 
     assert_same(run(jitcore), run(torch))
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_exported_with_a_symbolic_batch_size(kind, tmp_path):
+    import jitcore_runtime
+
+    ours, theirs = twins(build(kind, bidirectional=True))
+    path = tmp_path / "model.jca"
+    jitcore.export(lambda x: ours(x)[0], path, {"x": "float32[6,N,4]"}, targets=[])
+    program = jitcore_runtime.load(path)
+    for batch in (1, 3):
+        x = random(6, batch, 4)
+        np.testing.assert_allclose(program(x), values(theirs(torch.tensor(x))[0]), rtol=2e-5, atol=2e-5)

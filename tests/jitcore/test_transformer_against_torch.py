@@ -249,3 +249,20 @@ def test_encoder_layers_are_copies():
     first, second = encoder.layers
     assert first is not layer and first.linear1.weight is not second.linear1.weight
     np.testing.assert_array_equal(values(first.linear1.weight), values(second.linear1.weight))
+
+
+def test_exported_with_symbolic_sizes(tmp_path):
+    import jitcore_runtime
+
+    def build(library):
+        layer = library.nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        return library.nn.TransformerEncoder(layer, 2)
+
+    ours, theirs = twins(build, eval=True, scale=0.1)
+    path = tmp_path / "model.jca"
+    jitcore.export(ours, path, {"src": "float32[N,L,8]"}, targets=[])
+    program = jitcore_runtime.load(path)
+    for sizes in ((2, 5), (3, 1)):
+        x = random(*sizes, 8)
+        with torch.no_grad():
+            np.testing.assert_allclose(program(x), values(theirs(torch.tensor(x))), rtol=2e-5, atol=2e-5)
