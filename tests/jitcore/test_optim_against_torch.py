@@ -422,4 +422,5 @@ def test_gradients_flow_through_differentiable_updates(name):
             (parameter**2).sum().backward()
         return w.grad
 
-    np.testing.assert_allclose(values(pulled(jitcore)), values(pulled(torch)), rtol=1e-9)
+    # PyTorch computes the bias corrections in float32 here.
+    np.testing.assert_allclose(values(pulled(jitcore)), values(pulled(torch)), rtol=1e-5)
