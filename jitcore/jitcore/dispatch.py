@@ -13,6 +13,7 @@ import numpy as np
 from jitcore_ir import IRError, OpSpec, TensorType, Trait, ops
 from jitcore_ir.errors import DTypeError, ShapeError
 from jitcore_ir.spec import OPS
+from jitcore_runtime.errors import LinAlgError
 from jitcore_runtime.kernels import KERNELS
 
 from .autograd import tape
@@ -45,7 +46,9 @@ def apply(spec: OpSpec, operands: Sequence[Tensor], attributes: Mapping[str, Any
         else:
             array = KERNELS[spec](*[t._array for t in operands], **attributes)
     except Exception as error:
-        raise explain(spec, operands, attributes, error) from error
+        if recorder is None or not recorder.made_up or not isinstance(error, LinAlgError):
+            raise explain(spec, operands, attributes, error) from error
+        array = _zeros(spec, operands, attributes)
 
     result = _new(Tensor)
     result._array = array
@@ -74,6 +77,14 @@ def apply(spec: OpSpec, operands: Sequence[Tensor], attributes: Mapping[str, Any
                 tape.record(spec, operands, attributes, result)
             break
     return result
+
+
+def _zeros(spec: OpSpec, operands: Sequence[Tensor], attributes: Mapping[str, Any]) -> np.ndarray:
+    """Zeros of an operation's result's type."""
+    types = tuple(TensorType(dtype_of(t._array.dtype), t._array.shape) for t in operands)
+    (type,) = spec.infer(types, {k: concrete(v) for k, v in attributes.items()})
+    assert isinstance(type, TensorType)
+    return np.zeros([int(d) for d in type.shape], type.dtype.numpy)  # type: ignore[arg-type]
 
 
 def shares_memory(array: np.ndarray, x: Tensor) -> bool:

@@ -115,7 +115,7 @@ def _record(
     function: Callable, specs: Mapping[str, InputSpec], inputs: Mapping[str, Any]
 ) -> tuple[Recording, dict[int, str]]:
     """Record a run; refuse what would not hold elsewhere. Also gives a name for every captured tensor, by id."""
-    recorder = Recorder("main")
+    recorder = Recorder("main", made_up=True)
     recorder.symbols = _example_sizes(specs)
     arguments: dict[str, Tensor] = {}
     for position, (name, spec) in enumerate(specs.items()):

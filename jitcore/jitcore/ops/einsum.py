@@ -1,7 +1,13 @@
-"""einsum, pair by pair: each step is one batched matrix product over the labels two operands share."""
+"""einsum, pair by pair: each step is one batched matrix product over the labels two operands share.
+
+For three operands and more, `opt_einsum` chooses the pairs from the sizes.
+"""
 
 from __future__ import annotations
 
+import string
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from ..tensor import Tensor, shape_of
@@ -9,12 +15,21 @@ from .matrix import matmul
 from .movement import expand, permute, product, reshape
 
 
-def einsum(equation: str, *operands: Any) -> Tensor:
+def einsum(*args: Any) -> Tensor:
     """Sum of products by labels: `einsum("bik,bkj->bij", x, y)`. `...` stands for any leading dimensions.
+
+    In the other form each operand is followed by its labels as numbers below 52 (and `...`), the result's come last:
+    `einsum(x, [0, 1, 2], y, [0, 2, 3], [0, 1, 3])`.
 
     Without `->` the result has the labels that occur once, in alphabetical order. Raises RuntimeError where labels,
     operands and sizes do not agree.
     """
+    if len(args) < 2:
+        raise ValueError(
+            "einsum(): must specify the equation string and at least one operand, or at least one operand and its "
+            "subscripts list"
+        )
+    equation, operands = (args[0], args[1:]) if isinstance(args[0], str) else _from_sublists(args)
     if len(operands) == 1 and isinstance(operands[0], list | tuple):
         operands = tuple(operands[0])
     inputs, output = _parse(equation, operands)
@@ -34,19 +49,57 @@ def einsum(equation: str, *operands: Any) -> Tensor:
                 )
         tensors.append((labels, x))
     for label in output:
+        if output.count(label) > 1:
+            raise RuntimeError(f"einsum(): output subscript {label} appears more than once in the output")
         if label not in sizes:
             raise RuntimeError(
                 f"einsum(): output subscript {label} does not appear in the equation for any input operand"
             )
+    for step in _path(tensors, output):
+        parts = [tensors.pop(position) for position in sorted(step, reverse=True)][::-1]
+        later = set(output).union(*[set(names) for names, _ in tensors])
+        labels, x = parts[0]
+        for number, (other_labels, y) in enumerate(parts[1:], 2):
+            needed = later.union(*[set(names) for names, _ in parts[number:]])
+            labels, x = _contract(labels, x, other_labels, y, needed)
+        tensors.append((labels, x))
     labels, x = tensors[0]
-    for position, (other_labels, y) in enumerate(tensors[1:], 2):
-        later = set(output).union(*[set(names) for names, _ in tensors[position:]])
-        labels, x = _contract(labels, x, other_labels, y, later)
     gone = [a for a, label in enumerate(labels) if label not in output]
     if gone:
         x = x.sum(gone)
         labels = "".join(label for label in labels if label in output)
     return permute(x, [labels.index(label) for label in output]) if labels != output else x
+
+
+def _path(tensors: Sequence[tuple[str, Tensor]], output: str) -> Sequence[tuple[int, ...]]:
+    """Which operands meet in each step; the result of a step goes to the end of the list."""
+    if len(tensors) <= 2:
+        return [tuple(range(len(tensors)))]
+    terms = ",".join(labels for labels, _ in tensors)
+    return _best_path(f"{terms}->{output}", tuple([tuple(x._array.shape) for _, x in tensors]))
+
+
+@lru_cache(maxsize=256)
+def _best_path(equation: str, shapes: tuple[tuple[int, ...], ...]) -> Sequence[tuple[int, ...]]:
+    import opt_einsum
+
+    path, _ = opt_einsum.contract_path(equation, *shapes, shapes=True, optimize="auto")
+    return path
+
+
+def _from_sublists(args: Sequence[Any]) -> tuple[str, tuple]:
+    """The equation for operands that are followed by their labels."""
+    *pairs, output = args if len(args) % 2 else (*args, None)
+    terms = ",".join(_letters(labels) for labels in pairs[1::2])
+    return terms if output is None else f"{terms}->{_letters(output)}", tuple(pairs[::2])
+
+
+def _letters(labels: Sequence[Any]) -> str:
+    letters = string.ascii_uppercase + string.ascii_lowercase
+    for label in labels:
+        if label is not Ellipsis and not 0 <= label < len(letters):
+            raise ValueError(f"einsum(): the label {label} is not within the range [0, 52)")
+    return "".join("..." if label is Ellipsis else letters[label] for label in labels)
 
 
 def _parse(equation: str, operands: tuple) -> tuple[list[str], str]:

@@ -85,6 +85,8 @@ class Recorder:
     specializations: list[Specialization] = field(default_factory=list)
     problem: str | None = None
     symbols: dict[str, int] = field(default_factory=dict)
+    made_up: bool = False
+    """The inputs hold made-up values: an operation that does not take them (a singular matrix) gives zeros."""
 
     def __post_init__(self) -> None:
         self.graph = Graph(self.name)

@@ -316,6 +316,17 @@ def ldl(x: np.ndarray, hermitian: bool) -> np.ndarray:
     return result
 
 
+def _check_ldl_pivots(pivots: np.ndarray) -> None:
+    """LAPACK trusts them: rows from 1, a block of two rows twice as the same negative number."""
+    size, row = len(pivots), 0
+    while row < size:
+        pivot = pivots[row]
+        is_pair = pivot < 0
+        if not 1 <= abs(pivot) <= size or (is_pair and (row + 1 == size or pivots[row + 1] != pivot)):
+            raise LinAlgError(f"linalg.ldl_solve: the pivots {pivots.tolist()} are not those of a factorization")
+        row += 1 + is_pair
+
+
 def ldl_solve(ld: np.ndarray, pivots: np.ndarray, b: np.ndarray, hermitian: bool) -> np.ndarray:
     result = np.empty(b.shape, b.dtype)
     if not b.size:
@@ -324,6 +335,7 @@ def ldl_solve(ld: np.ndarray, pivots: np.ndarray, b: np.ndarray, hermitian: bool
     for one, factors, order, right in zip(
         _batches(result), _batches(ld), pivots.reshape(-1, pivots.shape[-1]), _batches(b)
     ):
+        _check_ldl_pivots(order)
         one[...] = substitute(factors, order, right, lower=1)[0]
     return result
 
