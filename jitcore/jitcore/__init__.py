@@ -32,7 +32,7 @@ from .promotion import can_cast, promote_types, result_type
 from .tensor import Size, Tensor
 from .typeinfo import finfo, iinfo
 
-from . import fft, linalg, nn, operators, optim, random, signal, special  # isort: skip
+from . import fft, func, linalg, nn, operators, optim, random, signal, special  # isort: skip
 from .autograd import vjps
 from .autograd.modes import (
     enable_grad,
@@ -44,6 +44,7 @@ from .autograd.modes import (
 )  # fmt: skip
 from .errors import ExportError, TraceError
 from .exporting import export
+from .func.vmap import vmap
 from .jit_function import JitWarning, jit
 from .printing import set_printoptions
 from .random import (
@@ -87,11 +88,11 @@ __all__ = [
     "__version__", "autograd", "bfloat16", "bool", "bool_", "can_cast", "cdouble", "cfloat", "channels_last",
     "complex128", "complex64", "contiguous_format", "cuda", "default_generator", "Device", "device", "double",
     "DType", "dtype", "e", "enable_grad", "export", "ExportError", "fft", "finfo", "float", "float16", "float32",
-    "float64", "Generator", "get_default_dtype", "get_rng_state", "half", "iinfo", "inf", "inference_mode",
+    "float64", "func", "Generator", "get_default_dtype", "get_rng_state", "half", "iinfo", "inf", "inference_mode",
     "initial_seed", "int", "int16", "int32", "int64", "int8", "is_grad_enabled", "is_inference_mode_enabled", "jit",
     "JitWarning", "linalg", "load", "long", "manual_seed", "nan", "newaxis", "nn", "no_grad", "operators", "optim",
     "pi", "preserve_format", "promote_types", "random", "result_type", "save", "seed", "SerializationError",
     "set_default_dtype", "set_grad_enabled", "set_printoptions", "set_rng_state", "short", "Size", "strided",
     "signal", "special",
-    "Tensor", "TraceError", "uint8", "vjps", *ops.__all__,
+    "Tensor", "TraceError", "uint8", "vjps", "vmap", *ops.__all__,
 ]  # fmt: skip

@@ -39,7 +39,10 @@ def apply(spec: OpSpec, operands: Sequence[Tensor], attributes: Mapping[str, Any
     recorder = state.recorder
     try:
         if recorder is not None:
-            array = KERNELS[spec](*[t._array for t in operands], **{k: concrete(v) for k, v in attributes.items()})
+            if state.batching is not None:
+                array = state.batching.kernel(spec, operands, attributes)
+            else:
+                array = KERNELS[spec](*[t._array for t in operands], **{k: concrete(v) for k, v in attributes.items()})
         elif len(operands) == 2:  # a comprehension costs 0.2 us
             x, y = operands
             array = KERNELS[spec](x._array, y._array, **attributes)
@@ -107,9 +110,8 @@ def write(target: Tensor, value: Tensor) -> None:
     array = target._array
     check_writable(target)
     needs_history = state.grad_enabled and tape.check_write(target, value)
-    if state.recorder is not None:
-        state.recorder.write(target, value)
-    np.copyto(array, value._array)
+    if state.recorder is None or not state.recorder.write(target, value):
+        np.copyto(array, value._array)
     storage = target._storage
     storage.version += 1
     frame = user_frame()

@@ -24,7 +24,7 @@ from .ops.order import nonzero
 from .ops.select import from_the_end
 from .promotion import NUMBERS, as_operand
 from .symbolic import SymInt
-from .tensor import Tensor, method, shape_of
+from .tensor import Tensor, memory, method, shape_of
 
 
 def getitem(self: Tensor, index: Any) -> Tensor:
@@ -289,7 +289,7 @@ def _check_range(indices: Sequence[Tensor], sizes: Sequence[int], axes: Sequence
     While a program is recorded this checks the recorded run; a replay checks the joined position.
     """
     for index, size, axis in zip(indices, sizes, axes):
-        array = index._array
+        array = memory(index)
         if array.size:
             low, high = array.min(), array.max()
             if low < -size or high >= size:

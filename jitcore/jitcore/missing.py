@@ -22,7 +22,6 @@ NEAREST = {
     "quantize_per_tensor": None,
     "rnn_tanh": "nn layers",
     "sparse_coo_tensor": "dense tensors",
-    "vmap": "an extra batch dimension",
 }
 
 

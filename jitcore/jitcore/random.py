@@ -63,6 +63,8 @@ class Generator:
 
     def bits(self, shape: tuple) -> Tensor:
         """int32 random bits of `shape`; advances the offset by one for every four elements."""
+        if state.batching is not None:
+            return state.batching.bits(self, shape)
         seed, offset = _part(self._state, 0), _part(self._state, 1)
         made = apply(ops.RANDOM_BITS, (seed, offset), {"shape": shape})
         count: Any = 1

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from jitcore_ir import OpSpec
 
+    from .func.batching import Batching
     from .tensor import Tensor
 
 
@@ -26,8 +27,8 @@ class Recorder(Protocol):
     ) -> None:
         """An operation ran; its kernel is done. Attributes may hold symbolic sizes."""
 
-    def write(self, target: Tensor, value: Tensor) -> None:
-        """`target`'s memory is about to become `value`, which has its shape and dtype."""
+    def write(self, target: Tensor, value: Tensor) -> bool | None:
+        """`target`'s memory is about to become `value`, which has its shape and dtype. True: that has been done."""
 
     def create(self, tensor: Tensor) -> None:
         """A tensor was made from Python or NumPy data: a constant of the trace."""
@@ -57,6 +58,8 @@ class State(threading.local):
     grad_enabled: bool = True
     inference: bool = False
     recorder: Recorder | None = None
+    batching: Batching | None = None
+    """The innermost `vmap` that is running; it is then the recorder too, so that eager calls ask for one of them."""
 
 
 state = State()

@@ -6,6 +6,7 @@ import jitcore.autograd.vjps  # noqa: F401  fills the table
 from jitcore.autograd.rules import NOT_DIFFERENTIABLE, VJPS
 from jitcore.compiler.lower.table import LOWERINGS
 from jitcore.compiler.scalar import SCALARS
+from jitcore.func.rules import BATCHING
 from jitcore_ir import OPS, Trait, ops
 from jitcore_runtime.kernels import KERNELS
 
@@ -18,12 +19,13 @@ def test_primitive_is_complete(spec):
     assert spec in KERNELS, "no NumPy kernel"
     assert (spec in VJPS) != (spec in NOT_DIFFERENTIABLE), "neither or both: a derivative, or declared to have none"
     assert spec in LOWERINGS, "no lowering to loops"
+    assert spec in BATCHING, "no rule for vmap"
     if spec.has(Trait.ELEMENTWISE) and spec is not ops.CAST and LOWERINGS[spec] not in ("call out", "parts"):
         assert spec in SCALARS, "no scalar body"
 
 
 def test_tables_hold_primitives_only():
-    for table in (KERNELS, VJPS, LOWERINGS, SCALARS):
+    for table in (KERNELS, VJPS, LOWERINGS, SCALARS, BATCHING):
         assert set(table) <= set(PRIMITIVES)
 
 

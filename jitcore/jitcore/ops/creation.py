@@ -384,7 +384,7 @@ def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
 @method
 def detach(input: Tensor) -> Tensor:
     """The same memory without gradient history."""
-    return alias(input)
+    return alias(input) if state.batching is None else state.batching.detach(input)
 
 
 def is_tensor(obj: Any) -> bool:
