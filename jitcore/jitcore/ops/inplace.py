@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from ..autograd.tape import OpNode
+from ..autograd.tape import OpNode, edge_of
 from ..dispatch import write
 from ..promotion import can_cast
 from ..tensor import Tensor, method
@@ -38,15 +38,26 @@ def store(target: Tensor, result: Tensor) -> Tensor:
         raise RuntimeError(
             f"result type {result.dtype.name} can't be cast to the desired output type {target.dtype.name}"
         )
-    node = result._node
-    if type(node) is OpNode and node.saved:
-        _keep_before(node, target)
+    if result._node is not None:
+        _keep_before(result, target)
     write(target, result)
     return target
 
 
-def _keep_before(node: OpNode, target: Tensor) -> None:
-    """Copy what the operation saved of `target`, which is about to be overwritten."""
-    for saved in (node.saved or {}).values():
-        if saved.storage is target._storage and saved.tensor is not None:
-            saved.keep_copy()
+_MOST_STEPS = 64
+"""Steps of the tape that one operation in place may consist of."""
+
+
+def _keep_before(result: Tensor, target: Tensor) -> None:
+    """Copy what the steps of the operation saved of `target`, which is about to be overwritten."""
+    origin = edge_of(target)
+    waiting, seen = [result._node], 0
+    while waiting and seen < _MOST_STEPS:
+        node = waiting.pop()
+        if type(node) is not OpNode or node is origin:
+            continue
+        seen += 1
+        for saved in (node.saved or {}).values():
+            if saved.storage is target._storage and saved.tensor is not None:
+                saved.keep_copy()
+        waiting += node.edges

@@ -250,6 +250,8 @@ class Watcher:
 
     def _visit_module(self, module: Any, what: str, names: frozenset[str]) -> None:
         attributes = module.__dict__
+        if "training" not in attributes:
+            return  # its constructor has not got that far: it is made by the run itself
         label = what if what != "self" else type(module).__name__
         bound = self.checks.bind(attributes)
         self._visit(f"{bound}.get('training', missing)", module.training, f"{label}.training", names)

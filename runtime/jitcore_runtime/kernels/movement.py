@@ -25,9 +25,11 @@ def permute(x: np.ndarray, permutation: Ints) -> np.ndarray:
 
 
 def broadcast_to(x: np.ndarray, shape: Ints) -> np.ndarray:
-    """A read-only view, or x itself where it has that shape."""
+    """A read-only view, or x itself where it has that shape; only new axes of size 1 leave it writeable."""
     if x.shape == shape:
         return x
+    if shape[len(shape) - x.ndim :] == x.shape and all(d == 1 for d in shape[: len(shape) - x.ndim]):
+        return x[(None,) * (len(shape) - x.ndim)]
     if x.flags.c_contiguous and x.size:
         # As np.broadcast_to, in half the time.
         lead = len(shape) - x.ndim
