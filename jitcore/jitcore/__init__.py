@@ -33,6 +33,7 @@ from .tensor import Size, Tensor
 from .typeinfo import finfo, iinfo
 
 from . import fft, func, linalg, nn, operators, optim, random, signal, special  # isort: skip
+from . import utils  # isort: skip
 from .autograd import vjps
 from .autograd.modes import (
     enable_grad,
@@ -99,5 +100,5 @@ __all__ = [
     "pi", "preserve_format", "promote_types", "random", "result_type", "save", "seed", "SerializationError",
     "set_default_dtype", "set_grad_enabled", "set_printoptions", "set_rng_state", "short", "Size", "strided",
     "signal", "special",
-    "Tensor", "TraceError", "uint8", "vjps", "vmap", *ops.__all__,
+    "Tensor", "TraceError", "uint8", "utils", "vjps", "vmap", *ops.__all__,
 ]  # fmt: skip

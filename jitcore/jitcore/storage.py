@@ -31,5 +31,10 @@ class Storage:
             self._address = self.array.ctypes.data
         return self._address
 
+    def __reduce__(self) -> tuple:
+        from .copying import reduced_storage
+
+        return reduced_storage(self)
+
     def __repr__(self) -> str:
         return f"Storage({self.array.dtype}, {self.array.shape}, version={self.version}, shared={self.shared})"

@@ -8,7 +8,7 @@ lives in `jitcore.ops`, one family per file, and is attached by the `method` dec
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -50,6 +50,9 @@ class Size(tuple):
 
     def __repr__(self) -> str:
         return f"jitcore.Size([{', '.join(str(n) for n in self)}])"
+
+    def __reduce__(self) -> tuple:
+        return (Size, (tuple(self),))
 
     def __add__(self, other: Any) -> Size:  # type: ignore[override]
         return Size(tuple(self) + tuple(other))
@@ -309,22 +312,14 @@ class Tensor:
         return alias(self, type(self), keep_grad=True)
 
     def __deepcopy__(self, memo: dict) -> Tensor:
-        if self.grad_fn is not None:
-            raise RuntimeError("Only leaf tensors support deepcopy; call detach() or clone() first")
-        if id(self) in memo:
-            return memo[id(self)]
-        from copy import deepcopy
+        from .copying import copied
 
-        made = alias(self.detach().clone(), type(self))
-        made._requires_grad = self._requires_grad
-        memo[id(self)] = made
-        if self._grad is not None:
-            made._grad = deepcopy(self.grad, memo)
-        made.__dict__.update(deepcopy(self.__dict__, memo))
-        return made
+        return copied(self, memo)
 
-    def __reduce_ex__(self, protocol: Any) -> NoReturn:
-        raise TypeError("tensors are never pickled; use jitcore.save and jitcore.load (safetensors files)")
+    def __reduce_ex__(self, protocol: Any) -> tuple:
+        from .copying import reduced
+
+        return reduced(self)
 
     # Text
 
