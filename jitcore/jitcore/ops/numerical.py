@@ -12,6 +12,7 @@ from jitcore_ir.dtypes import int32, int64
 from ..promotion import promoted
 from ..tensor import Tensor, method, shape_of
 from .arithmetic import logaddexp
+from .compare import refuse_complex
 from .creation import tensor
 from .elementwise import exp2, where
 from .inplace import with_inplace
@@ -54,6 +55,7 @@ def ldexp(input: Tensor, other: Tensor) -> Tensor:
 @method
 def logaddexp2(input: Tensor, other: Tensor) -> Tensor:
     """log2(2 ** input + 2 ** other)."""
+    refuse_complex("logaddexp2", input, other)
     ln2 = math.log(2)
     return logaddexp(input * ln2, other * ln2) / ln2
 

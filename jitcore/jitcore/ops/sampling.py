@@ -255,5 +255,8 @@ def random_(self: Tensor, from_: int = 0, to: int | None = None, *, generator: G
 @method
 def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Fill with exponentially distributed numbers of rate lambd."""
-    write(self, (1.0 - uniform_bits(shape_of(self), self.dtype, generator)).log() * (-1.0 / lambd))
+    write(
+        self,
+        (1.0 - uniform_bits(shape_of(self), _floating(self.dtype, "exponential_"), generator)).log() * (-1.0 / lambd),
+    )
     return self

@@ -11,7 +11,7 @@ import numpy as np
 from jitcore_ir import ops
 from jitcore_ir.spec import OpSpec
 
-from .floating import Kernel
+from .floating import Kernel, of_reals
 
 
 @cache
@@ -118,4 +118,4 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     ),
 }
 
-KERNELS: dict[OpSpec, Kernel] = {ops.SPECIAL: special, ops.SPECIAL_OF_TWO: special}
+KERNELS: dict[OpSpec, Kernel] = {ops.SPECIAL: of_reals(special), ops.SPECIAL_OF_TWO: of_reals(special)}
