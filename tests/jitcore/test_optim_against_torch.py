@@ -424,3 +424,50 @@ def test_gradients_flow_through_differentiable_updates(name):
 
     # PyTorch computes the bias corrections in float32 here.
     np.testing.assert_allclose(values(pulled(jitcore)), values(pulled(torch)), rtol=1e-5)
+
+
+def compiled_and_eager(change, steps=3):
+    """Losses of steps before and after `change(optimizer, model)`, under jit and eagerly."""
+
+    def run(wrap):
+        jitcore.manual_seed(0)
+        model = jitcore.nn.Sequential(jitcore.nn.Linear(3, 4), jitcore.nn.Linear(4, 1))
+        optimizer = jitcore.optim.Adam(model[1].parameters(), lr=0.1)
+        x = jitcore.tensor(np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32))
+        snapshot = copy.deepcopy(optimizer.state_dict())
+
+        def step():
+            for parameter in model.parameters():
+                parameter.grad = None
+            loss = (model(x) ** 2).sum()
+            loss.backward()
+            optimizer.step()
+            return loss.detach()
+
+        step = wrap(step)
+        losses = [float(step()) for _ in range(steps)]
+        for _ in range(2):
+            change(optimizer, model, snapshot)
+            losses += [float(step()) for _ in range(steps)]
+        return losses
+
+    return run(jitcore.jit), run(lambda f: f)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda o, m, s: o.load_state_dict(s),
+        lambda o, m, s: o.load_state_dict(copy.deepcopy(o.state_dict())),
+        lambda o, m, s: len(o.param_groups) == 1 and o.add_param_group({"params": m[0].parameters(), "lr": 0.5}),
+        lambda o, m, s: setattr(o, "param_groups", [{**o.param_groups[0], "lr": 0.01}]),
+        lambda o, m, s: o.state.clear(),
+        lambda o, m, s: o.param_groups[0].update(lr=0.3, betas=(0.5, 0.7)),
+        lambda o, m, s: o.param_groups[0].update(weight_decay=0.5),
+        lambda o, m, s: o.param_groups[0].update(maximize=True),
+        lambda o, m, s: m[1].weight.requires_grad_(not m[1].weight.requires_grad),
+    ],
+)
+def test_changes_of_an_optimizer_between_compiled_steps_are_seen(change):
+    found, expected = compiled_and_eager(change)
+    np.testing.assert_allclose(found, expected, rtol=2e-4)

@@ -171,10 +171,14 @@ def _unaccounted(recorder: Recorder, watcher: Watcher) -> str | None:
             continue
         owners = watcher.seen.get(id(root.tensor._storage), [])
         if not owners:
-            where = root.value.uses[0][0].location if root.value.uses else "an unknown line"
-            return f"a tensor used at {where} is reached in a way that jitcore cannot watch; pass it as an argument"
+            return f"a tensor used at {_first_use(root)} is reached in a way that jitcore cannot watch; pass it as an argument"
         root.tensor = next((t for t in owners if t._view == root.chain), root.tensor)
+        watcher.checks.same_flag(root.tensor, f"a tensor used at {_first_use(root)} had another requires_grad")
     return None
+
+
+def _first_use(root: Any) -> Any:
+    return root.value.uses[0][0].location if root.value.uses else "an unknown line"
 
 
 def _watch_optimizer(optimizer: Any, watcher: Watcher, recorder: Recorder) -> bool:

@@ -35,6 +35,10 @@ class Checks:
         """Zero, or empty, as `expected` is."""
         self._add(f"bool({fetch}) is {bool(expected)}", description)
 
+    def same_flag(self, tensor: Any, description: str) -> None:
+        """Whether gradients flow to the tensor, as when it was recorded."""
+        self._add(f"{self.bind(tensor)}._requires_grad is {tensor._requires_grad}", description)
+
     def same_length(self, fetch: str, expected: int, description: str) -> None:
         self._add(f"len({fetch}) == {expected}", description)
 

@@ -168,6 +168,7 @@ class Watcher:
             self._visit_module(value, what, names)
         elif isinstance(value, Optimizer):
             self.optimizers[id(value)] = value
+            self._visit_groups(value, what)
             for group in value.param_groups:
                 self._visited.add((id(group), 0))  # where it is met again, as a dict, nothing is to be added
                 self._visit_hyperparameters(group, type(value).__name__, value.run_time_scalars, names)
@@ -186,6 +187,16 @@ class Watcher:
             pass  # our own machinery: what matters of it is in the key
         elif hasattr(value, "__dict__") or hasattr(type(value), "__slots__"):
             self._visit_attributes(value, what, names)
+
+    def _visit_groups(self, optimizer: Any, what: str) -> None:
+        """The tables of state and the list of groups, which `load_state_dict` and `add_param_group` change."""
+        bound = self.checks.bind(optimizer.__dict__)
+        for name in ("state", "param_groups"):
+            self.checks.same_object(f"{bound}.get({name!r}, missing)", getattr(optimizer, name), f"{what}.{name}")
+        groups = self.checks.bind(optimizer.param_groups)
+        self.checks.same_length(groups, len(optimizer.param_groups), f"the number of groups of {what}")
+        for number, group in enumerate(optimizer.param_groups):
+            self.checks.same_object(f"{groups}[{number}]", group, f"group {number} of {what} was another")
 
     def _visit_hyperparameters(self, group: dict, what: str, run_time: tuple[str, ...], names: frozenset[str]) -> None:
         """Everything in an optimizer's group but the numbers that replays read anew; of those, whether they are 0."""
