@@ -171,7 +171,8 @@ def _unaccounted(recorder: Recorder, watcher: Watcher) -> str | None:
             continue
         owners = watcher.seen.get(id(root.tensor._storage), [])
         if not owners:
-            return f"a tensor used at {_first_use(root)} is reached in a way that jitcore cannot watch; pass it as an argument"
+            where = _first_use(root)
+            return f"a tensor used at {where} is reached in a way that jitcore cannot watch; pass it as an argument"
         root.tensor = next((t for t in owners if t._view == root.chain), root.tensor)
         watcher.checks.same_flag(root.tensor, f"a tensor used at {_first_use(root)} had another requires_grad")
     return None
