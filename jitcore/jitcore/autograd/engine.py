@@ -208,6 +208,11 @@ def backward(
     grad_tensors: a gradient for each tensor; may be None for scalars. Raises RuntimeError for a tensor without
     history, a missing gradient of a non-scalar, or a graph freed by an earlier backward.
     """
+    if state.batching is not None:
+        raise RuntimeError(
+            "backward() called inside vmap: gradients of one example cannot be accumulated into .grad. Use "
+            "jitcore.func.grad or autograd.grad instead"
+        )
     outputs = _sequence_of(tensors)
     roots = _roots(outputs, _sequence_of(grad_tensors, len(outputs)))
     keep = create_graph if retain_graph is None else retain_graph
@@ -233,10 +238,11 @@ def grad(
     """Gradients of `outputs` with respect to `inputs`, which may be leaves or not; touches no `.grad`.
 
     Raises RuntimeError for an input that the outputs do not depend on, unless allow_unused (None in its place) or
-    materialize_grads (zeros in its place).
+    materialize_grads (zeros in its place). is_grads_batched: grad_outputs have a leading dimension of examples, and so
+    have the results; all are computed at once, by vmap.
     """
     if is_grads_batched:
-        raise NotImplementedError("grad(is_grads_batched=True) is not offered; call grad once per row instead")
+        return _batched(outputs, inputs, grad_outputs, retain_graph, create_graph, allow_unused, materialize_grads)
     if allow_unused is None:
         allow_unused = materialize_grads
     if materialize_grads and not allow_unused:
@@ -256,6 +262,29 @@ def grad(
         if g is None and materialize_grads:
             found[position] = zeros_like(wanted[position])
     return tuple(found)
+
+
+def _batched(
+    outputs: Any, inputs: Any, grad_outputs: Any, retain_graph: bool | None, create_graph: bool,
+    allow_unused: bool | None, materialize_grads: bool,
+) -> tuple[Tensor | None, ...]:  # fmt: skip
+    """`grad` for each example of grad_outputs."""
+    from ..func.vmap import vmap
+
+    given = _sequence_of(grad_outputs, 0)
+    if not any(isinstance(g, Tensor) for g in given):
+        raise RuntimeError("grad(is_grads_batched=True) needs grad_outputs, with a leading dimension of examples")
+    there: list[bool] = []
+
+    def one(*examples: Tensor) -> tuple[Tensor, ...]:
+        own = iter(examples)
+        rows = [next(own) if isinstance(g, Tensor) else g for g in given]
+        found = grad(outputs, inputs, rows, retain_graph, create_graph, allow_unused, False, materialize_grads)
+        there[:] = [g is not None for g in found]
+        return tuple(g for g in found if g is not None)
+
+    found = iter(vmap(one)(*[g for g in given if isinstance(g, Tensor)]))
+    return tuple(next(found) if reached else None for reached in there)
 
 
 def _sequence_of(given: Any, count: int | None = None) -> list[Any]:

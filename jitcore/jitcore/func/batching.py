@@ -51,6 +51,7 @@ class Batching:
         self.size = size
         self.randomness = randomness
         self.alive = False
+        self.made_up = state.recorder is not None and state.recorder.made_up
         self.recorder: Recorder | None = None
         self.outer: Batching | None = None
 
