@@ -8,6 +8,7 @@ from .fourier import *  # noqa: F403
 from .indexing import *  # noqa: F403
 from .linear_algebra import *  # noqa: F403
 from .movement import *  # noqa: F403
+from .order import *  # noqa: F403
 from .reduction import *  # noqa: F403
 from .special import *  # noqa: F403
 from .structure import *  # noqa: F403

@@ -58,6 +58,8 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
                 f"{count} and channel size = {channels}."
             )
         weight = weight.reshape((-1,) + (1,) * (input._array.ndim - 2))
+    elif not input._array.ndim:
+        weight = weight.reshape(())
     return where(input > 0, input, input * weight)
 
 
@@ -208,6 +210,8 @@ def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: 
     if not x._array.ndim:
         return x * 0.0 + 1.0
     axes = (axis_of(_default_dim(x, dim), x._array.ndim),)
+    if not x._array.size:
+        return apply(ops.COPY, (x,))
     top = reduce(ops.AMAX, x.detach(), axes, True)  # any shift gives the same value, so the shift needs no gradient
     e = (x - top).exp()
     return e / reduce(ops.SUM, e, axes, True)

@@ -202,6 +202,7 @@ def logaddexp(input: Tensor, other: Tensor) -> Tensor:
     return top + ((x - top).exp() + (y - top).exp()).log()
 
 
+@with_inplace
 @method
 @in_float32
 def hypot(input: Tensor, other: Tensor) -> Tensor:
@@ -214,6 +215,7 @@ def hypot(input: Tensor, other: Tensor) -> Tensor:
     return (large * (ratio * ratio + 1.0).sqrt()).masked_fill(zero, 0.0)
 
 
+@with_inplace
 @method
 @in_float32
 def xlogy(input: Tensor, other: Any) -> Tensor:
@@ -224,6 +226,7 @@ def xlogy(input: Tensor, other: Any) -> Tensor:
     return (x * y.masked_fill(zero, 1.0).log()).masked_fill(zero, 0.0)
 
 
+@with_inplace
 @method
 def heaviside(input: Tensor, values: Tensor) -> Tensor:
     """0 below 0, 1 above, `values` at 0."""
@@ -232,6 +235,7 @@ def heaviside(input: Tensor, values: Tensor) -> Tensor:
     return apply(ops.WHERE, (x == 0, v.expand(x.shape) if not v._array.ndim else v, step), NONE)
 
 
+@with_inplace
 @method
 def copysign(input: Tensor, other: Any) -> Tensor:
     """|input| with the sign of other."""
@@ -241,6 +245,7 @@ def copysign(input: Tensor, other: Any) -> Tensor:
     return apply(ops.WHERE, (y.signbit(), -size, size), NONE)
 
 
+@with_inplace
 @method
 def float_power(input: Any, exponent: Any) -> Tensor:
     """pow in float64."""

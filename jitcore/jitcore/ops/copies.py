@@ -14,6 +14,7 @@ from ..tensor import Tensor, alias, method, shape_of
 from . import join, movement, select
 from .complex_numbers import view_as_complex, view_as_real
 from .creation import empty
+from .inplace import with_inplace
 from .movement import axis_of
 from .select import index_put_flat
 
@@ -181,15 +182,7 @@ def as_strided(input: Tensor, size: Sequence[int], stride: Sequence[int], storag
 as_strided_copy = as_strided
 
 
-@method
-def as_strided_scatter(
-    input: Tensor, src: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None
-) -> Tensor:
-    """A copy of input with src at the places of as_strided."""
-    places = _strided_places(size, stride, 0 if storage_offset is None else storage_offset)
-    return index_put_flat(input, places, src, False)
-
-
+@with_inplace
 @method
 def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
     """A copy of input with source at positions of the flattened input."""

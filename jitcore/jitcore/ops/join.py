@@ -154,6 +154,8 @@ def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple
     """Views of pieces along dim: a number of nearly equal ones, or cut at the listed positions."""
     axis = axis_of(dim, input._array.ndim)
     total = int(shape_of(input)[axis])
+    if isinstance(indices_or_sections, Tensor):
+        indices_or_sections = indices_or_sections.tolist()
     if isinstance(indices_or_sections, int):
         each, rest = divmod(total, indices_or_sections)
         sizes = [each + 1] * rest + [each] * (indices_or_sections - rest)

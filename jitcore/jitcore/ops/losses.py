@@ -344,7 +344,7 @@ def hinge_embedding_loss(
     """input where target is 1, max(0, margin - input) where it is -1."""
     reduction = modern_reduction(size_average, reduce, reduction)
     zero = as_operand(0, input.dtype)
-    loss = where(target == 1, input, zero) + where(target == -1, (margin - input).clamp(min=0.0), zero)
+    loss = where(target == -1, zero, input) + where(target == 1, zero, (margin - input).clamp(min=0.0))
     return reduced_loss(loss, reduction)
 
 

@@ -120,8 +120,10 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
 
 
 @in_float32
-def cdist(x1: Tensor, x2: Tensor, p: float = 2.0) -> Tensor:
-    """p-norm distances between the rows of x1 [*, P, M] and x2 [*, R, M]: [*, P, R]."""
+def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "use_mm_for_euclid_dist_if_necessary") -> Tensor:
+    """p-norm distances between the rows of x1 [*, P, M] and x2 [*, R, M]: [*, P, R]. compute_mode is ignored."""
+    if p < 0:
+        raise RuntimeError("cdist only supports non-negative p values")
     return (x1.unsqueeze(-2) - x2.unsqueeze(-3)).norm(p, -1)
 
 
@@ -183,6 +185,11 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
         of_b = [d % b._array.ndim for d in of_b]
     left = [d for d in range(a._array.ndim) if d not in of_a]
     right = [d for d in range(b._array.ndim) if d not in of_b]
+    for i, j in zip(of_a, of_b):  # a dimension of 1 meets one of any size, whose elements are summed
+        if a._array.shape[i] == 1 and b._array.shape[j] != 1:
+            b = b.sum(j, keepdim=True)
+        elif b._array.shape[j] == 1 and a._array.shape[i] != 1:
+            a = a.sum(i, keepdim=True)
     sa, sb = shape_of(a), shape_of(b)
     for i, j in zip(of_a, of_b):
         if a._array.shape[i] != b._array.shape[j]:
@@ -196,12 +203,16 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
     return reshape(matmul(x, y), (*[sa[d] for d in left], *[sb[d] for d in right]))
 
 
+@method
 @in_float32
 def kron(input: Tensor, other: Tensor) -> Tensor:
-    """Kronecker product of two matrices."""
-    _ranked("kron", (2, 2), input, other)
-    (a, b), (c, d) = shape_of(input), shape_of(other)
-    return (input.reshape(a, 1, b, 1) * other.reshape(1, c, 1, d)).reshape(a * c, b * d)
+    """Kronecker product of two tensors; the one of fewer dimensions gets leading ones."""
+    rank = max(input._array.ndim, other._array.ndim)
+    a = (*(1,) * (rank - input._array.ndim), *shape_of(input))
+    b = (*(1,) * (rank - other._array.ndim), *shape_of(other))
+    left = input.reshape([n for pair in zip(a, (1,) * rank) for n in pair])
+    right = other.reshape([n for pair in zip((1,) * rank, b) for n in pair])
+    return (left * right).reshape([n * m for n, m in zip(a, b)])
 
 
 def matrix_transpose(x: Tensor) -> Tensor:

@@ -346,6 +346,8 @@ def select(input: Tensor, dim: int, index: Any) -> Tensor:
 @method
 def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
     """Windows of `size` elements, `step` apart, along a dimension; the window becomes the last dimension."""
+    if not input._array.ndim:
+        return unfold(input.reshape(1), 0, size, step)[0]
     axis = axis_of(dimension, input._array.ndim)
     moved = movedim(input, axis, -1)
     if size > moved._array.shape[-1]:
@@ -412,13 +414,20 @@ def element_size(input: Tensor) -> int:
     return input._array.itemsize
 
 
+def _one_list(tensors: tuple) -> tuple:
+    """Tensors given one by one or as one sequence."""
+    return tuple(tensors[0]) if len(tensors) == 1 and isinstance(tensors[0], list | tuple) else tensors
+
+
 def atleast_1d(*tensors: Tensor) -> Any:
     """At least one dimension each."""
+    tensors = _one_list(tensors)
     made = tuple(t if t._array.ndim else reshape(t, (1,)) for t in tensors)
     return made[0] if len(made) == 1 else made
 
 
 def atleast_2d(*tensors: Tensor) -> Any:
     """At least two dimensions each."""
+    tensors = _one_list(tensors)
     made = tuple(t if t._array.ndim >= 2 else unsqueeze(atleast_1d(t), 0) for t in tensors)
     return made[0] if len(made) == 1 else made

@@ -224,6 +224,8 @@ def alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace
 
 def feature_alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
     """alpha_dropout of whole channels of [N, C, ...]."""
+    if not training or p == 0:
+        return input
     if input._array.ndim < 2:
         raise RuntimeError("Feature dropout requires at least 2 dimensions in the input")
     return _alpha_dropped(input, (*shape_of(input)[:2], *[1] * (input._array.ndim - 2)), p, training, inplace)

@@ -178,6 +178,8 @@ def gradient(input: Tensor, *, spacing: Any = 1, dim: Any = None, edge_order: in
         raise RuntimeError("torch.gradient only supports edge_order=1 and edge_order=2.")
     rank = input._array.ndim
     axes = list(range(rank)) if dim is None else [axis_of(d, rank) for d in ([dim] if isinstance(dim, int) else dim)]
+    if spacing is None:
+        spacing = 1
     if not isinstance(spacing, list | tuple):
         spacing = [spacing] * len(axes)
     if len(spacing) != len(axes):

@@ -32,7 +32,11 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     if mode not in borders:
         raise NotImplementedError(f"Unrecognised padding mode {mode}; known are constant, reflect, replicate, circular")
     for i, (low, high) in enumerate(pairs):
-        input = borders[mode](input, rank - 1 - i, low, high)
+        axis = rank - 1 - i
+        input = borders[mode](input, axis, max(low, 0), max(high, 0))
+        if low < 0 or high < 0:  # negative amounts cut
+            cut = max(-low, 0)
+            input = slice_axis(input, axis, cut, shape_of(input)[axis] - cut - max(-high, 0))
     return input
 
 

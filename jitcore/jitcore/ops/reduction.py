@@ -6,17 +6,16 @@ import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from jitcore_ir import OpSpec, ops
 from jitcore_ir.dtypes import DType, bool_, int64
 
-from ..dispatch import NONE, apply, constant
-from ..promotion import binary
-from ..tensor import Tensor, method, peek, shape_of
+from ..dispatch import NONE, apply
+from ..promotion import as_operand, binary
+from ..tensor import Tensor, method, shape_of
 from .compare import isnan, refuse_complex, truth
 from .complex_numbers import real, squared_size
 from .half import in_float32
+from .inplace import with_inplace
 from .movement import axes_of, axis_of, product, slice_axis
 from .select import gather
 
@@ -327,7 +326,8 @@ def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, 
     if p == float("-inf"):
         return reduce(ops.AMIN, size, axes, keepdim)
     if p == 0:
-        return reduce(ops.SUM, (size != 0).to(size.dtype), axes, keepdim)
+        none = apply(ops.WHERE, (size != size, size, as_operand(0, size.dtype))) * 0  # keeps a gradient of zero
+        return reduce(ops.SUM, (size != 0).to(size.dtype) + none, axes, keepdim)
     if p == 1:
         return reduce(ops.SUM, size, axes, keepdim)
     return reduce(ops.SUM, size**p, axes, keepdim) ** (1.0 / p)
@@ -345,6 +345,7 @@ def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
     return total if keepdim else total.squeeze(axes)
 
 
+@with_inplace
 @method
 @numpy_names
 def cumsum(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
@@ -352,6 +353,7 @@ def cumsum(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
     return _running(ops.CUMSUM, input, dim, dtype)
 
 
+@with_inplace
 @method
 @numpy_names
 def cumprod(input: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
@@ -365,15 +367,12 @@ def _running(spec: OpSpec, input: Tensor, dim: int, dtype: DType | None) -> Tens
     return apply(spec, (x,), {"axis": axis}) if x._array.ndim else apply(ops.COPY, (x,))
 
 
-def _running_extreme(name: str, accumulate: Any) -> Callable:
+def _running_extreme(name: str) -> Callable:
     def operation(input: Tensor, dim: int) -> ValuesIndices:
         axis = axis_of(dim, input._array.ndim)
-        values = np.moveaxis(peek(input), axis, -1)
-        best = accumulate(values, axis=-1)
-        places = np.arange(values.shape[-1])
-        # The last position that held the extreme so far; NaN, once met, stays it.
-        indices = np.maximum.accumulate(np.where((values == best) | np.isnan(values), places, 0), axis=-1)
-        index = constant(np.ascontiguousarray(np.moveaxis(indices, -1, axis)))
+        if not input._array.ndim:
+            return ValuesIndices(input.clone(), apply(ops.CAST, (input.detach() * 0,), {"dtype": int64}))
+        index = apply(ops.RUNNING_POSITION, (input,), {"axis": axis, "largest": name == "cummax"})
         return ValuesIndices(input.gather(axis, index), index)
 
     operation.__name__ = operation.__qualname__ = name
@@ -381,8 +380,8 @@ def _running_extreme(name: str, accumulate: Any) -> Callable:
     return method(operation)
 
 
-cummax = _running_extreme("cummax", np.maximum.accumulate)
-cummin = _running_extreme("cummin", np.minimum.accumulate)
+cummax = _running_extreme("cummax")
+cummin = _running_extreme("cummin")
 
 
 @method
@@ -394,9 +393,22 @@ def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
 
 
 @method
-def diff(input: Tensor, n: int = 1, dim: int = -1) -> Tensor:
-    """Differences of neighbours along dim, n times."""
+def diff(
+    input: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None, append: Tensor | None = None
+) -> Tensor:
+    """Differences of neighbours along dim, n times, after joining `prepend` and `append` to it."""
+    if not input._array.ndim:
+        raise RuntimeError("diff expects input to be at least one-dimensional")
     axis = axis_of(dim, input._array.ndim)
+    if n < 0:
+        raise RuntimeError(f"order must be non-negative but got {n}")
+    if n and (prepend is not None or append is not None):
+        from .join import cat
+
+        input = cat([t for t in (prepend, input, append) if t is not None], axis)
+    if not n:
+        return apply(ops.COPY, (input,))
+    n = min(n, int(shape_of(input)[axis]))
     for _ in range(n):
         count = shape_of(input)[axis] - 1
         upper, lower = slice_axis(input, axis, 1, count), slice_axis(input, axis, 0, count)

@@ -18,17 +18,19 @@ from .select import index_select
 
 
 @method
-def flip(input: Tensor, *dims: Any) -> Tensor:
+def flip(input: Tensor, *axes: Any, dims: Any = None) -> Tensor:
     """The order of elements reversed along dims; a copy."""
-    given = dims[0] if len(dims) == 1 and isinstance(dims[0], list | tuple) else dims
+    given = dims if dims is not None else axes[0] if len(axes) == 1 and isinstance(axes[0], list | tuple) else axes
     return apply(ops.FLIP, (input,), {"axes": axes_of(given, input._array.ndim)})
 
 
+@method
 def fliplr(input: Tensor) -> Tensor:
     """flip along dimension 1."""
     return flip(input, 1)
 
 
+@method
 def flipud(input: Tensor) -> Tensor:
     """flip along dimension 0."""
     return flip(input, 0)

@@ -260,3 +260,32 @@ def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Generator | Non
         (1.0 - uniform_bits(shape_of(self), _floating(self.dtype, "exponential_"), generator)).log() * (-1.0 / lambd),
     )
     return self
+
+
+@method
+def geometric_(self: Tensor, p: float, *, generator: Generator | None = None) -> Tensor:
+    """Fill with the number of trials up to the first success of probability p."""
+    if not 0 < p < 1:
+        raise RuntimeError(f"geometric_ expects p to be in (0, 1), but got p={p}")
+    u = 1.0 - uniform_bits(shape_of(self), get_default_dtype(), generator)
+    write(self, (u.log() / math.log1p(-p)).ceil().clamp(min=1))
+    return self
+
+
+@method
+def log_normal_(self: Tensor, mean: float = 1.0, std: float = 2.0, *, generator: Generator | None = None) -> Tensor:
+    """Fill with exponentials of normally distributed numbers."""
+    if std <= 0:
+        raise RuntimeError(f"log_normal_ expects std > 0.0, but found std={std}")
+    write(self, (_standard_normal(shape_of(self), self.dtype, generator) * std + mean).exp())
+    return self
+
+
+@method
+def cauchy_(self: Tensor, median: float = 0.0, sigma: float = 1.0, *, generator: Generator | None = None) -> Tensor:
+    """Fill with numbers of a Cauchy distribution."""
+    if sigma <= 0:
+        raise RuntimeError(f"cauchy_ expects sigma > 0.0, but found sigma={sigma}")
+    u = uniform_bits(shape_of(self), self.dtype, generator)
+    write(self, ((u - 0.5) * math.pi).tan() * sigma + median)
+    return self

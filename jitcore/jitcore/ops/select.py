@@ -40,11 +40,15 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
     index = positions(index, "gather()")
     if not input._array.ndim:
         return gather(input.reshape(1), 0, index.reshape(-1)).reshape(shape_of(index))
+    if not index._array.size:
+        return input.reshape(-1)[:0].reshape(shape_of(index))
     _check_along("gather", input, axis, index)
     return apply(ops.GATHER, (input, index), {"axis": axis})
 
 
 def _check_along(name: str, input: Tensor, axis: int, index: Tensor) -> None:
+    if not index._array.size:
+        return
     x, i = input._array.shape, index._array.shape
     if len(x) != len(i):
         raise RuntimeError(f"{name}(): Index tensor must have the same number of dimensions as input tensor")
@@ -163,7 +167,8 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
             f"masked_scatter: expected self and source to have same dtypes but got {input.dtype.name} and "
             f"{source.dtype.name}"
         )
-    wide = mask.expand(shape_of(input))
+    whole = broadcast_shapes(shape_of(input), shape_of(mask))
+    input, wide = input.expand(whole), mask.expand(whole)
     order = (wide.reshape(-1).to(int64).cumsum(0) - 1).clamp(min=0)  # where in source each True finds its element
     if state.recorder is None and wide._array.sum() > source._array.size:
         raise RuntimeError(
@@ -190,6 +195,8 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
 
 
 def _put(input: Tensor, dim: int, index: Tensor, source: Tensor, mode: str) -> Tensor:
+    if not input._array.ndim:
+        return _put(input.reshape(1), 0, index.reshape(-1), source.reshape(-1), mode).reshape(())
     axis = axis_of(dim, input._array.ndim)
     index = positions(index, "index_add()" if mode == "add" else "index_copy()").reshape(-1)
     shape = shape_of(input)
@@ -238,6 +245,8 @@ def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor
 @method
 def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     """input with its slices at `index` along dim filled with a number."""
+    if not input._array.ndim:
+        return index_fill(input.reshape(1), 0, index.reshape(-1), value).reshape(())
     axis = axis_of(dim, input._array.ndim)
     shape = shape_of(input)
     flat = index.reshape(-1)
@@ -260,8 +269,9 @@ def take(input: Tensor, index: Tensor) -> Tensor:
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
     """gather with indices and input broadcast off dim."""
     if dim is None:
-        return gather(input.reshape(-1), 0, indices.reshape(-1))
+        return gather(input.reshape(-1), 0, from_the_end(indices.reshape(-1), input._array.size))
     axis = axis_of(dim, input._array.ndim)
+    indices = from_the_end(indices, shape_of(input)[axis])
     a, b = list(shape_of(input)), list(shape_of(indices))
     lead = list(broadcast_shapes([*a[:axis], *a[axis + 1 :]], [*b[:axis], *b[axis + 1 :]]))
     wide = [*lead[:axis], a[axis], *lead[axis:]]
@@ -326,8 +336,19 @@ def diag(input: Tensor, diagonal: int = 0) -> Tensor:
 
 
 @method
-def diag_embed(input: Tensor, offset: int = 0) -> Tensor:
-    """Matrices with the last dimension on their diagonals."""
+def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
+    """Matrices, in dimensions dim1 and dim2, with the last dimension on their diagonals."""
+    rank = input._array.ndim + 1
+    first, second = axis_of(dim1, rank), axis_of(dim2, rank)
+    if first == second:
+        raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
+    if first > second:
+        first, second, offset = second, first, -offset
+    made = _diagonals(input, offset)
+    return made if (first, second) == (rank - 2, rank - 1) else made.movedim((-2, -1), (first, second))
+
+
+def _diagonals(input: Tensor, offset: int) -> Tensor:
     size = shape_of(input)[-1] + (offset if offset >= 0 else -offset)
     low, high = (0, offset) if offset >= 0 else (-offset, 0)
     wide = input.unsqueeze(-1)  # [*, n, 1]: row i holds element i

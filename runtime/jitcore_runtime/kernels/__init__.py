@@ -18,6 +18,7 @@ from . import (
     indexing,
     linear_algebra,
     movement,
+    order,
     reduction,
     special_functions,
 )  # fmt: skip
@@ -34,6 +35,7 @@ KERNELS: dict[OpSpec, Kernel] = {
     **linear_algebra.KERNELS,
     **fourier.KERNELS,
     **special_functions.KERNELS,
+    **order.KERNELS,
 }
 
 __all__ = ["KERNELS", "Kernel"]

@@ -75,3 +75,19 @@ def _of_updates(g: Any, x: Any, indices: Any, updates: Any, result: Any, axis: i
 
 
 vjp(ops.SCATTER_REDUCE, x=_of_kept, updates=_of_updates)
+
+
+def _log_sums(g: Any, x: Any, result: Any, axis: int) -> Any:
+    """exp(x) * reversed cumsum(g * exp(-result)), in logarithms, for positive and negative g apart."""
+    low = g.detach() * 0 + float("-inf")
+
+    def part(sign: int) -> Any:
+        weights = apply(ops.WHERE, (g * sign > 0, (g * sign).clamp(min=0).log(), low))
+        turned = apply(ops.FLIP, (weights - result,), {"axes": (axis,)})
+        total = apply(ops.LOGCUMSUMEXP, (turned,), {"axis": axis})
+        return (apply(ops.FLIP, (total,), {"axes": (axis,)}) + x).exp()
+
+    return part(1) - part(-1)
+
+
+vjp(ops.LOGCUMSUMEXP, x=_log_sums)
