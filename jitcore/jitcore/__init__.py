@@ -8,6 +8,7 @@ x.grad                       # tensor([2., 4.])
 """
 
 from math import e, inf, nan, pi
+from typing import TYPE_CHECKING
 
 from jitcore_ir.dtypes import (
     DType,
@@ -26,14 +27,23 @@ from jitcore_ir.dtypes import (
 )  # fmt: skip
 from jitcore_ir.version import __version__
 
-from . import autograd, cuda, ops
+from . import autograd, cuda, legacy, ops, settings
 from .device import Device, get_default_dtype, set_default_dtype
 from .promotion import can_cast, promote_types, result_type
 from .tensor import Size, Tensor
 from .typeinfo import finfo, iinfo
 
 from . import fft, func, linalg, nn, operators, optim, random, signal, special  # isort: skip
-from . import utils  # isort: skip
+from . import amp, backends, cpu, utils, version  # isort: skip
+from .amp import (
+    autocast,
+    get_autocast_cpu_dtype,
+    get_autocast_dtype,
+    get_autocast_gpu_dtype,
+    is_autocast_available,
+    is_autocast_cpu_enabled,
+    is_autocast_enabled,
+)
 from .autograd import vjps
 from .autograd.modes import (
     enable_grad,
@@ -46,7 +56,7 @@ from .autograd.modes import (
 from .errors import ExportError, TraceError
 from .exporting import export
 from .func.vmap import vmap
-from .jit_function import JitWarning, jit
+from .jit_function import JitWarning
 from .printing import set_printoptions
 from .random import (
     Generator,
@@ -58,6 +68,13 @@ from .random import (
     set_rng_state,
 )  # fmt: skip
 from .serialization import SerializationError, load, save
+
+if TYPE_CHECKING:  # a function for mypy; in truth a module that can be called as one
+    from .jit_function import jit
+else:
+    from . import jit
+
+from .settings import *  # noqa: F403  # isort: skip
 
 # Last of the imports: functions win over submodules of the same name (log, trace).
 from .ops import *  # noqa: F403  # isort: skip
@@ -77,6 +94,13 @@ device = Device
 strided = "strided"
 contiguous_format = preserve_format = channels_last = "contiguous"
 newaxis = None
+channels_last_3d = "contiguous"
+layout = memory_format = str
+
+globals().update(legacy.TYPES)
+
+_LAZY = ("compiler", "distributed", "distributions", "multiprocessing", "testing")
+"""Submodules that are there without an import of their own."""
 
 
 def _assert(condition: object, message: str) -> None:
@@ -85,6 +109,10 @@ def _assert(condition: object, message: str) -> None:
 
 
 def __getattr__(name: str) -> object:
+    if name in _LAZY:
+        import importlib
+
+        return importlib.import_module(f"{__name__}.{name}")
     from .missing import missing
 
     raise missing("module 'jitcore'", name)
@@ -100,5 +128,8 @@ __all__ = [
     "pi", "preserve_format", "promote_types", "random", "result_type", "save", "seed", "SerializationError",
     "set_default_dtype", "set_grad_enabled", "set_printoptions", "set_rng_state", "short", "Size", "strided",
     "signal", "special",
-    "Tensor", "TraceError", "uint8", "utils", "vjps", "vmap", *ops.__all__,
+    "Tensor", "TraceError", "uint8", "utils", "vjps", "vmap",
+    "amp", "autocast", "backends", "channels_last_3d", "cpu", "get_autocast_cpu_dtype", "get_autocast_dtype",
+    "get_autocast_gpu_dtype", "is_autocast_available", "is_autocast_cpu_enabled", "is_autocast_enabled", "layout",
+    "memory_format", "version", *legacy.TYPES, *settings.__all__, *ops.__all__,
 ]  # fmt: skip

@@ -59,8 +59,7 @@ def copied(x: Tensor, memo: dict) -> Any:
         return memo[id(x)]
     if x.grad_fn is not None:
         raise RuntimeError(
-            "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment; "
-            "call detach() or clone() first"
+            "Only leaf tensors (created by the user, not by operations) support deepcopy; call detach() first"
         )
     if state.recorder is not None:
         made = _copied_in_trace(x)

@@ -6,9 +6,12 @@ from typing import Any
 
 from jitcore_ir.dtypes import DType, float32
 
+KNOWN = ("cpu", "cuda", "ipu", "xpu", "mkldnn", "mps", "hpu", "meta", "mtia", "privateuseone", "vulkan", "xla")
+"""The device types that can be named. Tensors are made on "cpu" alone."""
+
 
 class Device:
-    """Where a tensor lives. `Device("cpu")`; an index is accepted and means the same place."""
+    """The name of a device: `Device("cpu")`, `Device("cuda:0")`, `Device("cuda", 0)`."""
 
     __slots__ = ("index", "type")
 
@@ -18,6 +21,8 @@ class Device:
     def __init__(self, type: Any = "cpu", index: int | None = None) -> None:
         if isinstance(type, Device):
             type, index = str(type), None
+        if isinstance(type, int) and not isinstance(type, bool):
+            type, index = "cuda", type
         if not isinstance(type, str):
             raise TypeError(f"device() takes a string such as 'cpu', not {type!r}")
         name, _, number = type.partition(":")
@@ -27,19 +32,28 @@ class Device:
             if not number.isdigit():
                 raise RuntimeError(f"invalid device string {type!r}; write it as 'cpu' or 'cpu:0'")
             index = int(number)
-        if name != "cpu":
-            raise RuntimeError(f"device {type!r} is not available: eager tensors live on 'cpu'")
+        if name not in KNOWN:
+            raise RuntimeError(f"Expected one of {', '.join(KNOWN)} device type at start of device string: {type}")
         self.type = name
         self.index = index
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Device) and self.type == other.type
+        if not isinstance(other, Device) or self.type != other.type:
+            return False
+        return self.type == "cpu" or self.index == other.index  # an index of the CPU means the same place
 
     def __hash__(self) -> int:
         return hash(self.type)
 
     def __str__(self) -> str:
         return self.type if self.index is None else f"{self.type}:{self.index}"
+
+    def __enter__(self) -> Device:
+        check_device(self)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        pass
 
     def __repr__(self) -> str:
         index = "" if self.index is None else f", index={self.index}"
@@ -54,8 +68,8 @@ CPU = Device("cpu")
 
 def check_device(device: Any) -> None:
     """Raise RuntimeError or TypeError unless `device` is None or names the CPU."""
-    if device is not None and device is not CPU:
-        Device(device)
+    if device is not None and device is not CPU and Device(device).type != "cpu":
+        raise RuntimeError(f"device {str(device)!r} is not available: eager tensors live on 'cpu'")
 
 
 class _Defaults:

@@ -82,7 +82,7 @@ class PlainCall:
 
 
 def _modes() -> tuple[Any, ...]:
-    return (state.grad_enabled, state.inference, get_default_dtype())
+    return (state.grad_enabled, state.inference, state.autocast, get_default_dtype())
 
 
 class JitFunction:

@@ -12,9 +12,6 @@ class MissingError(NotImplementedError, AttributeError):
 
 
 NEAREST = {
-    "as_strided_": "as_strided",
-    "as_strided_scatter": "index_put",
-    "autocast": "convert tensors with .to(dtype)",
     "gcd": None,
     "lcm": None,
     "lobpcg": "linalg.eigh",

@@ -1,4 +1,5 @@
-"""The few context variables of eager execution, one set per thread: grad mode, the trace recorder, inference mode."""
+"""The few context variables of eager execution, one set per thread: grad mode, the trace recorder, inference mode,
+the dtype of autocast."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from jitcore_ir import OpSpec
+    from jitcore_ir.dtypes import DType
 
     from .func.batching import Batching
     from .tensor import Tensor
@@ -58,6 +60,7 @@ class State(threading.local):
     grad_enabled: bool = True
     inference: bool = False
     recorder: Recorder | None = None
+    autocast: DType | None = None
     batching: Batching | None = None
     """The innermost `vmap` that is running; it is then the recorder too, so that eager calls ask for one of them."""
 

@@ -115,14 +115,11 @@ class Tensor:
     def __getattr__(self, name: str) -> Any:
         raise missing(f"{type(self).__name__!r} object", name)
 
-    def __new__(cls, data: Any = (), dtype: DType | None = None) -> Tensor:
-        """`Tensor(2, 3)` is not offered: say `empty(2, 3)`; `Tensor([1, 2])` makes a tensor of the default dtype."""
+    def __new__(cls, *args: Any, device: Any = None) -> Tensor:
+        """`Tensor(2, 3)` makes a tensor of that size, `Tensor([2, 3])` one of those values, in the default dtype."""
         from .device import get_default_dtype
-        from .ops.creation import tensor
 
-        if isinstance(data, int):
-            raise TypeError("Tensor(sizes) makes uninitialized memory in PyTorch; write jitcore.empty(sizes) instead")
-        made = tensor(data, dtype=dtype or get_default_dtype())
+        made = legacy_tensor(args, get_default_dtype(), device)
         return made if cls is Tensor else alias(made, cls)
 
     # Shape and type
@@ -343,6 +340,22 @@ def method(function: Any_ | None = None, *, name: str | None = None) -> Any:
         return f
 
     return attach if function is None else attach(function)
+
+
+def legacy_tensor(args: tuple, dtype: DType, device: Any = None) -> Tensor:
+    """What PyTorch's old constructors make: sizes give memory (zeros here), anything else is data in `dtype`.
+
+    Raises TypeError for a tensor of another dtype.
+    """
+    from .ops.creation import tensor, zeros
+
+    if len(args) == 1 and isinstance(args[0], Tensor):
+        if args[0].dtype is not dtype:
+            raise TypeError(f"expected {dtype.name} (got {args[0].dtype.name})")
+        return alias(args[0])
+    if len(args) == 1 and not isinstance(args[0], int | Size):
+        return tensor(args[0], dtype=dtype, device=device)
+    return zeros(*(args or (0,)), dtype=dtype, device=device)
 
 
 def wrap(array: np.ndarray) -> Tensor:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from . import activations, attention, functional, init, losses, pooling, reshaping, utils
+from . import activations, attention, functional, init, losses, parallel, pooling, reshaping, utils
 from .activations import *  # noqa: F403
 from .adaptive_softmax import AdaptiveLogSoftmaxWithLoss
 from .containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
@@ -25,6 +25,7 @@ from .norm import (
     RMSNorm,
     SyncBatchNorm,
 )
+from .parallel import DataParallel
 from .parameter import Buffer, Parameter
 from .pooling import *  # noqa: F403
 from .reshaping import *  # noqa: F403
@@ -49,7 +50,8 @@ __all__ = [
     "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d", "Embedding", "EmbeddingBag", "Flatten",
     "GroupNorm", "Identity", "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d", "LayerNorm", "Linear",
     "LocalResponseNorm", "Module", "ModuleDict", "ModuleList", "Parameter", "ParameterDict", "ParameterList", "RMSNorm",
-    "Sequential", "SyncBatchNorm", "Unflatten", "functional", "init", *activations.__all__, *_lazy, *losses.__all__,
+    "Sequential", "SyncBatchNorm", "Unflatten", "functional", "init", "DataParallel", "parallel",
+    *activations.__all__, *_lazy, *losses.__all__,
     *pooling.__all__, *reshaping.__all__,
     "GRU", "GRUCell", "LSTM", "LSTMCell", "RNN", "RNNBase", "RNNCell", "RNNCellBase", "utils", "attention",
     "MultiheadAttention", "Transformer", "TransformerDecoder", "TransformerDecoderLayer", "TransformerEncoder",

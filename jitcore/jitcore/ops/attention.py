@@ -11,12 +11,14 @@ from ..dispatch import apply
 from ..promotion import as_operand
 from ..tensor import Tensor, shape_of
 from .activation import softmax
+from .autocasting import in_low_precision
 from .elementwise import where
 from .half import in_float32
 from .matrix import matmul, matrix_transpose
 from .normalization import dropout
 
 
+@in_low_precision
 @in_float32
 def scaled_dot_product_attention(
     query: Tensor,

@@ -10,12 +10,14 @@ from jitcore_ir.dtypes import int64
 
 from ..dispatch import apply
 from ..tensor import Tensor, shape_of
+from .autocasting import in_low_precision
 from .matrix import matmul
 from .movement import transpose
 from .padding import pad_zeros
 from .select import positions
 
 
+@in_low_precision
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """input [*, in] @ weight [out, in] transposed + bias [out]."""
     if weight._array.ndim == 1:
@@ -88,6 +90,7 @@ def _by_frequency(weight: Tensor, index: Tensor) -> Tensor:
     return weight.detach() + (weight - weight.detach()) * share
 
 
+@in_low_precision
 def conv1d(
     input: Tensor,
     weight: Tensor,
@@ -101,6 +104,7 @@ def conv1d(
     return _conv("conv1d", 1, input, weight, bias, stride, padding, dilation, groups)
 
 
+@in_low_precision
 def conv2d(
     input: Tensor,
     weight: Tensor,
@@ -114,6 +118,7 @@ def conv2d(
     return _conv("conv2d", 2, input, weight, bias, stride, padding, dilation, groups)
 
 
+@in_low_precision
 def conv3d(
     input: Tensor,
     weight: Tensor,
@@ -127,6 +132,7 @@ def conv3d(
     return _conv("conv3d", 3, input, weight, bias, stride, padding, dilation, groups)
 
 
+@in_low_precision
 def conv_transpose1d(
     input: Tensor,
     weight: Tensor,
@@ -143,6 +149,7 @@ def conv_transpose1d(
     )
 
 
+@in_low_precision
 def conv_transpose2d(
     input: Tensor,
     weight: Tensor,
@@ -159,6 +166,7 @@ def conv_transpose2d(
     )
 
 
+@in_low_precision
 def conv_transpose3d(
     input: Tensor,
     weight: Tensor,

@@ -7,6 +7,7 @@ from typing import Any
 from jitcore_ir.dtypes import int64
 
 from ..tensor import Tensor, shape_of
+from .autocasting import in_full_precision
 from .creation import arange, full, full_like
 from .elementwise import where
 from .join import cat, stack
@@ -16,6 +17,7 @@ from .select import gather
 _NEVER = float("-inf")
 
 
+@in_full_precision
 def ctc_loss(
     log_probs: Tensor,
     targets: Tensor,

@@ -11,10 +11,12 @@ from functools import lru_cache
 from typing import Any
 
 from ..tensor import Tensor, shape_of
+from .autocasting import in_low_precision
 from .matrix import matmul
 from .movement import expand, permute, product, reshape
 
 
+@in_low_precision
 def einsum(*args: Any) -> Tensor:
     """Sum of products by labels: `einsum("bik,bkj->bij", x, y)`. `...` stands for any leading dimensions.
 

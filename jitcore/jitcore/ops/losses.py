@@ -12,6 +12,7 @@ from ..dispatch import apply
 from ..promotion import as_operand
 from ..tensor import Tensor, method, shape_of
 from .activation import cosine_similarity, log_softmax, logsigmoid
+from .autocasting import in_full_precision
 from .compare import refuse_complex
 from .elementwise import where
 from .half import in_float32, reals_in_float32
@@ -51,6 +52,7 @@ def _pair(name: str, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     return input, target
 
 
+@in_full_precision
 @reals_in_float32
 def mse_loss(
     input: Tensor,
@@ -67,6 +69,7 @@ def mse_loss(
     return reduced_loss(d * d if weight is None else d * d * weight, reduction)
 
 
+@in_full_precision
 @in_float32
 def l1_loss(
     input: Tensor,
@@ -83,6 +86,7 @@ def l1_loss(
     return reduced_loss(d if weight is None else d * weight, reduction)
 
 
+@in_full_precision
 @reals_in_float32
 def smooth_l1_loss(
     input: Tensor,
@@ -101,6 +105,7 @@ def smooth_l1_loss(
     return reduced_loss(d if beta == 0 else where(d < beta, d * d * (0.5 / beta), d - 0.5 * beta), reduction)
 
 
+@in_full_precision
 @reals_in_float32
 def huber_loss(
     input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0, weight: Tensor | None = None
@@ -114,6 +119,7 @@ def huber_loss(
     return reduced_loss(loss if weight is None else loss * weight, reduction)
 
 
+@in_full_precision
 @reals_in_float32
 def binary_cross_entropy(
     input: Tensor,
@@ -134,6 +140,7 @@ def binary_cross_entropy(
     return reduced_loss(loss if weight is None else loss * weight, reduction)
 
 
+@in_full_precision
 @reals_in_float32
 def binary_cross_entropy_with_logits(
     input: Tensor,
@@ -158,6 +165,7 @@ def binary_cross_entropy_with_logits(
     return reduced_loss(loss if weight is None else loss * weight, reduction)
 
 
+@in_full_precision
 @reals_in_float32
 def kl_div(
     input: Tensor,
@@ -180,6 +188,7 @@ def kl_div(
     return reduced_loss(loss, reduction)
 
 
+@in_full_precision
 @reals_in_float32
 def nll_loss(
     input: Tensor,
@@ -238,6 +247,7 @@ def _picked(input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: 
     return loss, weights
 
 
+@in_full_precision
 @reals_in_float32
 def cross_entropy(
     input: Tensor,
@@ -301,6 +311,7 @@ def _along(weight: Tensor, input: Tensor, axis: int) -> Tensor:
     return weight.reshape((-1,) + (1,) * (input._array.ndim - axis - 1))
 
 
+@in_full_precision
 @in_float32
 def poisson_nll_loss(
     input: Tensor,
@@ -332,6 +343,7 @@ def gaussian_nll_loss(
     return reduced_loss(loss + 0.5 * math.log(2 * math.pi) if full else loss, reduction)
 
 
+@in_full_precision
 @in_float32
 def hinge_embedding_loss(
     input: Tensor,
@@ -348,6 +360,7 @@ def hinge_embedding_loss(
     return reduced_loss(loss, reduction)
 
 
+@in_full_precision
 @in_float32
 def soft_margin_loss(
     input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
@@ -357,6 +370,7 @@ def soft_margin_loss(
     return reduced_loss(-logsigmoid(target * input), reduction)
 
 
+@in_full_precision
 @in_float32
 def margin_ranking_loss(
     input1: Tensor,
@@ -372,6 +386,7 @@ def margin_ranking_loss(
     return reduced_loss((-target * (input1 - input2) + margin).clamp(min=0.0), reduction)
 
 
+@in_full_precision
 @in_float32
 def triplet_margin_loss(
     anchor: Tensor,
@@ -400,6 +415,7 @@ def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6,
     return (x1 - x2 + eps).norm(p, -1, keepdim)
 
 
+@in_full_precision
 @in_float32
 def cosine_embedding_loss(
     input1: Tensor,

@@ -11,6 +11,7 @@ from jitcore_ir.dtypes import int64
 from ..dispatch import apply
 from ..tensor import Tensor, shape_of
 from .activation import logsigmoid, one_hot
+from .autocasting import in_full_precision
 from .creation import arange
 from .elementwise import where
 from .half import in_float32
@@ -18,6 +19,7 @@ from .losses import modern_reduction, pairwise_distance, reduced_loss
 from .select import gather
 
 
+@in_full_precision
 @in_float32
 def multi_margin_loss(
     input: Tensor,
@@ -52,6 +54,7 @@ def multi_margin_loss(
     return reduced_loss(loss if input._array.ndim == 2 else loss.squeeze(0), reduction)
 
 
+@in_full_precision
 @in_float32
 def multilabel_margin_loss(
     input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
@@ -77,6 +80,7 @@ def multilabel_margin_loss(
     return reduced_loss(loss if input._array.ndim == 2 else loss.squeeze(0), reduction)
 
 
+@in_full_precision
 @in_float32
 def multilabel_soft_margin_loss(
     input: Tensor,

@@ -10,14 +10,21 @@ from jitcore_ir import ops
 from ..dispatch import apply
 from ..promotion import is_number
 from ..tensor import Tensor, method, shape_of
+from .autocasting import in_full_precision, in_low_precision
 from .half import in_float32
 from .inplace import with_inplace
 from .movement import broadcast_shapes, permute, reshape, transpose
 
 
 @method
+@in_low_precision
 def matmul(input: Tensor, other: Tensor) -> Tensor:
     """Matrix product by NumPy's rules: a vector is a row on the left, a column on the right; leading dims broadcast."""
+    return _matmul(input, other)
+
+
+def _matmul(input: Tensor, other: Tensor) -> Tensor:
+    """matmul whatever autocast says."""
     a, b = input._array.shape, other._array.shape
     if not a or not b:
         raise RuntimeError(f"both arguments to matmul need to be at least 1D, but they are {len(a)}D and {len(b)}D")
@@ -94,21 +101,21 @@ def bmm(input: Tensor, mat2: Tensor) -> Tensor:
 def mv(input: Tensor, vec: Tensor) -> Tensor:
     """Product of a matrix and a vector."""
     _ranked("mv", (2, 1), input, vec)
-    return matmul(input, vec)
+    return _matmul(input, vec)
 
 
 @method
 def dot(input: Tensor, tensor: Tensor) -> Tensor:
     """Inner product of two vectors."""
     _ranked("dot", (1, 1), input, tensor)
-    return matmul(input, tensor)
+    return _matmul(input, tensor)
 
 
 @method
 def vdot(input: Tensor, other: Tensor) -> Tensor:
     """Inner product of two vectors, the first one conjugated."""
     _ranked("vdot", (1, 1), input, other)
-    return matmul(input.conj(), other)
+    return _matmul(input.conj(), other)
 
 
 @method
@@ -119,6 +126,7 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
     return tensordot(input, other, ([input._array.ndim - 1], [other._array.ndim - 1]))
 
 
+@in_full_precision
 @in_float32
 def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str = "use_mm_for_euclid_dist_if_necessary") -> Tensor:
     """p-norm distances between the rows of x1 [*, P, M] and x2 [*, R, M]: [*, P, R]. compute_mode is ignored."""
@@ -145,6 +153,7 @@ def _scaled(base: Tensor, product: Tensor, beta: Any, alpha: Any) -> Tensor:
 
 @with_inplace
 @method
+@in_low_precision
 @in_float32
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta * input + alpha * mat1 @ mat2."""
@@ -161,6 +170,7 @@ def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any 
 
 @with_inplace
 @method
+@in_low_precision
 @in_float32
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta * input + alpha * batch1 @ batch2, by batch."""
@@ -169,6 +179,7 @@ def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alp
 
 @with_inplace
 @method
+@in_low_precision
 @in_float32
 def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """beta * input + alpha * the sum over the batch of batch1 @ batch2."""
