@@ -18,11 +18,9 @@ NEAREST = {
     "logcumsumexp": "exp, cumsum and log",
     "map_": "operations on whole tensors",
     "mode": "unique(return_counts=True)",
-    "pca_lowrank": "linalg.svd",
     "quantize_per_tensor": None,
     "rnn_tanh": "nn layers",
     "sparse_coo_tensor": "dense tensors",
-    "svd_lowrank": "linalg.svd",
 }
 
 

@@ -8,6 +8,7 @@ from jitcore_ir import ops
 
 from ..dispatch import apply
 from ..ops.arithmetic import mul
+from ..ops.half import in_float32
 from ..ops.matrices import identity
 from ..ops.matrix import matmul
 from ..ops.movement import axis_of, broadcast_shapes
@@ -36,6 +37,7 @@ def matrix_power(A: Tensor, n: int) -> Tensor:
         A = matmul(A, A)
 
 
+@in_float32
 def matrix_exp(A: Tensor) -> Tensor:
     """The exponential series of A."""
     check_matrix("matrix_exp", A)

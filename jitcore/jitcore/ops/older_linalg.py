@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from jitcore_ir import ops
+from jitcore_ir.dtypes import DType
 
 from ..dispatch import apply
-from ..linalg import factorization, products, systems
+from ..linalg import factorization, norms, products, systems
 from ..linalg.factorization import QR, LUFactors, LUFactorsEx
 from ..tensor import Tensor, method, shape_of
 from .matrices import cut, identity, mH, permutation, triangular
 from .movement import axis_of
+from .reduction import numpy_names
 
 
 class USV(NamedTuple):
@@ -185,6 +187,19 @@ def chain_matmul(*matrices: Tensor) -> Tensor:
     if len(matrices) == 1 and isinstance(matrices[0], list | tuple):
         matrices = tuple(matrices[0])
     return matrices[0] if len(matrices) == 1 else products.multi_dot(matrices)
+
+
+@method
+@numpy_names
+def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtype: DType | None = None) -> Tensor:
+    """The p-norm along dim (all dimensions by default): a number, inf, -inf or "fro" (2); "nuc" is of matrices."""
+    if p == "nuc":
+        if dim is None and input.ndim != 2:
+            raise RuntimeError(f"norm: the nuclear norm of a tensor of {input.ndim} dimensions needs two in dim")
+        return norms.matrix_norm(input, "nuc", (-2, -1) if dim is None else dim, keepdim, dtype=dtype)
+    if isinstance(p, str) and p != "fro":
+        raise RuntimeError(f"Only 'fro' and 'nuc' norms are supported by name, but got {p!r}")
+    return norms.vector_norm(input, 2 if p is None or p == "fro" else p, dim, keepdim, dtype=dtype)
 
 
 @method

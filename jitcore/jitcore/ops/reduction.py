@@ -10,7 +10,7 @@ from jitcore_ir import OpSpec, ops
 from jitcore_ir.dtypes import DType, bool_, int64
 
 from ..dispatch import NONE, apply
-from ..promotion import as_operand, binary
+from ..promotion import binary
 from ..tensor import Tensor, method, shape_of
 from .compare import isnan, refuse_complex, truth
 from .complex_numbers import real, squared_size
@@ -303,34 +303,6 @@ def std_mean(
     """std and mean."""
     variance, average = _variance(input, dim, unbiased, keepdim, correction)
     return variance.sqrt(), average
-
-
-@method
-@numpy_names
-@in_float32
-def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtype: DType | None = None) -> Tensor:
-    """The p-norm along dim: p may be "fro" (2), any number, inf or -inf."""
-    if dtype is not None:
-        input = apply(ops.CAST, (input,), {"dtype": dtype})
-    axes = reduced_axes(input, dim)
-    if p is None or p == "fro" or p == 2:
-        # |x| has slope 0 at 0 here; sqrt's infinite slope is masked so that norm(0) has gradient 0, as in PyTorch.
-        total = reduce(ops.SUM, squared_size(input), axes, keepdim)
-        zero = total == 0
-        return total.masked_fill(zero, 1.0).sqrt().masked_fill(zero, 0.0)
-    if not isinstance(p, int | float):
-        raise NotImplementedError(f"norm(p={p!r}) is not offered; p may be 'fro', a number, inf or -inf")
-    size = input.abs()
-    if p == float("inf"):
-        return reduce(ops.AMAX, size, axes, keepdim)
-    if p == float("-inf"):
-        return reduce(ops.AMIN, size, axes, keepdim)
-    if p == 0:
-        none = apply(ops.WHERE, (size != size, size, as_operand(0, size.dtype))) * 0  # keeps a gradient of zero
-        return reduce(ops.SUM, (size != 0).to(size.dtype) + none, axes, keepdim)
-    if p == 1:
-        return reduce(ops.SUM, size, axes, keepdim)
-    return reduce(ops.SUM, size**p, axes, keepdim) ** (1.0 / p)
 
 
 @method

@@ -26,7 +26,12 @@ UNSPECIFIED = ("empty", "new_empty", "resize_")
 """Results whose values mean nothing: shape and dtype are compared."""
 
 
-HALVES = (torch.float16, torch.bfloat16)
+WIDER = {
+    torch.float16: torch.float32,
+    torch.bfloat16: torch.float32,
+    torch.float32: torch.float64,
+    torch.complex64: torch.complex128,
+}
 
 DRAWS = 6
 """Runs of PyTorch's own function: where they differ, it draws random numbers, and shapes and dtypes are compared."""
@@ -90,7 +95,7 @@ def _attempts(
     ours_given = to_jitcore(given)
     ours_keywords = to_jitcore(sample.kwargs)
 
-    rounded: list[bool] = []  # not empty where PyTorch's own 16-bit answer is worse than ours
+    rounded: list[bool] = []  # not empty where PyTorch's own answer is worse than ours
 
     def compare_function() -> None:
         def attempt() -> None:
@@ -102,10 +107,11 @@ def _attempts(
         try:
             attempt()
         except Wrong:
-            half = [t for t in tensors((given, sample.kwargs), torch.Tensor) if t.dtype in HALVES]
-            if not half or random:
+            narrow = [t for t in tensors((given, sample.kwargs), torch.Tensor) if t.dtype in WIDER]
+            if not narrow or random:
                 raise
             ours = finish_ours(function(*ours_given, **ours_keywords))
+            compare(ours, theirs, True)
             compare_wide(entry, finish, sample, ours, (ours_given, ours_keywords), differentiable)
             rounded.append(True)
 
@@ -278,7 +284,7 @@ def compare_gradients(ours: Any, theirs: Any, ours_given: Any, given: Any, secon
 
 
 def compare_wide(entry: Any, finish: Callable, sample: Any, ours: Any, ours_given: Any, differentiable: bool) -> None:
-    """16-bit results, and their gradients, against PyTorch's in float32: where PyTorch rounds at every step of a
+    """Results and their gradients against PyTorch's in a wider dtype: where PyTorch rounds at every step of a
     function, its own results are worse than ours."""
     wide = sample.transform(lambda x: _widened(x) if isinstance(x, torch.Tensor) else x)
     theirs = finish(entry.op(wide.input, *wide.args, **wide.kwargs))
@@ -298,7 +304,7 @@ def compare_wide(entry: Any, finish: Callable, sample: Any, ours: Any, ours_give
 
 
 def _widened(x: torch.Tensor) -> torch.Tensor:
-    return x.detach().float().requires_grad_(x.requires_grad) if x.dtype in HALVES else x
+    return x.detach().to(WIDER[x.dtype]).requires_grad_(x.requires_grad) if x.dtype in WIDER else x
 
 
 def _compare_rounded(ours: Sequence[Any], theirs: Sequence[torch.Tensor]) -> None:
