@@ -100,7 +100,7 @@ class JitFunction:
         functools.update_wrapper(self, function, updated=())
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
-        if state.recorder is not None:  # inside another recording: part of it
+        if state.recorder is not None or state.eager_only:  # inside another recording: part of it
             return self._function(*arguments, **keywords)
         last = self._last
         if last is not None and not keywords and last.fits(arguments) and last.variant.is_valid():

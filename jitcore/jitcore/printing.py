@@ -75,7 +75,7 @@ def tensor_text(x: Tensor, prefix: str = "tensor(") -> str:
             suffixes.append(f"dtype={x.dtype!r}")
         body = _body(array, len(prefix))
     if x.grad_fn is not None:
-        suffixes.append(f"grad_fn=<{x.grad_fn.name}>")
+        suffixes.append(f"grad_fn=<{x.grad_fn.name()}>")
     elif x.requires_grad:
         suffixes.append("requires_grad=True")
     return _with_suffixes(prefix + body, suffixes, len(prefix))

@@ -59,8 +59,16 @@ class State(threading.local):
 
     grad_enabled: bool = True
     inference: bool = False
+    captures: bool = False
+    """A backward for chosen inputs is running, as opposed to one for all leaves."""
     recorder: Recorder | None = None
     autocast: DType | None = None
+    saved_hooks: tuple[Any, Any] | None = None
+    """(pack, unpack) for tensors that are saved for backward; see `autograd.graph`."""
+    anomaly: str | None = None
+    """Anomaly mode: "nan" checks gradients too, "lines" only remembers the forward lines."""
+    eager_only: bool = False
+    """Python looks into the tape (the two above): compiled functions run eagerly."""
     batching: Batching | None = None
     """The innermost `vmap` that is running; it is then the recorder too, so that eager calls ask for one of them."""
 

@@ -308,7 +308,7 @@ class Scale(Function):
 def test_custom_function():
     x, w = leaf(jitcore, 1.0, 2.0), leaf(jitcore, 3.0, 4.0)
     y = Scale.apply(x, w, 2.0)
-    assert y.grad_fn.name == "ScaleBackward"
+    assert y.grad_fn.name() == "ScaleBackward"
     y.sum().backward(retain_graph=True)
     assert (x.grad.tolist(), w.grad.tolist()) == ([6, 8], [2, 4])
     (g,) = jitcore.autograd.grad(y.sum(), x, create_graph=True)

@@ -9,16 +9,25 @@ if TYPE_CHECKING:
     from .engine import backward, grad
     from .function import Function, once_differentiable
     from .gradcheck import gradcheck, gradgradcheck
+    from .graph import detect_anomaly, set_detect_anomaly
     from .modes import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 
 _HOMES = {
+    "set_detect_anomaly": "graph", "detect_anomaly": "graph", "is_anomaly_enabled": "graph",
     "backward": "engine", "grad": "engine", "Function": "function", "once_differentiable": "function",
     "gradcheck": "gradcheck", "gradgradcheck": "gradcheck", "no_grad": "modes", "enable_grad": "modes",
     "set_grad_enabled": "modes", "inference_mode": "modes", "is_grad_enabled": "modes",
 }  # fmt: skip
 
 
+_MODULES = ("functional", "graph")
+
+
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        from importlib import import_module
+
+        return import_module(f".{name}", __name__)
     if name not in _HOMES:
         raise AttributeError(f"module 'jitcore.autograd' has no attribute {name!r}")
     from importlib import import_module
@@ -29,6 +38,6 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
-    "Function", "backward", "enable_grad", "grad", "gradcheck", "gradgradcheck", "inference_mode", "is_grad_enabled",
-    "no_grad", "once_differentiable", "set_grad_enabled",
+    "Function", "backward", "detect_anomaly", "enable_grad", "grad", "gradcheck", "gradgradcheck", "inference_mode",
+    "is_grad_enabled", "no_grad", "once_differentiable", "set_detect_anomaly", "set_grad_enabled",
 ]  # fmt: skip

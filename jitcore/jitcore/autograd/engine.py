@@ -70,8 +70,8 @@ def run(
         else:
             leaves[edge] = None
 
-    before = state.grad_enabled
-    state.grad_enabled = create_graph
+    before = state.grad_enabled, state.captures
+    state.grad_enabled, state.captures = create_graph, captured is not None
     try:
         for edge, g in roots:
             taken.add(g._storage)
@@ -87,7 +87,7 @@ def run(
                 results[node] = g
             if wanted is not None and not any(edge in wanted for edge in node.edges):
                 continue
-            gradients = node.vjp(g)
+            gradients = node.vjp(g) if node.extra is None else node.extra.run(node, g, settle)
             if node.exposes:
                 taken.update(x._storage for x in gradients if isinstance(x, Tensor))
             for edge, x in zip(node.edges, gradients):
@@ -107,7 +107,7 @@ def run(
                     for hook in list(hooks.after.values()):
                         hook(leaf)
     finally:
-        state.grad_enabled = before
+        state.grad_enabled, state.captures = before
     return [] if captured is None else [results.get(edge) for edge in captured]
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from ..state import state
 from ..tensor import Tensor, alias, wrap
 from .engine import Bundle
+from .graph import pack
 from .modes import enable_grad, no_grad
 from .tape import CallNode, Node, OwnResult, Saved, edge_of, zeros_like
 
@@ -73,7 +74,6 @@ class FunctionNode(Node):
     outputs: Sequence[Any]
     exposes = True
 
-    @property
     def name(self) -> str:
         return f"{self.function.__name__}Backward"
 
@@ -89,20 +89,20 @@ class FunctionNode(Node):
         count = len(self.edges)
         if (len(gradients) > count and any(x is not None for x in gradients[count:])) or len(gradients) < count:
             raise RuntimeError(
-                f"function {self.name} returned an incorrect number of gradients (expected {count}, "
+                f"function {self.name()} returned an incorrect number of gradients (expected {count}, "
                 f"got {len(gradients)})"
             )
         for position, (edge, x) in enumerate(zip(self.edges, gradients)):
             if x is not None and not isinstance(x, Tensor):
                 raise RuntimeError(
-                    f"function {self.name} returned a {type(x).__name__} as gradient {position}; "
+                    f"function {self.name()} returned a {type(x).__name__} as gradient {position}; "
                     f"expected a Tensor or None"
                 )
             if edge is not None and x is not None:
                 shape = edge.shape if isinstance(edge, Node) else edge._array.shape
                 if not _stretches(shape, x._array.shape):
                     raise RuntimeError(
-                        f"Function {self.name} returned an invalid gradient at index {position} - got "
+                        f"Function {self.name()} returned an invalid gradient at index {position} - got "
                         f"{list(x._array.shape)} "
                         f"but expected shape compatible with {list(shape)}"
                     )
@@ -111,7 +111,7 @@ class FunctionNode(Node):
     def result_edge(self, position: int, array: np.ndarray) -> Node:
         if len(self.outputs) == 1:
             return self
-        return CallNode(self.name, (self,), array, lambda g: (Bundle({position: g}),))
+        return CallNode(self.name(), (self,), array, lambda g: (Bundle({position: g}),))
 
     def release(self) -> None:
         self.context._saved = None if self.context._saved else []
@@ -182,7 +182,8 @@ def _record(cls: type[Function], context: FunctionContext, edges: list[Any], arg
     made = {id(x): position for position, x in enumerate(outputs) if isinstance(x, Tensor) and x._requires_grad}
     for position, x in enumerate(context._to_save):
         edge = OwnResult(made[id(x)]) if id(x) in made else None if x is None else edge_of(x)
-        saved.append(None if x is None else Saved(x, edge, f"saved tensor {position}"))
+        kept = None if x is None else Saved(x, edge, f"saved tensor {position}")
+        saved.append(kept if x is None or kept is None or state.saved_hooks is None else pack(kept, x))
     context._saved = saved
     context._to_save = ()
     context._node = weakref.ref(node)

@@ -82,7 +82,7 @@ _RESULT = OwnResult()
 class Node:
     """One step of the tape. Subclasses give `vjp`; `shape` and `dtype` are those of the tensor it made."""
 
-    __slots__ = ("__weakref__", "dtype", "edges", "hooks", "retains", "sequence", "shape")
+    __slots__ = ("__weakref__", "dtype", "edges", "extra", "hooks", "retains", "sequence", "shape")
 
     exposes = False
     """Whether `vjp` runs user code, which may keep or already hold the gradients it returns."""
@@ -92,22 +92,50 @@ class Node:
     dtype: np.dtype
     hooks: dict[int, Callable] | None
     retains: weakref.ref | None
+    extra: Any
+    """`graph.Extra`: the user's hooks and metadata, and the forward line in anomaly mode; None for most nodes."""
 
     def _start(self, edges: Sequence[Any], array: np.ndarray) -> None:
         self.edges = edges
         self.shape = array.shape
         self.dtype = array.dtype
-        self.hooks = self.retains = None
+        self.hooks = self.retains = self.extra = None
         self.sequence = next(_sequence)
+        if state.anomaly is not None:
+            self._extra().remember_line()
 
-    @property
     def name(self) -> str:
+        """What PyTorch calls such a step, such as MulBackward0."""
         return type(self).__name__
 
     @property
     def next_functions(self) -> tuple[tuple[Any, int], ...]:
-        """The nodes (or leaf tensors) that gradients flow to next, as PyTorch lists them."""
-        return tuple((edge, 0) for edge in self.edges)
+        """(node, result number) pairs that gradients flow to next; an `AccumulateGrad` stands for a leaf."""
+        from .graph import AccumulateGrad
+
+        return tuple(
+            (None, 0) if e is None else (e, 0) if isinstance(e, Node) else (AccumulateGrad(e), 0) for e in self.edges
+        )
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """For the user's notes; anomaly mode keeps the forward line here."""
+        return self._extra().metadata
+
+    def register_hook(self, fn: Callable) -> Any:
+        """Call `fn(grad_inputs, grad_outputs)` after this step; a tuple it returns replaces grad_inputs."""
+        return self._extra().register(self._extra().after, fn)
+
+    def register_prehook(self, fn: Callable) -> Any:
+        """Call `fn(grad_outputs)` before this step; a tuple it returns replaces grad_outputs."""
+        return self._extra().register(self._extra().before, fn)
+
+    def _extra(self) -> Any:
+        if self.extra is None:
+            from .graph import Extra
+
+            self.extra = Extra()
+        return self.extra
 
     def vjp(self, g: Any) -> Sequence[Any]:
         """Gradients for each edge, None where there is none, given the gradient of what the node made."""
@@ -121,7 +149,7 @@ class Node:
         """Give up saved tensors after a backward that does not retain the graph."""
 
     def __repr__(self) -> str:
-        return f"<{self.name}>"
+        return f"<{self.name()}>"
 
 
 class OpNode(Node):
@@ -134,9 +162,8 @@ class OpNode(Node):
     saved: dict[str, Saved] | None
     shapes: Sequence[tuple] | None
 
-    @property
     def name(self) -> str:
-        return self.spec.name.title().replace("_", "") + "Backward"
+        return self.spec.name.title().replace("_", "") + "Backward0"
 
     def vjp(self, g: Tensor) -> list[Any]:
         if self.saved is None:
@@ -169,7 +196,6 @@ class CallNode(Node):
         self.function = function
         self._start(edges, array)
 
-    @property
     def name(self) -> str:
         return self.label
 
@@ -216,6 +242,10 @@ def record(spec: OpSpec, operands: Sequence[Tensor], attributes: Mapping[str, An
     result._requires_grad = True
     if keeps_result:
         saved["result"] = Saved(result, _RESULT, "result")
+    if state.saved_hooks is not None:
+        from .graph import pack
+
+        node.saved = {name: pack(s, result) for name, s in saved.items()}
 
 
 def edge_of(t: Tensor) -> Any:
@@ -356,7 +386,7 @@ def _changed(saved: Saved, node: Node) -> str:
     dtype, shape = saved.array.dtype, list(saved.array.shape)
     return (
         f"one of the variables needed for gradient computation has been modified by an inplace operation: "
-        f"[{dtype} {shape}], saved as {saved.role} of {node.name}, is at version {saved.storage.version}; "
+        f"[{dtype} {shape}], saved as {saved.role} of {node.name()}, is at version {saved.storage.version}; "
         f"expected version {saved.version} instead."
         + (f" It was last written at {where[0]}:{where[1]}." if where else "")
         + " Write to a clone() instead."

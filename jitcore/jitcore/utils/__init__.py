@@ -1,5 +1,5 @@
 """`jitcore.utils`: data loading and other helpers around training."""
 
-from . import data
+from . import checkpoint, data
 
-__all__ = ["data"]
+__all__ = ["checkpoint", "data"]
