@@ -73,6 +73,7 @@ class _Checkpoint(Function):
             warnings.warn("None of the inputs have requires_grad=True. Gradients will be None", stacklevel=4)
         ctx.function = function
         ctx.random = get_rng_state() if preserve else None
+        ctx.autocast = state.autocast
         ctx.places = [i for i, x in enumerate(args) if isinstance(x, Tensor)]
         ctx.others = [None if isinstance(x, Tensor) else x for x in args]
         ctx.save_for_backward(*[args[i] for i in ctx.places])
@@ -89,7 +90,7 @@ class _Checkpoint(Function):
         args = list(ctx.others)
         for place, x in zip(ctx.places, ctx.saved_tensors):
             args[place] = x.detach().requires_grad_(x.requires_grad)
-        with _random(ctx.random), enable_grad():
+        with _as_then(ctx.random, ctx.autocast), enable_grad():
             results = ctx.function(*args)
         outputs = results if isinstance(results, tuple) else (results,)
         used = [(y, g) for y, g in zip(outputs, gradients) if isinstance(y, Tensor) and y.requires_grad]
@@ -112,7 +113,7 @@ def _without_reentry(
     function: Callable, args: tuple, kwargs: dict, preserve: bool, context_fn: Callable, determinism_check: str
 ) -> Any:
     first, second = context_fn()
-    random = get_rng_state() if preserve else None
+    random, autocast = get_rng_state() if preserve else None, state.autocast
     versions = [(x, x._storage, x._storage.version) for x in flatten((args, kwargs))[0] if isinstance(x, Tensor)]
     places: list[weakref.ref[_Place]] = []
     again: weakref.WeakKeyDictionary[_Place, tuple[Tensor, int]] = weakref.WeakKeyDictionary()
@@ -155,7 +156,7 @@ def _without_reentry(
                 again[place] = (x.detach(), x._storage.version)
             count += 1
 
-        with _random(random), enable_grad(), second, saved_tensors_hooks(keep, _never):
+        with _as_then(random, autocast), enable_grad(), second, saved_tensors_hooks(keep, _never):
             function(*args, **kwargs)
         if count != len(places):
             raise CheckpointError(
@@ -173,17 +174,18 @@ def _never(packed: Any) -> Tensor:
 
 
 @contextlib.contextmanager
-def _random(before: Tensor | None) -> Iterator[None]:
-    """The default generator as it was `before`, and back; nothing for None."""
-    if before is None:
-        yield
-        return
-    now = default_generator.get_state()
-    set_rng_state(before)
+def _as_then(random: Tensor | None, autocast: Any) -> Iterator[None]:
+    """Autocast and (unless None) the default generator as they were in the first run, and back."""
+    now, state.autocast = state.autocast, autocast
+    drawn = None if random is None else default_generator.get_state()
+    if random is not None:
+        set_rng_state(random)
     try:
         yield
     finally:
-        set_rng_state(now)
+        state.autocast = now
+        if drawn is not None:
+            set_rng_state(drawn)
 
 
 def checkpoint_sequential(
