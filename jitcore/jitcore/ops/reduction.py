@@ -380,7 +380,8 @@ def diff(
         input = cat([t for t in (prepend, input, append) if t is not None], axis)
     if not n:
         return apply(ops.COPY, (input,))
-    n = min(n, int(shape_of(input)[axis]))
+    size = input._array.shape[axis]
+    n = size if n > size else n  # `min` is the tensors' here
     for _ in range(n):
         count = shape_of(input)[axis] - 1
         upper, lower = slice_axis(input, axis, 1, count), slice_axis(input, axis, 0, count)
