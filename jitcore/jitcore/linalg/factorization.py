@@ -230,7 +230,8 @@ def _is_upper(uplo: str) -> bool:
 
 
 def _real(x: Tensor) -> Tensor:
-    return apply(ops.REAL, (x,)) if x.dtype.is_complex else x
+    """Real values, side by side in memory (a batch of them can be viewed flat)."""
+    return (apply(ops.REAL, (x,)) if x.dtype.is_complex else x).contiguous()
 
 
 def _integers(x: Any) -> Tensor:
