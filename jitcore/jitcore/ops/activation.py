@@ -11,7 +11,7 @@ from jitcore_ir.dtypes import DType, int64
 from ..dispatch import NONE, apply
 from ..promotion import as_operand
 from ..tensor import Tensor, method, shape_of
-from .elementwise import clamp, sigmoid, tanh, where
+from .elementwise import sigmoid, tanh, where
 from .half import in_float32, reals_in_float32
 from .inplace import store, with_inplace
 from .movement import axis_of, broadcast_tensors
@@ -167,7 +167,9 @@ def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
 @reals_in_float32
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     """input * hardsigmoid(input)."""
-    return _maybe_inplace(input, input * clamp(input + 3.0, 0.0, 6.0) / 6.0, inplace)
+    zero = as_operand(0, input.dtype)
+    above = apply(ops.WHERE, (input >= 3.0, input, input * (input + 3.0) / 6.0))
+    return _maybe_inplace(input, apply(ops.WHERE, (input <= -3.0, zero, above)), inplace)
 
 
 @reals_in_float32

@@ -136,7 +136,12 @@ def binary_cross_entropy(
             f"Using a target size ({list(target._array.shape)}) that is different to the input size "
             f"({list(input._array.shape)}) is deprecated. Please ensure they have the same size."
         )
-    loss = -(target * input.log().clamp(min=-100.0) + (1.0 - target) * (1.0 - input).log().clamp(min=-100.0))
+    ends = apply(ops.BITWISE_OR, (input == 0, input == 1))
+    x = input.masked_fill(ends, 0.5)
+    inside = -(target * x.log().clamp(min=-100.0) + (1.0 - target) * (1.0 - x).log().clamp(min=-100.0))
+    # At 0 and 1 the slope is PyTorch's, (input - target) / 1e-12, rather than infinite.
+    at_end = where(input < 0.5, target * (100.0 - input * 1e12), (1.0 - target) * ((input - 1.0) * 1e12 + 100.0))
+    loss = where(ends, at_end, inside)
     return reduced_loss(loss if weight is None else loss * weight, reduction)
 
 

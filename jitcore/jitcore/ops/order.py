@@ -129,7 +129,12 @@ def _middle(input: Tensor, dim: Any, keepdim: bool, skips_nan: bool) -> Any:
     if dim is None:
         if not input._array.size:
             return (input.reshape(-1).sum() * math.nan) if input.is_floating_point() else input.reshape(-1).sum()
-        return _middle(input.reshape(-1), 0, False, skips_nan).values
+        flat = input.reshape(-1)
+        value = _middle(flat, 0, False, skips_nan).values
+        if not input.is_floating_point():
+            return value
+        value = value.detach()  # elements equal to the median share the gradient
+        return where((flat == value) | (value != value), flat, -math.inf).amax()
     axis = axis_of(dim, input._array.ndim)
     if not input._array.ndim:
         return ValuesIndices(input.clone(), _zero_position(input))

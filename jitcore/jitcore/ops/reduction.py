@@ -273,7 +273,13 @@ def std(
     correction: float | None = None,
 ) -> Tensor:
     """Standard deviation: square root of var."""
-    return _variance(input, dim, unbiased, keepdim, correction)[0].sqrt()
+    return _root(_variance(input, dim, unbiased, keepdim, correction)[0])
+
+
+def _root(variance: Tensor) -> Tensor:
+    """The square root, whose slope at 0 counts as 0."""
+    zero = variance == 0
+    return variance.masked_fill(zero, 1.0).sqrt().masked_fill(zero, 0.0)
 
 
 @numpy_names
@@ -302,7 +308,7 @@ def std_mean(
 ) -> tuple[Tensor, Tensor]:
     """std and mean."""
     variance, average = _variance(input, dim, unbiased, keepdim, correction)
-    return variance.sqrt(), average
+    return _root(variance), average
 
 
 @method

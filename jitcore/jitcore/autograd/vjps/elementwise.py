@@ -57,7 +57,13 @@ vjp(ops.DIV, x=lambda g, y: g / y.conj(), y=lambda g, result, y: -(g * result.co
 vjp(ops.FLOOR_DIVIDE, x=_zero, y=_zero)
 vjp(ops.REMAINDER, x=lambda g: g, y=lambda g, x, y: -(g * x.div(y, rounding_mode="floor")))
 vjp(ops.FMOD, x=lambda g: g, y=lambda g, x, y: -(g * x.div(y, rounding_mode="trunc")))
-vjp(ops.ATAN2, x=lambda g, x, y: g * (y / (x * x + y * y)), y=lambda g, x, y: g * (-x / (x * x + y * y)))
+vjp(ops.ATAN2, x=lambda g, x, y: g * (y / _distance(x, y)), y=lambda g, x, y: g * (-x / _distance(x, y)))
+
+
+def _distance(x: Tensor, y: Tensor) -> Tensor:
+    """x**2 + y**2; 1 at the origin, where atan2 counts as flat."""
+    sum_of_squares = x * x + y * y
+    return sum_of_squares.masked_fill(sum_of_squares == 0, 1.0)
 
 
 def _power_base(g: Tensor, x: Tensor, y: Tensor) -> Tensor:
