@@ -115,6 +115,8 @@ def __getattr__(name: str) -> object:
         return importlib.import_module(f"{__name__}.{name}")
     from .missing import missing
 
+    if name.endswith("_") and not name.startswith("_") and hasattr(Tensor, name):  # torch.zero_(x) is x.zero_()
+        return getattr(Tensor, name)
     raise missing("module 'jitcore'", name)
 
 

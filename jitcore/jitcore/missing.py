@@ -12,6 +12,11 @@ class MissingError(NotImplementedError, AttributeError):
 
 
 NEAREST = {
+    "to_sparse": "dense tensors",
+    "svd_lowrank": "linalg.svd",
+    "pca_lowrank": "linalg.svd of centred data",
+    "as_strided_": "as_strided",
+    "as_strided_scatter": "index_put",
     "gcd": None,
     "lcm": None,
     "lobpcg": "linalg.eigh",

@@ -227,6 +227,8 @@ def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dty
     if not x._array.ndim:
         return x * 0.0
     axes = (axis_of(_default_dim(x, dim), x._array.ndim),)
+    if not x._array.size:
+        return apply(ops.COPY, (x,))
     shifted = x - reduce(ops.AMAX, x.detach(), axes, True)
     return shifted - reduce(ops.SUM, shifted.exp(), axes, True).log()
 

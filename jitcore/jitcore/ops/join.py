@@ -84,13 +84,13 @@ def column_stack(tensors: Sequence[Tensor]) -> Tensor:
     return cat([t if t._array.ndim >= 2 else t.reshape(-1, 1) for t in tensors], 1)
 
 
-def atleast_3d(tensor: Tensor) -> Tensor:
+def atleast_3d(*tensors: Any) -> Any:
     """At least three dimensions: [n] becomes [1, n, 1], [n, m] becomes [n, m, 1]."""
-    if tensor._array.ndim >= 3:
-        return tensor
-    if tensor._array.ndim == 2:
-        return tensor.unsqueeze(-1)
-    return tensor.reshape(1, -1, 1)
+    given = tuple(tensors[0]) if len(tensors) == 1 and isinstance(tensors[0], list | tuple) else tensors
+    made = tuple(
+        t if t._array.ndim >= 3 else t.unsqueeze(-1) if t._array.ndim == 2 else t.reshape(1, -1, 1) for t in given
+    )
+    return made[0] if len(made) == 1 else made
 
 
 def block_diag(*tensors: Tensor) -> Tensor:

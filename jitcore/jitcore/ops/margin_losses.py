@@ -37,7 +37,7 @@ def multi_margin_loss(
         raise ValueError("only p == 1 and p == 2 supported")
     if weight is not None and weight._array.ndim != 1:
         raise ValueError("weight must be one-dimensional")
-    rows, labels = (input, target) if input._array.ndim == 2 else (input.unsqueeze(0), target.reshape(1))
+    rows, labels = (input, target) if input._array.ndim == 2 else (input.reshape(1, -1), target.reshape(1))
     if rows._array.ndim != 2 or labels._array.shape != rows._array.shape[:1]:
         raise RuntimeError(
             f"multi_margin_loss: inconsistent sizes, input {list(input._array.shape)} and target "

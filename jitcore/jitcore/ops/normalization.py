@@ -52,7 +52,7 @@ def batch_norm(
     if training:
         axes = (0, *range(2, input._array.ndim))
         count = count_of(input, axes)
-        if isinstance(count, int) and count <= 1:
+        if isinstance(count, int) and count == 1:
             raise ValueError(
                 f"Expected more than 1 value per channel when training, got input size {list(input._array.shape)}"
             )

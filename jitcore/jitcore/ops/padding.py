@@ -33,9 +33,11 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
         raise NotImplementedError(f"Unrecognised padding mode {mode}; known are constant, reflect, replicate, circular")
     for i, (low, high) in enumerate(pairs):
         axis = rank - 1 - i
+        first, cut = mode == "circular", max(-low, 0)  # negative amounts cut; what goes round is what is left
+        if first and (low < 0 or high < 0):
+            input = slice_axis(input, axis, cut, shape_of(input)[axis] - cut - max(-high, 0))
         input = borders[mode](input, axis, max(low, 0), max(high, 0))
-        if low < 0 or high < 0:  # negative amounts cut
-            cut = max(-low, 0)
+        if not first and (low < 0 or high < 0):
             input = slice_axis(input, axis, cut, shape_of(input)[axis] - cut - max(-high, 0))
     return input
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from jitcore_ir import DType, OpSpec, ops
-from jitcore_ir.dtypes import int64
+from jitcore_ir.dtypes import bool_, int64
 
 from ..dispatch import NONE, apply, constant
 from ..promotion import as_operand, is_number
@@ -248,14 +248,13 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     if not input._array.ndim:
         return index_fill(input.reshape(1), 0, index.reshape(-1), value).reshape(())
     axis = axis_of(dim, input._array.ndim)
-    shape = shape_of(input)
-    flat = index.reshape(-1)
-    new = apply(
-        ops.BROADCAST_TO,
-        (as_operand(value, input.dtype),),
-        {"shape": (*shape[:axis], *shape_of(flat), *shape[axis + 1 :])},
-    )
-    return _put(input, dim, flat, new, "set")
+    size = shape_of(input)[axis]
+    none = apply(ops.BROADCAST_TO, (as_operand(False, bool_),), {"shape": (size,)})
+    places = positions(index, "index_fill_()").reshape(-1)
+    places = from_the_end(places, size)
+    chosen = apply(ops.PUT, (none, places, places == places), {"axis": 0, "mode": "set"})
+    wide = chosen.reshape((-1,) + (1,) * (input._array.ndim - axis - 1))
+    return apply(ops.WHERE, (wide, as_operand(value, input.dtype), input), NONE)
 
 
 @method

@@ -138,10 +138,12 @@ def _fractional(
         shape = [count, channels] + [1] * (2 * rank)
         shape[2 + i], shape[2 + rank + i] = m, k
         total = total * n + place.reshape(shape)
-    windows = total.reshape((count, channels, *wanted, -1))
-    size = shape_of(windows)[-1]
-    flat = windows.reshape((count, channels, -1))
-    taken = gather(x.reshape((count, channels, -1)), 2, flat).reshape((count, channels, *wanted, size))
+    size, outputs, inputs = 1, 1, 1
+    for k, m, n in zip(kernel, wanted, have):
+        size, outputs, inputs = size * k, outputs * m, inputs * n
+    windows = total.reshape((count, channels, *wanted, size))
+    flat = windows.reshape((count, channels, outputs * size))
+    taken = gather(x.reshape((count, channels, inputs)), 2, flat).reshape((count, channels, *wanted, size))
     best = apply(ops.ARGMAX, (taken,), {"axis": 2 + rank, "keepdims": True})
     values = gather(taken, 2 + rank, best).squeeze(-1)
     where = gather(windows, 2 + rank, best).squeeze(-1)

@@ -159,8 +159,9 @@ def _methods(entry: Any, sample: Any, finish: Any, finish_ours: Any, theirs: Any
         plain = _detached(sample.args), _detached(sample.kwargs)
         x, *rest = to_jitcore((target, *plain[0]), False)
         expected = in_place(target, *plain[0], **plain[1])
-        ours = rebound(in_place) if in_place.__name__ == "<lambda>" else getattr(type(x), in_place.__name__)
-        compare(ours(x, *rest, **to_jitcore(plain[1], False)), expected, random)
+        ours = rebound(in_place) if in_place.__name__ == "<lambda>" else getattr(x, in_place.__name__)
+        given_x = (x,) if in_place.__name__ == "<lambda>" else ()
+        compare(ours(*given_x, *rest, **to_jitcore(plain[1], False)), expected, random)
         compare(x, target, random)
 
     if method is not None and hasattr(torch.Tensor, getattr(method, "__name__", "?")):

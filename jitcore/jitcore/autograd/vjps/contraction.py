@@ -7,7 +7,7 @@ from typing import Any
 from jitcore_ir import ops
 
 from ...dispatch import apply
-from ...tensor import Tensor
+from ...tensor import Tensor, shape_of
 from ..rules import vjp
 
 
@@ -44,6 +44,23 @@ vjp(
         {**_options(stride, padding, dilation, groups), "kernel": _kernel(weight_shape)},
     ),
 )
+
+
+def _reached(g: Any, x: Any, weight_shape: tuple, stride: tuple, padding: tuple, dilation: tuple) -> Any:
+    """The part of a transposed convolution's output that the kernel reaches: more may have been padded at its end."""
+    sizes = list(shape_of(g))
+    for axis, (n, k, s, (low, high), d) in enumerate(
+        zip(shape_of(x)[2:], weight_shape[2:], stride, padding, dilation), start=2
+    ):
+        reach = (n - 1) * s + d * (k - 1) + 1 - low - high
+        if isinstance(reach, int) and isinstance(sizes[axis], int) and sizes[axis] >= reach + s:
+            sizes[axis] = reach
+    if sizes == list(shape_of(g)):
+        return g
+    rank = len(sizes)
+    return apply(ops.SLICE, (g,), {"starts": (0,) * rank, "sizes": tuple(sizes), "steps": (1,) * rank})
+
+
 vjp(
     ops.CONV_TRANSPOSE,
     x=lambda g, weight, stride, padding, dilation, groups: apply(
@@ -51,7 +68,7 @@ vjp(
     ),
     weight=lambda g, x, weight_shape, stride, padding, dilation, groups: apply(
         ops.CONV_WEIGHT_GRADIENT,
-        (g, x.conj()),
+        (_reached(g, x, weight_shape, stride, padding, dilation), x.conj()),
         {**_options(stride, padding, dilation, groups), "kernel": _kernel(weight_shape)},
     ),
 )
