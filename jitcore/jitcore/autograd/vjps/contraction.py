@@ -46,11 +46,11 @@ vjp(
 )
 
 
-def _reached(g: Any, x: Any, weight_shape: tuple, stride: tuple, padding: tuple, dilation: tuple) -> Any:
+def _reached(g: Any, x_shape: tuple, weight_shape: tuple, stride: tuple, padding: tuple, dilation: tuple) -> Any:
     """The part of a transposed convolution's output that the kernel reaches: more may have been padded at its end."""
     sizes = list(shape_of(g))
     for axis, (n, k, s, (low, high), d) in enumerate(
-        zip(shape_of(x)[2:], weight_shape[2:], stride, padding, dilation), start=2
+        zip(x_shape[2:], weight_shape[2:], stride, padding, dilation), start=2
     ):
         reach = (n - 1) * s + d * (k - 1) + 1 - low - high
         if isinstance(reach, int) and isinstance(sizes[axis], int) and sizes[axis] >= reach + s:
@@ -63,12 +63,14 @@ def _reached(g: Any, x: Any, weight_shape: tuple, stride: tuple, padding: tuple,
 
 vjp(
     ops.CONV_TRANSPOSE,
-    x=lambda g, weight, stride, padding, dilation, groups: apply(
-        ops.CONV, (g, weight.conj()), _options(stride, padding, dilation, groups)
+    x=lambda g, weight, x_shape, stride, padding, dilation, groups: apply(
+        ops.CONV,
+        (_reached(g, x_shape, weight.shape, stride, padding, dilation), weight.conj()),
+        _options(stride, padding, dilation, groups),
     ),
     weight=lambda g, x, weight_shape, stride, padding, dilation, groups: apply(
         ops.CONV_WEIGHT_GRADIENT,
-        (_reached(g, x, weight_shape, stride, padding, dilation), x.conj()),
+        (_reached(g, shape_of(x), weight_shape, stride, padding, dilation), x.conj()),
         {**_options(stride, padding, dilation, groups), "kernel": _kernel(weight_shape)},
     ),
 )
