@@ -224,3 +224,51 @@ def test_detach_inside_cuts_history_outside():
 def test_every_example_of_a_wrong_index_is_an_error():
     with pytest.raises(IndexError):
         F.vmap(lambda x, i: x[i])(jitcore.ones(2, 3), jitcore.tensor([[0], [3]]))
+
+
+def _cube(L, generate):
+    class Cube(L.autograd.Function):
+        generate_vmap_rule = generate
+
+        @staticmethod
+        def forward(x):
+            return x**3
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):
+            ctx.save_for_backward(*inputs)
+
+        @staticmethod
+        def backward(ctx, g):
+            (x,) = ctx.saved_tensors
+            return g * 3 * x * x
+
+    return Cube
+
+
+@pytest.mark.parametrize("transform", [
+    lambda F, f, x: F.vmap(f)(x), lambda F, f, x: F.vmap(F.grad(lambda r: f(r).sum()))(x),
+    lambda F, f, x: F.grad(lambda a: F.vmap(f)(a).sum())(x), lambda F, f, x: F.vmap(F.vmap(f))(x),
+    lambda F, f, x: F.jacrev(F.vmap(f))(x),
+])  # fmt: skip
+def test_autograd_function(transform):
+    x = X[0]
+    ours = transform(F, _cube(jitcore, True).apply, jitcore.tensor(x))
+    assert_equal(ours, transform(torch.func, _cube(torch, True).apply, torch.tensor(x)))
+
+
+@pytest.mark.parametrize("L", [jitcore, torch], ids=["jitcore", "torch"])
+def test_autograd_function_without_a_rule_is_refused(L):
+    with pytest.raises(RuntimeError, match="does not have vmap support"):
+        L.func.vmap(_cube(L, False).apply)(L.ones(2, 3))
+
+
+@pytest.mark.parametrize("L", [jitcore, torch], ids=["jitcore", "torch"])
+def test_autograd_function_with_its_own_vmap(L):
+    class Double(_cube(L, False)):
+        @staticmethod
+        def vmap(info, in_dims, x):
+            assert info.batch_size == 2 and in_dims == (0,)
+            return _cube(L, True).apply(x) + 1, 0
+
+    assert L.func.vmap(Double.apply)(L.ones(2, 3)).tolist() == [[2.0] * 3] * 2

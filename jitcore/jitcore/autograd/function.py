@@ -136,9 +136,19 @@ class Function:
 
     setup_context: Callable[..., None] | None = None
 
+    generate_vmap_rule = False
+    """Inside vmap, run forward and backward on examples; else a static method `vmap(info, in_dims, *args)` is used. A
+    static method `jvp` is never called: jvp is made of two vjps."""
+
     @classmethod
     def apply(cls, *args: Any) -> Any:
         """Run forward and record this call on the tape."""
+        if state.batching is not None:
+            from ..func.custom import mapped_function
+
+            mapped = mapped_function(cls, args, state.batching)
+            if mapped is not None:
+                return mapped[0]
         context = FunctionContext()
         edges = [edge_of(x) if isinstance(x, Tensor) and state.grad_enabled else None for x in args]
         context.needs_input_grad = tuple(e is not None for e in edges)
