@@ -222,7 +222,8 @@ def xlogy(input: Tensor, other: Any) -> Tensor:
     """input * log(other); 0 where input is 0, unless other is NaN."""
     refuse_complex("xlogy", input, other)
     x, y = promoted((input, other), to_float=True)
-    zero = apply(ops.BITWISE_AND, (x == 0, apply(ops.EQ, (y, y), NONE)), NONE)
+    # Only where the logarithm is not finite: elsewhere the derivative by a zero input is log(other).
+    zero = (x == 0) & ((y <= 0) | (y == float("inf")))
     return (x * y.masked_fill(zero, 1.0).log()).masked_fill(zero, 0.0)
 
 
