@@ -28,6 +28,12 @@ def __getattr__(name: str) -> Any:
         from importlib import import_module
 
         return import_module(f".{name}", __name__)
+    if name == "forward_ad":
+        from ..missing import MissingError
+
+        raise MissingError(
+            "autograd.forward_ad is not offered by jitcore; the nearest is jitcore.func.jvp or linearize"
+        )
     if name not in _HOMES:
         raise AttributeError(f"module 'jitcore.autograd' has no attribute {name!r}")
     from importlib import import_module
