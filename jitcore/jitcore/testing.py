@@ -38,9 +38,8 @@ def assert_close(
     Tolerances depend on the dtypes (the wider one counts). Raises ValueError where only one of them is given.
     """
     if (rtol is None) != (atol is None):
-        raise ValueError(
-            f"Both 'rtol' and 'atol' must be either specified or unspecified, but got {rtol=} and {atol=}."
-        )
+        absent = "rtol" if rtol is None else "atol"
+        raise ValueError(f"Both 'rtol' and 'atol' must be either specified or omitted, but got no {absent}.")
 
     def fail(text: str, where: str) -> None:
         text += f"\n\nThe failure occurred for item {where}" if where else ""
