@@ -59,6 +59,8 @@ def load(f: str | os.PathLike, map_location: Any = None, *, weights_only: bool =
 
     check_device(map_location)
     data = Path(f).read_bytes()
+    if data[:2] == b"PK":
+        return _load_zip(f)
     try:
         entries = deserialize(data)
     except SafetensorError as error:
@@ -74,6 +76,25 @@ def load(f: str | os.PathLike, map_location: Any = None, *, weights_only: bool =
         return _rebuilt(json.loads(structure), tensors)
     except (ValueError, KeyError, TypeError) as error:
         raise SerializationError(f"{os.fspath(f)}: the description of the saved object is damaged ({error})") from None
+
+
+def _load_zip(f: str | os.PathLike) -> dict[str, Tensor]:
+    """The arrays of an .npz file. Raises SerializationError for PyTorch's own files, which are pickles."""
+    import zipfile
+
+    try:
+        with zipfile.ZipFile(f) as archive:
+            arrays = all(name.endswith(".npy") for name in archive.namelist())
+        if arrays:
+            with np.load(f, allow_pickle=False) as found:
+                return {name: constant(np.array(found[name])) for name in found.files}
+    except (ValueError, zipfile.BadZipFile) as error:
+        raise SerializationError(f"{os.fspath(f)} is not an .npz file of numbers ({error})") from None
+    raise SerializationError(
+        f"{os.fspath(f)} is not a safetensors file but one of torch.save, a pickle, which jitcore never reads; convert it once:\n"
+        f"    import torch, safetensors.torch\n"
+        f"    safetensors.torch.save_file(torch.load({os.fspath(f)!r}), 'weights.safetensors')"
+    )
 
 
 def _described(obj: Any, path: str, tensors: dict[str, Tensor]) -> Any:

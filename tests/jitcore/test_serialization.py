@@ -129,3 +129,12 @@ def test_loading_to_another_device_is_refused(tmp_path):
     assert jitcore.load(tmp_path / "m", map_location="cpu")["x"].tolist() == [1]
     with pytest.raises(RuntimeError, match="not available"):
         jitcore.load(tmp_path / "m", map_location="cuda")
+
+
+def test_npz_files_and_the_way_for_files_of_torch(tmp_path):
+    np.savez(tmp_path / "w.npz", a=np.arange(3.0), b=np.ones((2, 2), np.int64))
+    loaded = jitcore.load(tmp_path / "w.npz")
+    assert loaded["a"].tolist() == [0, 1, 2] and loaded["b"].dtype is jitcore.int64
+    torch.save({"a": torch.ones(1)}, tmp_path / "w.pt")
+    with pytest.raises(SerializationError, match=r"torch\.save.*convert it once(.|\n)*save_file"):
+        jitcore.load(tmp_path / "w.pt")
