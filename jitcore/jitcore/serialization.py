@@ -91,7 +91,8 @@ def _load_zip(f: str | os.PathLike) -> dict[str, Tensor]:
     except (ValueError, zipfile.BadZipFile) as error:
         raise SerializationError(f"{os.fspath(f)} is not an .npz file of numbers ({error})") from None
     raise SerializationError(
-        f"{os.fspath(f)} is not a safetensors file but one of torch.save, a pickle, which jitcore never reads; convert it once:\n"
+        f"{os.fspath(f)} is not a safetensors file but one of torch.save, a pickle, which jitcore never "
+        "reads; convert it once:\n"
         f"    import torch, safetensors.torch\n"
         f"    safetensors.torch.save_file(torch.load({os.fspath(f)!r}), 'weights.safetensors')"
     )
