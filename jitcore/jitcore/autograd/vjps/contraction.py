@@ -46,34 +46,42 @@ vjp(
 )
 
 
-def _reached(g: Any, x_shape: tuple, weight_shape: tuple, stride: tuple, padding: tuple, dilation: tuple) -> Any:
-    """The part of a transposed convolution's output that the kernel reaches: more may have been padded at its end."""
-    sizes = list(shape_of(g))
+def _as_convolved(
+    g: Any, x_shape: tuple, weight_shape: tuple, stride: tuple, padding: tuple, dilation: tuple
+) -> tuple[Any, tuple]:
+    """A transposed convolution's output gradient and the padding of the convolution from it to the input: an output
+    padded at its end (output_padding) is padded less there, and cut where the kernel does not reach."""
+    sizes, pads = list(shape_of(g)), []
     for axis, (n, k, s, (low, high), d) in enumerate(
         zip(x_shape[2:], weight_shape[2:], stride, padding, dilation), start=2
     ):
-        reach = (n - 1) * s + d * (k - 1) + 1 - low - high
-        if isinstance(reach, int) and isinstance(sizes[axis], int) and sizes[axis] >= reach + s:
-            sizes[axis] = reach
-    if sizes == list(shape_of(g)):
-        return g
-    rank = len(sizes)
-    return apply(ops.SLICE, (g,), {"starts": (0,) * rank, "sizes": tuple(sizes), "steps": (1,) * rank})
+        extra = sizes[axis] - ((n - 1) * s + d * (k - 1) + 1 - low - high)
+        if not isinstance(extra, int) or extra < s:
+            extra = 0  # the last window does not move for so little
+        sizes[axis] = sizes[axis] - max(extra - high, 0)
+        pads.append((low, max(high - extra, 0)))
+    if sizes != list(shape_of(g)):
+        rank = len(sizes)
+        g = apply(ops.SLICE, (g,), {"starts": (0,) * rank, "sizes": tuple(sizes), "steps": (1,) * rank})
+    return g, tuple(pads)
 
 
-vjp(
-    ops.CONV_TRANSPOSE,
-    x=lambda g, weight, x_shape, stride, padding, dilation, groups: apply(
-        ops.CONV,
-        (_reached(g, x_shape, weight.shape, stride, padding, dilation), weight.conj()),
-        _options(stride, padding, dilation, groups),
-    ),
-    weight=lambda g, x, weight_shape, stride, padding, dilation, groups: apply(
-        ops.CONV_WEIGHT_GRADIENT,
-        (_reached(g, shape_of(x), weight_shape, stride, padding, dilation), x.conj()),
-        {**_options(stride, padding, dilation, groups), "kernel": _kernel(weight_shape)},
-    ),
-)
+def _transposed_input(
+    g: Any, weight: Any, x_shape: tuple, stride: tuple, padding: tuple, dilation: tuple, groups: int
+) -> Any:
+    g, padding = _as_convolved(g, x_shape, shape_of(weight), stride, padding, dilation)
+    return apply(ops.CONV, (g, weight.conj()), _options(stride, padding, dilation, groups))
+
+
+def _transposed_weight(
+    g: Any, x: Any, weight_shape: tuple, stride: tuple, padding: tuple, dilation: tuple, groups: int
+) -> Any:
+    g, padding = _as_convolved(g, shape_of(x), weight_shape, stride, padding, dilation)
+    attributes = {**_options(stride, padding, dilation, groups), "kernel": _kernel(weight_shape)}
+    return apply(ops.CONV_WEIGHT_GRADIENT, (g, x.conj()), attributes)
+
+
+vjp(ops.CONV_TRANSPOSE, x=_transposed_input, weight=_transposed_weight)
 vjp(
     ops.CONV_WEIGHT_GRADIENT,
     x=lambda g, y, x_shape, stride, padding, dilation, groups: apply(
