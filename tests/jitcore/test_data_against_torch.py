@@ -76,7 +76,7 @@ def test_what_cannot_be_collated(samples):
         {"batch_sampler": [[0, 1], [9], [3, 3, 3]]},
         {"batch_size": 3, "collate_fn": lambda rows: [int(r[1]) for r in rows]},
     ],
-    ids=str,
+    ids=lambda options: "-".join(options) or "plain",
 )
 def test_batches_of_a_dataset(options):
     def run(t, data):

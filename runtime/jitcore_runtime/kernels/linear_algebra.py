@@ -77,7 +77,7 @@ def cholesky(x: np.ndarray, strict: bool) -> np.ndarray:
             f"linalg.cholesky: {_element(x, number)}The factorization could not be completed because the input is not "
             f"positive-definite (the leading minor of order {order} is not positive-definite)."
         )
-    result = np.tril(x)
+    result = np.ascontiguousarray(np.tril(x))  # parts of it are written to
     for one, matrix, order in zip(_batches(result), _batches(x), info.reshape(-1)):
         size = len(matrix) if order == 0 else order - 1
         one[:size, :size] = linalg.cholesky(matrix[:size, :size])

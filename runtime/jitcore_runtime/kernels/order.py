@@ -27,7 +27,7 @@ def argsort(x: np.ndarray, axis: int, descending: bool) -> np.ndarray:
 
 def top_positions(x: np.ndarray, axis: int, count: int, largest: bool) -> np.ndarray:
     size = x.shape[axis]
-    if count * 8 > size or size < 64:
+    if not count or count * 8 > size or size < 64:
         return np.ascontiguousarray(np.take(argsort(x, axis, largest), np.arange(count), axis))
     x = np.moveaxis(_comparable(x), axis, -1)
     part = np.argpartition(x, size - count if largest else count - 1, -1)
@@ -60,8 +60,11 @@ def searchsorted(edges: np.ndarray, x: np.ndarray, right: bool) -> np.ndarray:
     if edges.ndim == 1:
         return np.asarray(np.searchsorted(edges, x, side)).astype(np.int64, copy=False)
     result = np.empty(x.shape, np.int64)
-    rows = zip(edges.reshape(-1, edges.shape[-1]), x.reshape(-1, x.shape[-1]), result.reshape(-1, x.shape[-1]))
-    for row, values, places in rows:
+    if not result.size:
+        return result
+    flat = result.reshape(-1, x.shape[-1])
+    rows = edges.reshape(len(flat), edges.shape[-1])
+    for row, values, places in zip(rows, x.reshape(flat.shape), flat):
         places[...] = np.searchsorted(row, values, side)
     return result
 

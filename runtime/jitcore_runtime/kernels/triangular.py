@@ -49,7 +49,8 @@ def pivot_order(pivots: np.ndarray, rows: int) -> np.ndarray:
     order[...] = np.arange(rows)
     if not order.size:
         return order
-    stack, exchanged = order.reshape(-1, rows), pivots.reshape(-1, pivots.shape[-1])
+    stack = order.reshape(-1, rows)
+    exchanged = pivots.reshape(len(stack), pivots.shape[-1])
     batch = np.arange(len(stack))
     for k in range(pivots.shape[-1]):
         other = exchanged[:, k] - 1
