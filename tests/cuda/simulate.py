@@ -12,8 +12,10 @@ BLOCKS, THREADS = 2, 8
 
 
 def bits(array):
-    """Flat memory in the type that kernels see: bool as bytes, 16-bit floats as their bits."""
+    """Flat memory in the type that kernels see: bool as bytes, 16-bit floats as their bits, complex as parts."""
     flat = np.array(array).reshape(-1)
+    if flat.dtype.kind == "c":
+        return flat.view(flat.real.dtype)
     return flat.view(np.uint8) if flat.dtype == bool else flat.view(np.uint16) if _is_half(flat.dtype) else flat
 
 

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 
 def wide(array):
-    return array.astype(np.float64)
+    return array.astype(np.complex128 if array.dtype.kind == "c" else np.float64)
 
 
 @pytest.mark.parametrize("name", CASES)
