@@ -16,6 +16,7 @@ from .device import get_default_dtype
 from .dispatch import apply
 from .ops.creation import arange
 from .ops.movement import axis_of
+from .ops.out import add_out
 from .ops.padding import pad_constant
 from .ops.repetition import roll
 from .promotion import as_operand, complex_of
@@ -247,3 +248,5 @@ __all__ = [
     "fft", "fft2", "fftfreq", "fftn", "fftshift", "hfft", "hfft2", "hfftn", "ifft", "ifft2", "ifftn", "ifftshift",
     "ihfft", "ihfft2", "ihfftn", "irfft", "irfft2", "irfftn", "rfft", "rfft2", "rfftfreq", "rfftn",
 ]  # fmt: skip
+
+add_out(globals(), "fft")

@@ -3,6 +3,7 @@
 from .ops.arithmetic import xlogy
 from .ops.elementwise import erf, erfc, exp2, expm1, log1p, logit, round, sinc
 from .ops.elementwise import sigmoid as expit
+from .ops.out import add_out
 from .ops.reduction import logsumexp
 from .ops.special import (
     airy_ai,
@@ -63,3 +64,5 @@ __all__ = [
     "shifted_chebyshev_polynomial_v", "shifted_chebyshev_polynomial_w", "sinc", "softmax", "spherical_bessel_j0",
     "xlog1py", "xlogy", "zeta",
 ]  # fmt: skip
+
+add_out(globals(), "special")

@@ -2,6 +2,7 @@
 
 from jitcore_runtime.errors import LinAlgError
 
+from ..ops.out import add_out
 from .factorization import (  # fmt: skip
     cholesky,
     cholesky_ex,
@@ -45,3 +46,5 @@ __all__ = [
     "norm", "pinv", "qr", "slogdet", "solve", "solve_ex", "solve_triangular", "svd", "svdvals", "tensorinv",
     "tensorsolve", "vander", "vecdot", "vector_norm",
 ]  # fmt: skip
+
+add_out(globals(), "linalg")

@@ -357,6 +357,7 @@ from .order import (  # fmt: skip
     unique,
     unique_consecutive,
 )
+from .out import add_out
 from .pooling import (  # fmt: skip
     max_pool1d,
     max_pool2d,
@@ -455,6 +456,8 @@ from .windows import (  # fmt: skip
     hann_window,
     kaiser_window,
 )
+
+add_out(globals(), "torch")
 
 __all__ = [
     "abs", "absolute", "acos", "acosh", "add", "addbmm", "addcdiv", "addcmul", "addmm", "addmv", "addr",

@@ -84,7 +84,7 @@ def _row(name: str, theirs: Any, ours: Any) -> Row:
         return Row(name, "absent", f"nearest: {nearest}" if nearest else "")
     if not callable(theirs) or (isinstance(theirs, type) and issubclass(theirs, BaseException)):
         return Row(name, "full")
-    expected = arguments(theirs)
+    expected = arguments(theirs, name)
     found = python_arguments(ours.__init__ if inspect.isclass(ours) else ours)
     if expected is None or found is None:
         return Row(name, "full")

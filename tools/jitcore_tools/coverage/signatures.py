@@ -24,9 +24,8 @@ def python_arguments(function: Callable) -> tuple[list[str], bool] | None:
     return names, any(p.kind is p.VAR_KEYWORD for p in parameters)
 
 
-def documented_arguments(function: Any) -> list[str] | None:
+def documented_arguments(function: Any, name: str) -> list[str] | None:
     """The argument names of all call forms in the docstring; None where it has none."""
-    name = getattr(function, "__name__", "")
     text = inspect.getdoc(function) or ""
     found: dict[str, None] = {}
     forms = 0
@@ -59,10 +58,10 @@ def split_arguments(text: str) -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
-def arguments(function: Any) -> list[str] | None:
+def arguments(function: Any, name: str) -> list[str] | None:
     """PyTorch's argument names, from Python or from the docstring; None where neither tells."""
     target = function.__init__ if inspect.isclass(function) else function
     found = python_arguments(target)
     if found is not None and (found[0] or not found[1]):
         return found[0]
-    return documented_arguments(function)
+    return documented_arguments(function, name)
