@@ -46,23 +46,26 @@ OPTIONS = [
     ("Muon", {"lr": 0.1, "nesterov": False, "adjust_lr_fn": "match_rms_adamw"}),
 ]
 IDS = [f"{name}-{'-'.join(options)}" for name, options in OPTIONS]
-SHAPES = [(4, 3), (3,), ()]
+SHAPES = [(4, 3), (3,), (), (0, 2)]
+"""Muon takes matrices only; Adafactor divides by the number of elements, in both libraries."""
 
 
 def starts(name, dtype=np.float64):
     random = np.random.default_rng(0)
-    shapes = [(4, 3), (2, 5)] if name == "Muon" else SHAPES
+    shapes = [(4, 3), (2, 5)] if name == "Muon" else SHAPES[:3] if name == "Adafactor" else SHAPES
     arrays = [np.asarray(random.standard_normal(shape)).astype(dtype) for shape in shapes]
     ours = [jitcore.nn.Parameter(jitcore.tensor(a)) for a in arrays]
     theirs = [torch.nn.Parameter(torch.tensor(a)) for a in arrays]
     gradients = [[np.asarray(random.standard_normal(a.shape)).astype(dtype) for a in arrays] for _ in range(20)]
+    for step in gradients[2::3]:
+        step[1] = None  # a parameter that a step leaves alone
     return ours, theirs, gradients
 
 
 def run(library, optimizer, parameters, gradients):
     for step in gradients:
         for parameter, gradient in zip(parameters, step, strict=True):
-            parameter.grad = library.tensor(gradient)
+            parameter.grad = None if gradient is None else library.tensor(gradient)
         optimizer.step()
 
 
@@ -192,14 +195,14 @@ def test_momentum_schedules_do_not_record_again(name, schedule):
 
 
 @pytest.mark.parametrize("search", [None, "strong_wolfe"])
-@pytest.mark.parametrize("history", [100, 3])
-def test_lbfgs_minimizes_as_pytorch_does(search, history):
+@pytest.mark.parametrize("limits", [{}, {"history_size": 3}, {"max_eval": 4}], ids=str)
+def test_lbfgs_minimizes_as_pytorch_does(search, limits):
     start = np.array([-1.2, 1.0, 0.5, 1.5])
 
     def minimize(library):
         x = library.nn.Parameter(library.tensor(start))
         rate = 1.0 if search else 2e-3
-        optimizer = library.optim.LBFGS([x], lr=rate, max_iter=8, history_size=history, line_search_fn=search)
+        optimizer = library.optim.LBFGS([x], lr=rate, max_iter=8, line_search_fn=search, **limits)
         losses = []
 
         def closure():
@@ -284,6 +287,21 @@ def test_bad_groups_raise_what_pytorch_raises(groups):
         torch.optim.SGD(groups(torch, torch.nn.Parameter(torch.ones(2))))
     with pytest.raises(theirs.type):
         jitcore.optim.SGD(groups(jitcore, jitcore.nn.Parameter(jitcore.ones(2))))
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda o, a, b: o.LBFGS([{"params": [a]}, {"params": [b]}]),
+        lambda o, a, b: o.SGD([a, b]).load_state_dict({"state": {}, "param_groups": []}),
+        lambda o, a, b: o.SGD([a, b]).load_state_dict(o.SGD([a]).state_dict()),
+    ],
+)
+def test_what_does_not_fit_an_optimizer_raises_what_pytorch_raises(use):
+    with pytest.raises(Exception) as theirs:
+        use(torch.optim, *(torch.nn.Parameter(torch.ones(2)) for _ in range(2)))
+    with pytest.raises(theirs.type):
+        use(jitcore.optim, *(jitcore.nn.Parameter(jitcore.ones(2)) for _ in range(2)))
 
 
 def test_hooks_run_around_step_and_state():
