@@ -117,6 +117,11 @@ def __getattr__(name: str) -> object:
 
     if name.endswith("_") and not name.startswith("_") and hasattr(Tensor, name):  # torch.zero_(x) is x.zero_()
         return getattr(Tensor, name)
+    if name.startswith("_foreach_"):
+        from .ops.foreach import FOREACH
+
+        if name in FOREACH:
+            return FOREACH[name]
     raise missing("module 'jitcore'", name)
 
 

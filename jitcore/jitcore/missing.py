@@ -12,17 +12,18 @@ class MissingError(NotImplementedError, AttributeError):
 
 
 NEAREST = {
+    "binomial": "distributions.Binomial",
+    "poisson": "distributions.Poisson",
+    "sparse_mask": "where",
+    "storage": "numpy()",
+    "untyped_storage": "numpy()",
     "to_sparse": "dense tensors",
-    "svd_lowrank": "linalg.svd",
-    "pca_lowrank": "linalg.svd of centred data",
     "as_strided_": "as_strided",
     "as_strided_scatter": "index_put",
     "gcd": None,
     "lcm": None,
     "lobpcg": "linalg.eigh",
-    "logcumsumexp": "exp, cumsum and log",
     "map_": "operations on whole tensors",
-    "mode": "unique(return_counts=True)",
     "quantize_per_tensor": None,
     "rnn_tanh": "nn layers",
     "sparse_coo_tensor": "dense tensors",

@@ -300,6 +300,9 @@ def arange(
         start, end = 0, start
     start, end, step = (x.item() if isinstance(x, Tensor) else x for x in (start, end, step))
     integral = all(isinstance(x, int | np.integer | SymInt) for x in (start, end, step))
+    if dtype is not None and dtype.is_integer and not integral:  # in integers from the start, as PyTorch does
+        start, end, step = (x if isinstance(x, SymInt) else int(x) for x in (start, end, step))
+        integral = True
     if step == 0:
         raise RuntimeError("step must be nonzero")
     if integral:
@@ -339,8 +342,10 @@ def linspace(
     if steps == 1:
         result = full((1,), start, dtype=dtype)
         return result.requires_grad_() if requires_grad else result
+    if dtype.is_integer and not isinstance(start, Tensor) and not isinstance(end, Tensor):
+        start, end = int(start), int(end)
     # Counted from both ends to the middle, so that both ends are exact.
-    work = dtype if dtype.is_floating_point else D.float32
+    work = dtype if dtype.is_floating_point else D.float64 if dtype.is_integer else D.float32
     index = apply(ops.IOTA, (), {"shape": (steps,), "axis": 0, "dtype": work})
     step = (end - start) / max(steps - 1, 1)
     from .elementwise import where

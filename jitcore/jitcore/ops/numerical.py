@@ -176,6 +176,8 @@ def gradient(input: Tensor, *, spacing: Any = 1, dim: Any = None, edge_order: in
     """Derivatives along each dimension by central differences, one-sided at the ends (of order edge_order)."""
     if edge_order not in (1, 2):
         raise RuntimeError("torch.gradient only supports edge_order=1 and edge_order=2.")
+    if not (input.is_floating_point() or input.is_complex()):
+        input = promoted((input,), True)[0]
     rank = input._array.ndim
     axes = list(range(rank)) if dim is None else [axis_of(d, rank) for d in ([dim] if isinstance(dim, int) else dim)]
     if spacing is None:
