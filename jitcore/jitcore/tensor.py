@@ -289,9 +289,14 @@ class Tensor:
         return self._array
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        if copy:
-            return np.array(self.numpy(), dtype=dtype)
-        return self.numpy() if dtype is None else self.numpy().astype(dtype, copy=False)
+        from .numpy_protocol import as_array
+
+        return as_array(self, dtype, copy)
+
+    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Tensor:
+        from .numpy_protocol import wrapped
+
+        return wrapped(array)
 
     def __dlpack__(self, **options: Any) -> Any:
         return self.numpy().__dlpack__(**options)
