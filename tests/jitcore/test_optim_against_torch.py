@@ -47,7 +47,7 @@ OPTIONS = [
 ]
 IDS = [f"{name}-{'-'.join(options)}" for name, options in OPTIONS]
 SHAPES = [(4, 3), (3,), (), (0, 2)]
-"""Muon takes matrices only; Adafactor divides by the number of elements, in both libraries."""
+"""Muon takes matrices only, and PyTorch's Adafactor no empty parameter."""
 
 
 def starts(name, dtype=np.float64):

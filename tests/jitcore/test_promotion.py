@@ -16,7 +16,7 @@ def make(lib, name, shape):
     return lib.ones(shape, dtype=getattr(lib, name))
 
 
-@pytest.mark.parametrize("a, b", itertools.product(DTYPES, DTYPES))
+@pytest.mark.parametrize("a, b", list(itertools.product(DTYPES, DTYPES)))
 def test_result_type_of_two_tensors(a, b):
     for sa, sb in itertools.product([(2,), ()], [(2,), ()]):
         ours = jitcore.result_type(make(jitcore, a, sa), make(jitcore, b, sb))

@@ -276,10 +276,12 @@ def test_unknown_options_are_errors():
         lambda: jitcore.arange(3, steps=2),
         lambda: jitcore.rand(2, generators=None),
         lambda: jitcore.ones(2).to("cpu", non_blockin=True),
-        lambda: jitcore.zeros(2, out=jitcore.ones(2)),
+        lambda: jitcore.zeros(2, outs=jitcore.ones(2)),
     ):
         with pytest.raises(TypeError, match="unexpected keyword argument"):
             call()
+    filled = jitcore.ones(2)
+    assert jitcore.zeros(2, out=filled) is filled and filled.tolist() == [0, 0]
     assert jitcore.zeros(2, layout=jitcore.strided, pin_memory=True).tolist() == [0, 0]
     assert jitcore.ones(2).to("cpu", non_blocking=True, memory_format=jitcore.contiguous_format).tolist() == [1, 1]
 
