@@ -103,6 +103,35 @@ _LAZY = ("compiler", "distributed", "distributions", "multiprocessing", "testing
 """Submodules that are there without an import of their own."""
 
 
+_OF_FUNCTIONAL = frozenset(
+    [
+        "adaptive_avg_pool1d",
+        "adaptive_max_pool1d",
+        "alpha_dropout",
+        "avg_pool1d",
+        "binary_cross_entropy_with_logits",
+        "celu_",
+        "channel_shuffle",
+        "cosine_embedding_loss",
+        "cosine_similarity",
+        "feature_alpha_dropout",
+        "hardshrink",
+        "hinge_embedding_loss",
+        "margin_ranking_loss",
+        "max_pool1d_with_indices",
+        "max_pool3d",
+        "pairwise_distance",
+        "pdist",
+        "rrelu",
+        "selu_",
+        "threshold_",
+        "triplet_margin_loss",
+        "bilinear",
+    ]
+)
+"""Functions of nn.functional that PyTorch offers at the top too."""
+
+
 def _assert(condition: object, message: str) -> None:
     """Raise AssertionError with the message where the condition does not hold; model code has it in place of assert."""
     assert condition, message
@@ -117,6 +146,8 @@ def __getattr__(name: str) -> object:
 
     if name.endswith("_") and not name.startswith("_") and hasattr(Tensor, name):  # torch.zero_(x) is x.zero_()
         return getattr(Tensor, name)
+    if name in _OF_FUNCTIONAL:
+        return getattr(nn.functional, name)
     if name.startswith("_foreach_"):
         from .ops.foreach import FOREACH
 

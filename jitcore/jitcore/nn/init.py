@@ -129,3 +129,37 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Ten
         q = q * np.sign(np.diag(r))
         q = q.T if rows < columns else q
         return tensor.copy_(ops.tensor(gain * q, dtype=tensor.dtype).reshape(tensor.shape))
+
+
+def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
+    """A convolution weight of 3 to 5 dimensions that passes channels on as they are, group by group."""
+    from .. import ops
+
+    if tensor.ndim not in (3, 4, 5):
+        raise ValueError("Only tensors with 3, 4, or 5 dimensions are supported")
+    if tensor.shape[0] % groups:
+        raise ValueError("dim 0 must be divisible by groups")
+    each = tensor.shape[0] // groups
+    centre = tuple(n // 2 for n in tensor.shape[2:])
+    with no_grad():
+        made = ops.zeros_like(tensor)
+        for group in range(groups):
+            for channel in range(min(each, tensor.shape[1])):
+                made[(group * each + channel, channel, *centre)] = 1
+        return tensor.copy_(made)
+
+
+def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any = None) -> Tensor:
+    """A normal matrix of which a share of each column is zero: Martens, "Deep learning via Hessian-free optimization",
+    2010."""
+    from .. import ops
+
+    if tensor.ndim != 2:
+        raise ValueError("Only tensors with 2 dimensions are supported")
+    rows, columns = tensor.shape
+    count = math.ceil(sparsity * rows)
+    with no_grad():
+        tensor.normal_(0, std, generator=generator)
+        for column in range(columns):
+            tensor[ops.randperm(rows)[:count], column] = 0
+    return tensor

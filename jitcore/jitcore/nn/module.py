@@ -39,6 +39,8 @@ class Module:
             "_full_backward_hooks": OrderedDict(),
             "_state_dict_hooks": OrderedDict(),
             "_load_state_dict_pre_hooks": OrderedDict(),
+            "_state_dict_pre_hooks": OrderedDict(),
+            "_load_state_dict_post_hooks": OrderedDict(),
         }
         for name, value in tables.items():
             object.__setattr__(self, name, value)
@@ -318,18 +320,69 @@ class Module:
     def cpu(self) -> Module:
         return self
 
+    def cuda(self, device: Any = None) -> Module:
+        """Raises RuntimeError: eager tensors are in the CPU's memory."""
+        return self.to("cuda" if device is None else device)
+
+    def type(self, dst_type: Any) -> Module:
+        """Cast every floating parameter and buffer."""
+        return self.to(dst_type)
+
+    def to_empty(self, *, device: Any = None, recurse: bool = True) -> Module:
+        """Parameters and buffers as they are: their values may be anything afterwards."""
+        return self
+
+    def share_memory(self) -> Module:
+        """Accepted; other processes get copies."""
+        return self
+
+    def compile(self, *arguments: Any, **keywords: Any) -> None:
+        """Run `forward` through jit from now on."""
+        from ..jit_function import JitFunction
+
+        object.__setattr__(self, "forward", JitFunction(self.forward, True))
+
+    def set_submodule(self, target: str, module: Module, strict: bool = False) -> None:
+        """Put `module` where the dotted path `target` leads. Raises AttributeError where its parent is missing."""
+        parent, _, name = target.rpartition(".")
+        owner = self.get_submodule(parent) if parent else self
+        if strict and name not in owner._modules:
+            raise AttributeError(f"{type(owner).__name__} has no attribute {name!r}")
+        setattr(owner, name, module)
+
     # State
 
-    def state_dict(self, *, prefix: str = "", keep_vars: bool = False) -> OrderedDict[str, Tensor]:
-        """Every parameter and persistent buffer by dotted name (detached views of the same memory)."""
-        return state_dict(self, prefix, keep_vars)
+    def state_dict(
+        self, *, destination: Any = None, prefix: str = "", keep_vars: bool = False
+    ) -> OrderedDict[str, Any]:
+        """Every parameter and persistent buffer by dotted name (detached views of the same memory), and extra state;
+        put into `destination` where that is given."""
+        for hook in self._state_dict_pre_hooks.values():
+            hook(self, prefix, keep_vars)
+        found = state_dict(self, prefix, keep_vars)
+        if destination is None:
+            return found
+        destination.update(found)
+        return destination
+
+    def get_extra_state(self) -> Any:
+        """What a module wants to save besides tensors. A subclass that defines it defines set_extra_state too."""
+        raise RuntimeError(f"{type(self).__name__} has no extra state: define get_extra_state() and set_extra_state()")
+
+    def set_extra_state(self, state: Any) -> None:
+        """Take back what get_extra_state gave."""
+        raise RuntimeError(f"{type(self).__name__} has no extra state: define get_extra_state() and set_extra_state()")
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> IncompatibleKeys:
         """Copy tensors by name into parameters and buffers. Raises RuntimeError listing every key or shape that does
         not fit, having changed nothing."""
-        return IncompatibleKeys(*load_state_dict(self, state_dict, strict, assign))
+        result = IncompatibleKeys(*load_state_dict(self, state_dict, strict, assign))
+        for module in self.modules():
+            for hook in module._load_state_dict_post_hooks.values():
+                hook(module, result)
+        return result
 
     # Hooks
 
@@ -356,6 +409,14 @@ class Module:
     def register_load_state_dict_pre_hook(self, hook: Callable) -> RemovableHandle:
         """`hook(module, state_dict, prefix)` before this module loads from the (copied) state dict."""
         return RemovableHandle.add(self._load_state_dict_pre_hooks, hook, False)
+
+    def register_state_dict_pre_hook(self, hook: Callable) -> RemovableHandle:
+        """`hook(module, prefix, keep_vars)` before state_dict."""
+        return RemovableHandle.add(self._state_dict_pre_hooks, hook, False)
+
+    def register_load_state_dict_post_hook(self, hook: Callable) -> RemovableHandle:
+        """`hook(module, incompatible_keys)` after load_state_dict."""
+        return RemovableHandle.add(self._load_state_dict_post_hooks, hook, False)
 
     # Printing
 

@@ -20,11 +20,20 @@ def state_dict(module: Any, prefix: str = "", keep_vars: bool = False) -> Ordere
 def _collect(module: Any, found: OrderedDict[str, Tensor], prefix: str, keep_vars: bool) -> None:
     for name, value in _own(module).items():
         found[prefix + name] = value if keep_vars else value.detach()
+    if has_extra_state(module):
+        found[f"{prefix}_extra_state"] = module.get_extra_state()
     for name, child in module._modules.items():
         if child is not None:
             _collect(child, found, f"{prefix}{name}.", keep_vars)
     for hook in module._state_dict_hooks.values():
         hook(module, found, prefix, {})
+
+
+def has_extra_state(module: Any) -> bool:
+    """Whether the module's class defines what to save besides tensors."""
+    from .module import Module
+
+    return type(module).get_extra_state is not Module.get_extra_state
 
 
 def _own(module: Any) -> dict[str, Tensor]:
@@ -42,12 +51,17 @@ def load_state_dict(module: Any, given: Mapping[str, Any], strict: bool, assign:
     for prefix, part in module.named_modules(remove_duplicate=False):
         for hook in part._load_state_dict_pre_hooks.values():
             hook(part, given, f"{prefix}." if prefix else "")
+    extras = {
+        f"{prefix}._extra_state" if prefix else "_extra_state": part
+        for prefix, part in module.named_modules(remove_duplicate=False)
+        if has_extra_state(part)
+    }
     targets: dict[str, tuple[Any, str, Tensor]] = {}
     for prefix, part in module.named_modules(remove_duplicate=False):
         for name, value in _own(part).items():
             targets[f"{prefix}.{name}" if prefix else name] = (part, name, value)
-    missing = [key for key in targets if key not in given]
-    unexpected = [key for key in given if key not in targets]
+    missing = [key for key in (*targets, *extras) if key not in given]
+    unexpected = [key for key in given if key not in targets and key not in extras]
     problems = [
         f"{key}: not a tensor but {type(given[key]).__name__}"
         for key in targets
@@ -64,6 +78,9 @@ def load_state_dict(module: Any, given: Mapping[str, Any], strict: bool, assign:
     for key, (part, name, target) in targets.items():
         if key in given:
             _load_one(part, name, target, given[key], assign)
+    for key, part in extras.items():
+        if key in given:
+            part.set_extra_state(given[key])
     return missing, unexpected
 
 
