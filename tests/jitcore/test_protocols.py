@@ -125,3 +125,231 @@ def test_other_operands_still_get_their_own_turn():
     assert (jitcore.ones(2) == "text") is False
     with pytest.raises(TypeError):
         jitcore.ones(2) + "text"
+
+
+# DLPack
+
+
+class Spy:
+    """An owner that speaks DLPack as old libraries do."""
+
+    def __init__(self, array, device=(1, 0)):
+        self.array, self.device = array, device
+
+    def __dlpack__(self, stream=None):
+        return self.array.__dlpack__()
+
+    def __dlpack_device__(self):
+        return self.device
+
+
+DTYPES = ["bool", "uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64", "complex64"]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_dlpack_shares_memory_with_numpy_and_pytorch_both_ways(dtype):
+    ours = jitcore.ones((2, 3), dtype=getattr(jitcore, dtype)).T
+    for taken in (np.from_dlpack(ours), torch.from_dlpack(ours)):
+        ours[0, 1] = 0
+        assert taken.shape == (3, 2) and taken[0, 1] == 0
+        taken[0, 1] = 1
+        assert ours[0, 1].item() == 1
+    for theirs in (np.zeros((2, 3), dtype).T, torch.zeros((2, 3), dtype=getattr(torch, dtype)).T):
+        for owner in (theirs, theirs.__dlpack__(), Spy(theirs)):
+            taken = jitcore.from_dlpack(owner)
+            assert taken._storage.shared and taken.dtype is getattr(jitcore, dtype) and taken.shape == (3, 2)
+            theirs[1, 0] = 1
+            assert taken[1, 0].item() == 1
+            taken[1, 0] = 0
+            assert theirs[1, 0] == 0
+
+
+def test_dlpack_of_scalars_empty_and_reversed_memory():
+    assert jitcore.from_dlpack(np.array(3)).item() == 3
+    assert torch.from_dlpack(jitcore.tensor(3)).item() == 3
+    assert jitcore.from_dlpack(np.zeros((0, 2))).shape == (0, 2)
+    assert jitcore.from_dlpack(np.arange(3)[::-1]).tolist() == [2, 1, 0]
+
+
+def test_dlpack_marks_exported_memory_as_shared():
+    x = jitcore.ones(2)
+    assert not x._storage.shared
+    x.__dlpack__()
+    assert x._storage.shared
+
+
+def test_dlpack_keeps_the_owner_alive():
+    taken = jitcore.from_dlpack(np.arange(100_000).__dlpack__())
+    np.zeros(100_000)
+    assert taken[99_999].item() == 99_999
+
+
+def test_dlpack_copies_on_demand():
+    array = np.arange(3.0)
+    for owner in (array, Spy(array)):
+        copied = jitcore.from_dlpack(owner, copy=True)
+        array[0] = 5
+        assert copied[0].item() == 0 and not copied._storage.shared
+        array[0] = 0
+    x = jitcore.ones(2)
+    copied, aliased = jitcore.from_dlpack(x, copy=True), jitcore.from_dlpack(x)
+    x.add_(1)
+    assert copied.tolist() == [1, 1] and aliased.tolist() == [2, 2]
+    assert jitcore.from_dlpack(array, copy=False, device="cpu").tolist() == [0, 1, 2]
+
+
+def test_dlpack_keeps_memory_read_only_that_is_marked_so():
+    array = np.arange(3.0)
+    array.flags.writeable = False
+    taken = jitcore.from_dlpack(array)
+    with pytest.raises(RuntimeError, match="read-only"):
+        taken.add_(1)
+
+
+@pytest.mark.parametrize("lib", [jitcore, torch])
+def test_dlpack_refuses_as_pytorch_does(lib):
+    x = lib.tensor([1.0, 2.0])
+    with_grad = lib.tensor([1.0], requires_grad=True)
+    for call, error in (
+        (lambda: with_grad.__dlpack__(), BufferError),
+        (lambda: lib.from_dlpack(with_grad), BufferError),
+        (lambda: np.from_dlpack(with_grad * 2), BufferError),
+        (lambda: x.__dlpack__(stream=1), AssertionError),
+        (lambda: x.__dlpack__(stream="a"), TypeError),
+        (lambda: x.__dlpack__(1), TypeError),
+        (lambda: lib.from_dlpack([1]), RuntimeError),
+        (lambda: lib.from_dlpack(x.__dlpack__(), copy=True), AssertionError),
+        (lambda: lib.from_dlpack(np.array(["a"])), BufferError),
+    ):
+        with pytest.raises(error):
+            call()
+    capsule = lib.utils.dlpack.to_dlpack(x)
+    assert lib.utils.dlpack.from_dlpack(capsule).tolist() == [1, 2]
+    with pytest.raises(RuntimeError, match="capsule"):
+        lib.from_dlpack(capsule)
+    assert tuple(int(n) for n in x.__dlpack_device__()) == (1, 0)
+
+
+def test_dlpack_refuses_other_devices_and_dtypes():
+    with pytest.raises(BufferError):
+        jitcore.from_dlpack(Spy(np.ones(2), device=(2, 0)))
+    with pytest.raises(BufferError):
+        jitcore.ones(2).__dlpack__(dl_device=(2, 0))
+    with pytest.raises(TypeError, match="uint16"):
+        jitcore.from_dlpack(np.ones(2, np.uint16))
+    with pytest.raises(BufferError):
+        jitcore.ones(2, dtype=jitcore.bfloat16).__dlpack__()
+    assert jitcore.from_dlpack(jitcore.ones(2, dtype=jitcore.bfloat16)).tolist() == [1, 1]
+
+
+def test_memory_taken_by_dlpack_is_read_anew_in_every_call_of_a_jit_function():
+    array = np.ones(4, np.float32)
+    x = jitcore.from_dlpack(array)
+    f = jitcore.jit(lambda t: t * 2 + x)
+    for value in (1.0, 5.0, 7.0):
+        array[:] = value
+        assert f(jitcore.ones(4)).tolist() == [2 + value] * 4
+
+
+# Buffers and asarray
+
+
+def outcome(call):
+    """What a call gives: dtype, values and flags, or the class of its error."""
+    try:
+        made = call()
+    except Exception as error:
+        return type(error)
+    return str(made.dtype).split(".")[-1], made.tolist(), made.requires_grad, made.is_leaf
+
+
+BUFFERS = [
+    (b"abcdefgh", "int32", {}),
+    (b"abcdefgh", "int32", {"count": 1}),
+    (b"abcdefgh", "int32", {"count": 3}),
+    (b"abcdefgh", "int32", {"count": 0}),
+    (b"abcdefgh", "int32", {"count": -2}),
+    (b"abcdefgh", "int32", {"offset": 4}),
+    (b"abcdefgh", "int16", {"offset": 3}),
+    (b"abcdefgh", "int16", {"offset": 8}),
+    (b"abcdefgh", "int16", {"offset": -1}),
+    (b"abcdefgh", "int16", {"offset": 4, "count": 2}),
+    (b"abcdefgh", "int16", {"offset": 4, "count": 3}),
+    (b"abcdefghi", "int16", {"offset": 1, "count": 2}),
+    (b"abcdefg", "int32", {}),
+    (b"", "uint8", {}),
+    (b"\0\1", "bool", {}),
+    (b"abcdefgh", "bfloat16", {}),
+    (b"abcdefgh", "float32", {"requires_grad": True}),
+    (b"abcdefgh", "complex64", {}),
+    (b"abcdefgh", "int32", {"requires_grad": True}),
+]
+
+
+@pytest.mark.parametrize(("data", "dtype", "options"), BUFFERS)
+def test_frombuffer_against_torch(data, dtype, options):
+    ours = outcome(lambda: jitcore.frombuffer(bytearray(data), dtype=getattr(jitcore, dtype), **options))
+    assert ours == outcome(lambda: torch.frombuffer(bytearray(data), dtype=getattr(torch, dtype), **options))
+
+
+def test_frombuffer_shares_memory():
+    data = bytearray(8)
+    x = jitcore.frombuffer(data, dtype=jitcore.int32, offset=4)
+    assert x._storage.shared
+    data[4] = 7
+    assert x.tolist() == [7]
+    x.fill_(1)
+    assert data == bytearray([0, 0, 0, 0, 1, 0, 0, 0])
+    with pytest.raises(RuntimeError, match="read-only"):
+        jitcore.frombuffer(b"abcd", dtype=jitcore.uint8).fill_(0)
+    for wrong in ([1], 3, "text", None):
+        with pytest.raises(ValueError, match="buffer protocol"):
+            jitcore.frombuffer(wrong, dtype=jitcore.uint8)
+    with pytest.raises(TypeError):
+        jitcore.frombuffer(data)
+
+
+ASARRAY = {
+    "array": lambda lib: lib.asarray(np.arange(3.0)),
+    "array cast": lambda lib: lib.asarray(np.arange(3.0), dtype=lib.float32),
+    "array cast without copy": lambda lib: lib.asarray(np.arange(3.0), dtype=lib.float32, copy=False),
+    "sequence": lambda lib: lib.asarray([1, 2]),
+    "sequence cast": lambda lib: lib.asarray([1, 2], dtype=lib.float64),
+    "sequence without copy": lambda lib: lib.asarray([1, 2], copy=False),
+    "sequence with grad": lambda lib: lib.asarray([1.0], requires_grad=True),
+    "integers with grad": lambda lib: lib.asarray([1], requires_grad=True),
+    "number": lambda lib: lib.asarray(3.0),
+    "numpy number": lambda lib: lib.asarray(np.float64(3)),
+    "tensor cast": lambda lib: lib.asarray(lib.ones(2), dtype=lib.float64),
+    "tensor cast without copy": lambda lib: lib.asarray(lib.ones(2), dtype=lib.float64, copy=False),
+    "tensor cast with grad": lambda lib: lib.asarray(lib.ones(2), dtype=lib.float64, requires_grad=True),
+    "leaf": lambda lib: lib.asarray(lib.ones(2, requires_grad=True)),
+    "leaf detached": lambda lib: lib.asarray(lib.ones(2, requires_grad=True), requires_grad=False),
+    "leaf copied": lambda lib: lib.asarray(lib.ones(2, requires_grad=True), copy=True, requires_grad=True),
+    "history": lambda lib: lib.asarray(lib.ones(2, requires_grad=True) * 2, requires_grad=True),
+    "dlpack": lambda lib: lib.asarray(Spy(np.arange(2.0))),
+    "capsule": lambda lib: lib.asarray(np.arange(2.0).__dlpack__()),
+    "bytes": lambda lib: lib.asarray(bytearray(b"abcdefgh")),
+    "bytes as integers": lambda lib: lib.asarray(bytearray(b"abcdefgh"), dtype=lib.int32, copy=True),
+    "bytes that do not divide": lambda lib: lib.asarray(bytearray(b"abc"), dtype=lib.int32),
+    "no bytes": lambda lib: lib.asarray(bytearray()),
+    "text": lambda lib: lib.asarray("abc"),
+    "none": lambda lib: lib.asarray(None),
+    "dtype by place": lambda lib: lib.asarray([1], lib.float32),
+}
+
+
+@pytest.mark.parametrize("name", ASARRAY)
+def test_asarray_against_torch(name):
+    call = ASARRAY[name]
+    assert outcome(lambda: call(jitcore)) == outcome(lambda: call(torch))
+
+
+def test_asarray_shares_memory_unless_told_otherwise():
+    array, buffer, x = np.ones(2, np.float32), bytearray(8), jitcore.ones(2)
+    assert jitcore.asarray(x) is x and jitcore.asarray(x, copy=False) is x
+    for owner in (array, buffer, Spy(array)):
+        shared, copied = jitcore.asarray(owner), jitcore.asarray(owner, copy=True)
+        memory = np.frombuffer(buffer, np.float32) if owner is buffer else array
+        assert np.shares_memory(shared.numpy(), memory) and not np.shares_memory(copied.numpy(), memory)
+    assert not np.shares_memory(jitcore.asarray(x, copy=True).numpy(), x.numpy())

@@ -139,13 +139,11 @@ from .copies import (  # fmt: skip
 from .creation import (  # fmt: skip
     arange,
     as_tensor,
-    asarray,
     clone,
     detach,
     empty,
     empty_like,
     eye,
-    from_dlpack,
     from_numpy,
     full,
     full_like,
@@ -216,6 +214,7 @@ from .elementwise import (  # fmt: skip
     trunc,
     where,
 )
+from .exchange import asarray, from_dlpack, frombuffer
 from .join import (  # fmt: skip
     atleast_3d,
     block_diag,
@@ -477,8 +476,8 @@ __all__ = [
     "digamma", "dist", "div", "divide", "dot", "dropout", "dsplit", "dstack", "einsum", "embedding", "empty",
     "empty_like", "empty_permuted", "empty_strided", "eq", "equal", "erf", "erfc", "erfinv", "exp", "exp2",
     "expand_copy", "expm1", "eye", "fill", "fix", "flatten", "flip", "fliplr", "flipud", "float_power", "floor",
-    "floor_divide", "fmax", "fmin", "fmod", "frac", "frexp", "from_dlpack", "from_numpy", "full", "full_like",
-    "gather", "ge", "geqrf", "gradient", "greater", "greater_equal", "group_norm", "gt", "hamming_window",
+    "floor_divide", "fmax", "fmin", "fmod", "frac", "frexp", "from_dlpack", "from_numpy", "frombuffer", "full",
+    "full_like", "gather", "ge", "geqrf", "gradient", "greater", "greater_equal", "group_norm", "gt", "hamming_window",
     "hann_window", "heaviside", "histc", "histogram", "hsplit", "hstack", "hypot", "i0", "igamma", "igammac",
     "imag", "index_add", "index_copy", "index_fill", "index_reduce", "index_select", "inner", "inverse",
     "is_complex", "is_conj", "is_floating_point", "is_neg", "is_nonzero", "is_tensor", "isclose", "isfinite",

@@ -50,9 +50,6 @@ def as_tensor(data: Any, dtype: DType | None = None, device: Any = None) -> Tens
     return tensor(data, dtype=dtype)
 
 
-asarray = as_tensor
-
-
 def from_numpy(ndarray: np.ndarray) -> Tensor:
     """A tensor on the array's own memory: writes to either are seen by the other."""
     if not isinstance(ndarray, np.ndarray):
@@ -63,11 +60,6 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
     if state.recorder is not None:
         state.recorder.create(result)
     return result
-
-
-def from_dlpack(ext_tensor: Any) -> Tensor:
-    """A tensor on the memory of an object that speaks DLPack (host memory only)."""
-    return from_numpy(np.from_dlpack(ext_tensor))
 
 
 def _from_sequence(data: Any, dtype: DType | None) -> Tensor:

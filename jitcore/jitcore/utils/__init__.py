@@ -1,5 +1,5 @@
-"""`jitcore.utils`: data loading and other helpers around training."""
+"""`jitcore.utils`: data loading, exchange of memory and other helpers around training."""
 
-from . import checkpoint, data
+from . import checkpoint, data, dlpack
 
-__all__ = ["checkpoint", "data"]
+__all__ = ["checkpoint", "data", "dlpack"]
