@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from jitcore_ir.dtypes import bool_, int64
+
 from .device import get_default_dtype
-from .tensor import Tensor
+from .promotion import complex_of
+from .tensor import Tensor, peek
 
 
 @dataclass
@@ -56,34 +59,29 @@ def set_printoptions(
     options.sci_mode = sci_mode
 
 
-def tensor_text(x: Tensor, prefix: str = "tensor(") -> str:
-    """The repr of a tensor."""
-    array = x._array
+def tensor_text(x: Tensor) -> str:
+    """The repr of a tensor; inside a recorded function a read of its values."""
+    from .nn.parameter import Buffer, Parameter
+
+    array = peek(x)
+    prefix = "tensor(" if type(x) in (Tensor, Parameter, Buffer) else f"{type(x).__name__}("
     suffixes = []
-    if array.size == 0:
-        if array.ndim != 1:
-            suffixes.append(f"size={tuple(array.shape)}")
-        if x.dtype is not get_default_dtype():
-            suffixes.append(f"dtype={x.dtype!r}")
-        body = "[]"
-    else:
-        if (
-            array.dtype.kind not in "b"
-            and x.dtype is not get_default_dtype()
-            and x.dtype.name not in ("int64", "complex64")
-        ):
-            suffixes.append(f"dtype={x.dtype!r}")
-        body = _body(array, len(prefix))
+    if (array.size and not options.edgeitems) or (not array.size and array.ndim != 1):
+        suffixes.append(f"size={tuple(array.shape)}")
+    default = get_default_dtype()
+    if x.dtype not in ((default, complex_of(default), int64, bool_) if array.size else (default,)):
+        suffixes.append(f"dtype={x.dtype!r}")
     if x.grad_fn is not None:
         suffixes.append(f"grad_fn=<{x.grad_fn.name()}>")
     elif x.requires_grad:
         suffixes.append("requires_grad=True")
+    body = _body(array, len(prefix)) if array.size else "[]"
     return _with_suffixes(prefix + body, suffixes, len(prefix))
 
 
 def _with_suffixes(text: str, suffixes: list[str], indent: int) -> str:
     """Suffixes go on the last line as far as they fit."""
-    length = len(text) - text.rfind("\n")
+    length = len(text) - text.rfind("\n") + 1
     parts = [text]
     for suffix in suffixes:
         if length + len(suffix) + 2 > options.linewidth:
@@ -154,16 +152,14 @@ def _nested(array: np.ndarray, indent: int, summarize: bool, form: _Format) -> s
     cut = summarize and array.shape[0] > 2 * count
     if array.ndim == 1:
         values = array.tolist()
-        words = (
-            [form(v) for v in values[:count]] + [" ..."] + [form(v) for v in values[-count:]]
-            if cut
-            else [form(v) for v in values]
-        )
+        words = [form(v) for v in (values[:count] + values[array.size - count :] if cut else values)]
+        if cut:
+            words.insert(count, " ..." if count else "...")
         width = form.width if form.kind != "c" else form.real.width + form.imag.width + 1
         per_line = max(1, int((options.linewidth - indent) / max(1, width + 2)))
         lines = [words[i : i + per_line] for i in range(0, len(words), per_line)]
         return "[" + (",\n" + " " * (indent + 1)).join(", ".join(line) for line in lines) + "]"
-    rows = [*array[:count], None, *array[-count:]] if cut else list(array)
+    rows = [*array[:count], None, *array[array.shape[0] - count :]] if cut else list(array)
     parts = ["..." if row is None else _nested(row, indent + 1, summarize, form) for row in rows]
     return "[" + ("," + "\n" * (array.ndim - 1) + " " * (indent + 1)).join(parts) + "]"
 

@@ -340,7 +340,8 @@ class Tensor:
         return tensor_text(self)
 
     def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if not self._array.ndim else object.__format__(self, spec)
+        plain = type(self) is Tensor and not self._array.ndim
+        return format(self.item(), spec) if plain else object.__format__(self, spec)
 
 
 Any_ = TypeVar("Any_", bound=Callable[..., Any])
