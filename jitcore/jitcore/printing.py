@@ -60,9 +60,11 @@ def set_printoptions(
 
 
 def tensor_text(x: Tensor) -> str:
-    """The repr of a tensor; inside a recorded function a read of its values."""
+    """The repr of a tensor; inside a recorded function a read of its values, inside `vmap` that of all examples."""
     from .nn.parameter import Buffer, Parameter
 
+    if (examples := getattr(x._array, "value", None)) is not None:
+        return f"BatchedTensor(value={examples!r})"
     array = peek(x)
     prefix = "tensor(" if type(x) in (Tensor, Parameter, Buffer) else f"{type(x).__name__}("
     suffixes = []

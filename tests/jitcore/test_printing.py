@@ -250,6 +250,12 @@ def test_text_in_a_jit_function_is_made_in_every_call(capsys):
         assert capsys.readouterr().out == f"tensor([{2 * value:.0f}.])\n"
 
 
+def test_text_inside_vmap_shows_all_examples():
+    texts = []
+    jitcore.func.vmap(lambda x: (texts.append(repr(x)), x * 2)[1])(jitcore.tensor([1.0, 2.0]))
+    assert texts == ["BatchedTensor(value=tensor([1., 2.]))"]
+
+
 def test_unknown_profiles_are_refused():
     with pytest.raises(ValueError, match="unknown print profile"):
         jitcore.set_printoptions(profile="tall")

@@ -201,50 +201,6 @@ def test_conversions():
         x.to(3.5)
 
 
-FORMATTED = [
-    np.float32(3.5), np.arange(6).reshape(2, 3), np.array([True, False]), np.zeros((0, 3), "f"), np.zeros(0),
-    np.array([1e-6, 1, 1e5], "f"), np.array([1.0, 200.0, 3e5], "f"), np.array([1e10, 1.0], "f"),
-    np.array([1.0, 2, np.nan, np.inf], "f"), np.array([np.nan, 0.5]), np.zeros(3), np.array([-0.0, 1.5]),
-    np.arange(2000.0).reshape(20, 100).astype("f"), np.arange(40).astype("f"), np.arange(300.0).reshape(3, 100) * 1.5,
-    np.array([3, -200]), np.array([1 + 2j, 3.5 - 1j], "complex64"), np.full((2, 2, 2), 0.1), np.array([1, 2], "uint8"),
-    np.array([0.5, 1.5], "float16"), np.arange(24).reshape(2, 3, 4), np.array(7), np.array(2.0**40), np.array([np.inf]),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("number", range(len(FORMATTED)))
-def test_text_is_pytorchs(number):
-    ours, theirs = repr(jitcore.tensor(FORMATTED[number])), repr(torch.tensor(FORMATTED[number]))
-    assert ours.replace("jitcore.", "torch.") == theirs
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.lists(st.floats(width=32, allow_subnormal=False), min_size=1, max_size=12))
-def test_text_of_random_floats_is_pytorchs(values):
-    array = np.array(values, np.float32)
-    assert repr(jitcore.tensor(array)) == repr(torch.tensor(array))
-
-
-def test_text_of_tensors_with_history():
-    x = jitcore.tensor([1.0, 2.0], requires_grad=True)
-    y = torch.tensor([1.0, 2.0], requires_grad=True)
-    assert repr(x) == repr(y) == "tensor([1., 2.], requires_grad=True)"
-    assert repr(x * 2) == repr(y * 2) == "tensor([2., 4.], grad_fn=<MulBackward0>)"
-    assert repr(x.shape) == "jitcore.Size([2])"
-
-
-def test_print_options():
-    x = jitcore.tensor([0.123456789, 1.0])
-    try:
-        jitcore.set_printoptions(precision=2)
-        assert repr(x) == "tensor([0.12, 1.00])"
-        jitcore.set_printoptions(profile="full")
-        assert "..." not in repr(jitcore.arange(2000))
-        with pytest.raises(ValueError, match="unknown print profile"):
-            jitcore.set_printoptions(profile="tall")
-    finally:
-        jitcore.set_printoptions(profile="default")
-
-
 def test_numpy_numbers_are_weak_on_either_side():
     x = jitcore.ones(2)
     for product in (x * np.float64(2), np.float64(2) * x, x * np.int64(2), np.float32(2) * x):
