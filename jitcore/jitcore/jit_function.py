@@ -1,9 +1,9 @@
 """`jit`: record a function on its first call, compile the recording, run the program on later calls.
 
 What decides whether a recording may be replayed: the structure, dtypes and shapes of the arguments, grad mode, which
-arguments share memory (the key); Python state it read (checks); values of tensors that Python looked at (guards).
-Where any of them differs, the function is recorded anew beside the old recordings; where a run cannot be replayed
-safely, it runs eagerly and says why once.
+arguments share memory (the key); Python state it read and numbers it depends on (checks); values of tensors that Python
+looked at (guards). Where any of them differs, the function is recorded anew beside the old recordings, in a tree that
+shares what they begin alike; where a run cannot be replayed safely, it runs eagerly and says why once.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import threading
 import types
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from jitcore_runtime.errors import GuardFailed, OperationFailed
@@ -23,12 +23,18 @@ from .log import log
 from .nn.module import Module
 from .state import state
 from .tensor import Tensor
-from .trace.capture import Recording, capture, seal
+from .trace.capture import Recording, capture
 from .trace.containers import flatten
+from .trace.numbers import same_float
+from .trace.tree import MISSED, Node, TraceTree
 from .trace.variant import CannotReplay, Variant
 
-MOST_VARIANTS = 16
-"""Recordings kept for one key. A call that needs yet another runs eagerly."""
+MOST_VARIANTS = 64
+"""Recordings kept for one function."""
+MOST_BYTES = 256 << 20
+"""Code and constants kept for one function."""
+PATIENCE = 256
+"""Calls after which a recording that was not used gives way to a new one where there is no room."""
 MOST_ATTEMPTS = 3
 """Recordings of one key that may fail because the function changes state, before it stays eager."""
 
@@ -37,48 +43,77 @@ class JitWarning(UserWarning):
     """Said once per cause: a call runs eagerly, and why."""
 
 
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a function is compiled. native: to machine code, else its graph is interpreted."""
+
+    native: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Retrace:
+    """Why a call was recorded although there were recordings; `location` where a value that Python saw decided."""
+
+    cause: str
+    location: Any = None
+
+
 @dataclass(slots=True)
 class Entry:
-    """What is known for one key: compiled variants, most recently used first, or the reason to stay eager."""
+    """What is known for one key: the recordings, or the reason to stay eager."""
 
-    variants: list[Variant] = field(default_factory=list)
+    tree: TraceTree
     reason: str | None = None
     failures: int = 0
     keep: tuple = ()
 
+    @property
+    def variants(self) -> list[Variant]:
+        return self.tree.variants
+
 
 @dataclass(slots=True)
 class PlainCall:
-    """The latest replayed call where all arguments were plain tensors: what the next one is compared with first, at a
-    tenth of the cost of building its key. One small tensor, measured: 0.5 us."""
+    """The latest replayed call where all arguments were plain tensors or floats and one program did it all: what the
+    next one is compared with first, at a tenth of the cost of building its key. One small tensor, measured: 0.5 us."""
 
+    node: Node
     variant: Variant
-    arrays: tuple[tuple[Any, Any, bool], ...]
+    arrays: tuple[tuple[Any, Any, bool] | None, ...]
+    tensors: int
     modes: tuple[Any, ...]
 
     @classmethod
-    def of(cls, variant: Variant, leaves: Sequence[Any], arguments: tuple, keywords: dict) -> PlainCall | None:
-        plain = not keywords and len(leaves) == len(arguments) and all(type(a) is Tensor for a in arguments)
-        if not plain or len({id(a._storage) for a in arguments}) < len(arguments):
+    def of(cls, node: Node, leaves: Sequence[Any], arguments: tuple, keywords: dict) -> PlainCall | None:
+        plain = not keywords and len(leaves) == len(arguments) and all(type(a) in (Tensor, float) for a in arguments)
+        tensors = [a for a in arguments if type(a) is Tensor]
+        if not plain or node.variant is None or len({id(a._storage) for a in tensors}) < len(tensors):
             return None
-        arrays = tuple((a._array.shape, a._array.dtype, a.requires_grad) for a in arguments)
-        return cls(variant, arrays, _modes())
+        arrays = tuple(
+            (a._array.shape, a._array.dtype, a.requires_grad) if type(a) is Tensor else None for a in arguments
+        )
+        return cls(node, node.variant, arrays, len(tensors), _modes())
 
     def fits(self, arguments: tuple) -> bool:
         """Whether the key of a call with these arguments is the one of the call remembered."""
         if len(arguments) != len(self.arrays) or self.modes != _modes():
             return False
         storages = set()
-        for argument, (shape, dtype, requires_grad) in zip(arguments, self.arrays):
+        for argument, expected in zip(arguments, self.arrays):
+            if expected is None:
+                if type(argument) is not float:
+                    return False
+                continue
             if type(argument) is not Tensor:
                 return False
             array = argument._array
-            if array.shape != shape or array.dtype != dtype:
+            if array.shape != expected[0] or array.dtype != expected[1]:
                 return False
-            if (argument._requires_grad if argument._base is None else argument.requires_grad) is not requires_grad:
+            requires_grad = argument._requires_grad if argument._base is None else argument.requires_grad
+            if requires_grad is not expected[2]:
                 return False
             storages.add(id(argument._storage))
-        return len(storages) == len(arguments)
+        return len(storages) == self.tensors
 
 
 def _modes() -> tuple[Any, ...]:
@@ -88,14 +123,16 @@ def _modes() -> tuple[Any, ...]:
 class JitFunction:
     """A function or Module that is recorded, compiled and replayed. Made by `jit`."""
 
-    def __init__(self, function: Callable, native: bool = True) -> None:
+    def __init__(self, function: Callable, options: Options | None = None) -> None:
         self._function = function
-        self._native = native
+        self._options = options or Options()
         self._entries: dict[Any, Entry] = {}
         self._lock = threading.RLock()
         self._warned: set[str] = set()
         self._name = getattr(function, "__qualname__", type(function).__name__)
+        self._calls = 0
         self._eager_calls = 0
+        self._retraces: list[Retrace] = []
         self._last: PlainCall | None = None
         functools.update_wrapper(self, function, updated=())
 
@@ -103,27 +140,26 @@ class JitFunction:
         if state.recorder is not None or state.eager_only:  # inside another recording: part of it
             return self._function(*arguments, **keywords)
         last = self._last
-        if last is not None and not keywords and last.fits(arguments) and last.variant.is_valid():
+        if last is not None and not keywords and last.fits(arguments) and last.variant.fits(arguments):
             try:
-                return last.variant.call(arguments, arguments, keywords)
+                return TraceTree.run_whole(last.node, arguments, arguments, keywords)
             except (GuardFailed, CannotReplay, OperationFailed):
                 pass  # nothing has been changed; the way below finds out what to do
         leaves, structure = flatten((arguments, keywords))
         key = _key(leaves, structure)
         entry = self._entries.get(key)
+        self._calls += 1
         if entry is not None:
-            if entry.reason is None:
-                variant = _matching(entry)
-                if variant is not None:
-                    result = self._replay(entry, variant, leaves, arguments, keywords)
-                    if result is not _MISSED:
-                        if len(entry.variants) == 1:
-                            self._last = PlainCall.of(variant, leaves, arguments, keywords)
-                        return result
-            else:
-                self._eager_calls += 1
-                return self._function(*arguments, **keywords)
-        return self._record(key, leaves, arguments, keywords)
+            if entry.reason is not None:
+                return self._eagerly(arguments, keywords)
+            try:
+                result = entry.tree.run(leaves, arguments, keywords)
+            except (CannotReplay, OperationFailed):  # eager execution raises what PyTorch would
+                return self._eagerly(arguments, keywords)
+            if result is not MISSED:
+                self._remember(entry, leaves, arguments, keywords)
+                return result
+        return self._record(key, entry, leaves, arguments, keywords)
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else types.MethodType(self, instance)
@@ -142,94 +178,108 @@ class JitFunction:
 
         return explain(self._name, self._entries, self._eager_calls)
 
-    def _replay(self, entry: Entry, variant: Variant, leaves: Sequence[Any], arguments: tuple, keywords: dict) -> Any:
-        """Run `variant`; where a guard fails go to the sibling recorded for what was seen. `_MISSED`: there is none."""
-        tried: set[int] = set()
-        while True:
-            try:
-                return variant.call(leaves, arguments, keywords)
-            except (CannotReplay, OperationFailed):  # eager execution raises what PyTorch would
-                self._eager_calls += 1
-                return self._function(*arguments, **keywords)
-            except GuardFailed as failure:
-                tried.add(id(variant))
-                seen = (*variant.outcomes[: failure.index], failure.observed)
-                sibling = next(
-                    (
-                        other
-                        for other in entry.variants
-                        if id(other) not in tried and other.outcomes[: len(seen)] == seen and other.is_valid()
-                    ),
-                    None,
-                )
-                if sibling is None:
-                    return _MISSED
-                variant = sibling
-                _to_front(entry.variants, variant)
+    def _eagerly(self, arguments: tuple, keywords: dict) -> Any:
+        self._eager_calls += 1
+        return self._function(*arguments, **keywords)
 
-    def _record(self, key: Any, leaves: list[Any], arguments: tuple, keywords: dict) -> Any:
-        with self._lock:
-            entry = self._entries.setdefault(
-                key, Entry(keep=tuple(leaf for leaf in leaves if not isinstance(leaf, Tensor)))
-            )
-        if len(entry.variants) >= MOST_VARIANTS:
-            entry.variants = [v for v in entry.variants if v.is_valid()]
-        if len(entry.variants) >= MOST_VARIANTS:
-            self._stay_eager(entry, f"{MOST_VARIANTS} recordings were not enough: {_difference(entry)}", keep=True)
-            self._eager_calls += 1
-            return self._function(*arguments, **keywords)
+    def _remember(self, entry: Entry, leaves: Sequence[Any], arguments: tuple, keywords: dict) -> None:
+        """Let the next call be compared with this one first, where there is one way to go."""
+        roots = entry.tree.roots
+        if len(roots) == 1 and roots[0].whole:
+            self._last = PlainCall.of(roots[0], leaves, arguments, keywords)
+
+    def _record(self, key: Any, entry: Entry | None, leaves: list[Any], arguments: tuple, keywords: dict) -> Any:
+        if entry is None:
+            with self._lock:
+                keep = tuple(leaf for leaf in leaves if not isinstance(leaf, Tensor))
+                entry = self._entries.setdefault(
+                    key, Entry(TraceTree(self._compile_graph, self._options.native), keep=keep)
+                )
+        elif entry.tree.roots:
+            retrace = _cause(entry.tree, leaves)
+            if not self._make_room():
+                self._warn(f"{len(self._variants())} recordings were not enough: {retrace.cause}", retrace.location)
+                return self._eagerly(arguments, keywords)
+            self._retraces.append(retrace)
         result, recording = capture(self._function, arguments, keywords, leaves, _identifier(self._name))
         if recording.problem is not None:
             entry.failures += 1
             if "changes Python state" not in recording.problem or entry.failures >= MOST_ATTEMPTS:
                 self._stay_eager(entry, recording.problem)
             return result
-        variant = self._compile(recording)
+        variant = self._variant(recording)
         with self._lock:
-            entry.variants.insert(0, variant)
+            variant.last_call = self._calls
+            entry.tree.add(variant)
+            self._last = None
         return result
 
-    def _compile(self, recording: Recording) -> Variant:
-        from .compiler import compile_graph
+    def _variant(self, recording: Recording) -> Variant:
         from .trace.differentiate import differentiate
 
         backward = differentiate(recording) if recording.differentiable else None
         if backward is not None:
-            backward.compile(self._function, self._native)
-        updates, guards = seal(recording)
+            backward.compile(self._function, self._compile_graph, self._options.native)
         log("trace", lambda: f"{self._name} recorded:\n{recording.graph}")
-        program = compile_graph(recording.graph, updates=updates, guards=guards)
-        return Variant(recording, program, self._native, backward)
+        return Variant(recording, backward)
 
-    def _stay_eager(self, entry: Entry, reason: str, keep: bool = False) -> None:
-        if not keep:
-            entry.reason = reason
-        if reason not in self._warned:
-            self._warned.add(reason)
+    def _compile_graph(self, graph: Any, **what: Any) -> Any:
+        from .compiler import compile_graph
+
+        return compile_graph(graph, **what)
+
+    def _variants(self) -> list[tuple[Entry, Variant]]:
+        return [(entry, variant) for entry in self._entries.values() for variant in entry.variants]
+
+    def _make_room(self) -> bool:
+        """Whether one more recording may be kept, after forgetting what cannot be used again: recordings whose Python
+        state is gone, then the least recently used, if that was long ago."""
+        with self._lock:
+            kept = sorted(self._variants(), key=lambda pair: pair[1].last_call)
+            for entry, variant in kept:
+                if len(self._variants()) < MOST_VARIANTS and self.bytes() < MOST_BYTES:
+                    return True
+                if not variant.is_valid() or self._calls - variant.last_call > PATIENCE:
+                    entry.tree.remove(variant)
+            return len(self._variants()) < MOST_VARIANTS and self.bytes() < MOST_BYTES
+
+    def bytes(self) -> int:
+        """Code and constants that the recordings hold."""
+        return sum(entry.tree.bytes() for entry in self._entries.values())
+
+    def _stay_eager(self, entry: Entry, reason: str) -> None:
+        entry.reason = reason
+        self._warn(reason)
+
+    def _warn(self, reason: str, cause: Any = None) -> None:
+        """Say once for each cause (by default the reason itself) that calls run eagerly."""
+        cause = str(cause or reason)
+        if cause not in self._warned:
+            self._warned.add(cause)
             warnings.warn(f"jitcore.jit: {self._name} runs eagerly: {reason}", JitWarning, stacklevel=4)
-
-
-_MISSED = object()
 
 
 def jit(function: Callable | None = None, *, native: bool = True) -> Any:
     """Compile a function, method or Module by recording it: `@jitcore.jit`, or `fast = jitcore.jit(model)`.
 
     The first call runs eagerly and is recorded; later calls with arguments of the same structure, dtypes and shapes run
-    the compiled program. Tensors may be nested in tuples, lists, dicts and dataclasses; other leaves are constants of
-    the recording, by value. `native=False` interprets the recorded graph instead of compiling it.
+    the compiled program. Tensors may be nested in tuples, lists, dicts and dataclasses. A float argument is a value of
+    the program, as a tensor is; other leaves are constants of the recording, by value. `native=False` interprets the
+    recorded graph instead of compiling it.
 
     Raises TypeError where `function` is not callable. A run that cannot be replayed safely stays eager, with one
-    `JitWarning` that says why.
+    `JitWarning` that says why. An exception of the function's own, while it is recorded, leaves every tensor as it was
+    before the call.
     """
     if function is None:
         return functools.partial(jit, native=native)
+    options = Options(native)
     if isinstance(function, type) and issubclass(function, Module):
-        function.forward = JitFunction(function.forward, native)  # type: ignore[method-assign]
+        function.forward = JitFunction(function.forward, options)  # type: ignore[method-assign]
         return function
     if not callable(function):
         raise TypeError(f"jit: expected a function or Module, got {type(function).__name__}")
-    return JitFunction(function, native)
+    return JitFunction(function, options)
 
 
 def _key(leaves: Sequence[Any], structure: Any) -> Any:
@@ -248,6 +298,8 @@ def _key(leaves: Sequence[Any], structure: Any) -> Any:
             if first != len(storages) - 1 or shared:
                 parts.append(first)
                 shared = True
+        elif type(leaf) is float:
+            parts.append(float)
         elif isinstance(leaf, _BY_VALUE):
             parts.append(type(leaf))
             parts.append(leaf if leaf == leaf else "nan")
@@ -259,29 +311,22 @@ def _key(leaves: Sequence[Any], structure: Any) -> Any:
 _BY_VALUE = (int, float, complex, str, bytes, bool, type(None))
 
 
-def _matching(entry: Entry) -> Variant | None:
-    for variant in entry.variants:
-        if variant.is_valid():
-            return variant
-    return None
-
-
-def _to_front(variants: list[Variant], variant: Variant) -> None:
-    if variants and variants[0] is not variant:
-        variants.remove(variant)
-        variants.insert(0, variant)
-
-
-def _difference(entry: Entry) -> str:
-    """Words for what kept changing between the recordings of one key."""
-    for variant in entry.variants:
+def _cause(tree: TraceTree, leaves: Sequence[Any]) -> Retrace:
+    """Why the call fits no recording of its key."""
+    if tree.missed is not None:
+        variant, number, seen = tree.missed
+        read = variant.recording.reads[number]
+        return Retrace(
+            f"{read.kind} at {read.location} gave {seen!r}, where {read.outcome!r} was recorded", read.location
+        )
+    for variant in tree.variants:
+        for position, (number, location) in variant.recording.pins.items():
+            if not same_float(leaves[position], number):
+                return Retrace(f"argument {position} was {number!r}, on which {location} depends", location)
         broken = variant.recording.checks.first_broken()
         if broken is not None:
-            return broken
-    reads = entry.variants[0].recording.reads
-    return (
-        f"{reads[-1].kind}() at {reads[-1].location} keeps giving new values" if reads else "its state keeps changing"
-    )
+            return Retrace(broken)
+    return Retrace("other gradients were there before the call")
 
 
 def _identifier(name: str) -> str:

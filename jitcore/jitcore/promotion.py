@@ -21,6 +21,7 @@ from .dispatch import NONE, apply, constant
 from .state import state
 from .symbolic import SymInt
 from .tensor import Tensor, dtype_of, wrap
+from .trace.numbers import RecordedNumber
 
 _PLAIN = (float, int)
 NUMBERS = (int, float, complex, SymInt, np.number, np.bool_)
@@ -58,6 +59,9 @@ def as_operand(x: Any, dtype: DType) -> Tensor:
     not hold. (Operands of arithmetic wrap instead, see `promoted`.)"""
     if isinstance(x, Tensor):
         return x if x._array.dtype == dtype.numpy else apply(ops.CAST, (x,), {"dtype": dtype})
+    if type(x) is RecordedNumber:
+        number = x.tensor()
+        return number if dtype.numpy == number._array.dtype else apply(ops.CAST, (number,), {"dtype": dtype})
     if isinstance(x, SymInt):
         size = apply(ops.SIZE, (), {"dim": x})
         return size if dtype is D.int64 else apply(ops.CAST, (size,), {"dtype": dtype})

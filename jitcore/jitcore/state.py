@@ -35,8 +35,9 @@ class Recorder(Protocol):
     def create(self, tensor: Tensor) -> None:
         """A tensor was made from Python or NumPy data: a constant of the trace."""
 
-    def read(self, tensor: Tensor, kind: str, outcome: Any) -> None:
-        """Python is about to see a value. `kind` is "bool", "int", "float", "item", "tolist" or "numpy"."""
+    def read(self, tensor: Tensor, kind: str, outcome: Any) -> Any:
+        """Python is about to see a value. `kind` is "bool", "int", "float", "item", "tolist" or "numpy". Returns what
+        it shall see: `outcome`, or numbers in its place that report what becomes of them."""
 
     def get_grad(self, tensor: Tensor) -> None:
         """`.grad` of a leaf is about to be read."""

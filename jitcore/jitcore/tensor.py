@@ -273,7 +273,7 @@ class Tensor:
         array = self._array
         values = (array.astype(np.float32) if array.dtype.kind == "V" else array).tolist()
         if state.recorder is not None:
-            state.recorder.read(self, "tolist", values)
+            return state.recorder.read(self, "tolist", values)
         return values
 
     def numpy(self, *, force: bool = False) -> np.ndarray:
@@ -440,6 +440,4 @@ def _read(x: Tensor, kind: str, array: np.ndarray, convert: Callable[[Any], Any]
                 raise RuntimeError(f"value cannot be converted to type {convert.__name__} without overflow")
             value = value.real
         value = convert(value)
-    if state.recorder is not None:
-        state.recorder.read(x, kind, value)
-    return value
+    return value if state.recorder is None else state.recorder.read(x, kind, value)

@@ -158,11 +158,10 @@ class Batching:
         if self.recorder is not None:
             self.recorder.create(tensor)
 
-    def read(self, tensor: Tensor, kind: str, outcome: Any) -> None:
+    def read(self, tensor: Tensor, kind: str, outcome: Any) -> Any:
         if self.batch_of(tensor) is not None:
             raise RuntimeError(_BRANCH if kind == "bool" else _ITEM if kind == "item" else _READ)
-        if self.recorder is not None:
-            self.recorder.read(tensor, kind, outcome)
+        return outcome if self.recorder is None else self.recorder.read(tensor, kind, outcome)
 
     def get_grad(self, tensor: Tensor) -> None:
         if self.recorder is not None:

@@ -10,12 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from jitcore_ir import UNKNOWN, Graph, TensorType, Value, ops
+from jitcore_ir import UNKNOWN, Graph, Location, Value
 
 from ..state import state
 from ..tensor import Tensor
 from .checks import Checks
 from .containers import flatten
+from .numbers import RecordedNumber, settled
 from .recorder import GradientSlot, Read, Recorder, Root
 from .sources import Argument
 from .views import Chain
@@ -46,7 +47,14 @@ class FromOutput:
     requires_grad: bool
 
 
-Piece = Static | FromRoot | FromOutput
+@dataclass(frozen=True, slots=True)
+class FromNumber:
+    """A result leaf that is a Python float or int: the element of graph output number `output`."""
+
+    output: int
+
+
+Piece = Static | FromRoot | FromOutput | FromNumber
 
 
 @dataclass(eq=False, slots=True)
@@ -61,6 +69,7 @@ class Recording:
     written: list[int]
     reads: list[Read]
     checks: Checks
+    pins: dict[int, tuple[float, Location]]
     values: list[Value] = field(default_factory=list)
     problem: str | None = None
     recorder: Recorder | None = None
@@ -71,16 +80,43 @@ class Recording:
 def capture(
     function: Callable, arguments: tuple, keywords: dict, leaves: Sequence[Any], name: str
 ) -> tuple[Any, Recording]:
-    """Run `function(*arguments, **keywords)` eagerly and record it. The function's own exceptions pass through."""
+    """Run `function(*arguments, **keywords)` eagerly and record it.
+
+    The function's own exceptions pass through, after what it did to memory from outside has been undone.
+    """
     recorder = Recorder(name)
     for position, leaf in enumerate(leaves):
         if isinstance(leaf, Tensor):
             recorder.add_root(leaf, f"arg{position}", Argument(position))
-    return record(recorder, function, arguments, keywords, leaves)
+        elif type(leaf) is float:
+            recorder.pins[position] = (leaf, UNKNOWN)
+    given, named = _with_numbers(recorder, arguments, keywords)
+    result, recording = record(recorder, function, given, named, leaves)
+    given.clear()
+    named.clear()
+    return settled(result, recorder), recording
+
+
+def _with_numbers(recorder: Recorder, arguments: tuple, keywords: dict) -> tuple[list, dict]:
+    """The arguments with recorded numbers in the places of floats; those inside containers stay pinned."""
+    count = 0
+
+    def replaced(argument: Any) -> Any:
+        nonlocal count
+        position = count
+        count += 1 if type(argument) is float else len(flatten(argument)[0])
+        if type(argument) is not float:
+            return argument
+        del recorder.pins[position]
+        return recorder.number(position, argument)
+
+    return [replaced(argument) for argument in arguments], {
+        name: replaced(argument) for name, argument in keywords.items()
+    }
 
 
 def record(
-    recorder: Recorder, function: Callable, arguments: tuple, keywords: dict, leaves: Sequence[Any]
+    recorder: Recorder, function: Callable, arguments: Sequence[Any], keywords: dict, leaves: Sequence[Any]
 ) -> tuple[Any, Recording]:
     """As `capture`, with a recorder whose argument roots are already declared."""
     before = {id(r): r.tensor._requires_grad for r in recorder.roots}
@@ -90,10 +126,16 @@ def record(
         with watcher:
             result = function(*arguments, **keywords)
         recording = _finish(recorder, watcher, result)
+    except BaseException:
+        recorder.roll_back()
+        raise
     finally:
         state.recorder = None
+        recorder.open = False
     if any(before.get(id(r), r.tensor._requires_grad) != r.tensor._requires_grad for r in recorder.roots):
         recording.problem = recording.problem or "requires_grad of an argument is changed inside the function"
+    for root in recorder.roots:
+        root.before = None
     return result, recording
 
 
@@ -121,11 +163,13 @@ def _finish(recorder: Recorder, watcher: Watcher, result: Any) -> Recording:
         problem = f"the function itself changes Python state: {broken}"
     return Recording(
         recorder.graph, recorder.roots, pieces, structure, gradients, written, recorder.reads, watcher.checks,
-        list(values), problem, recorder, differentiable,
+        recorder.pins, list(values), problem, recorder, differentiable,
     )  # fmt: skip
 
 
 def _piece(recorder: Recorder, leaf: Any, values: dict[Value, int], differentiable: list) -> Piece:
+    if type(leaf) is RecordedNumber:
+        return FromNumber(values.setdefault(leaf.graph_value(), len(values)))
     if not isinstance(leaf, Tensor):
         return Static(leaf)
     root = recorder.root_of(leaf)
@@ -202,23 +246,3 @@ def _watch_optimizer(optimizer: Any, watcher: Watcher, recorder: Recorder) -> bo
             else:
                 checks.same_value(fetch, value, f"optimizer state {name!r} was {value!r}")
     return made
-
-
-def seal(recording: Recording) -> tuple[tuple[tuple[int, int], ...], tuple[tuple[int, Any], ...]]:
-    """End the graph: append its `return`, drop inputs nothing uses, and give `(updates, guards)` for the compiler:
-    pairs (graph output, graph input) and (graph output, outcome to hold)."""
-    graph, roots = recording.graph, recording.roots
-    outputs = list(recording.values)
-    first_update = len(outputs)
-    outputs += [roots[number].current for number in recording.written]
-    first_guard = len(outputs)
-    outputs += [read.value for read in recording.reads]
-    graph.block.append(ops.RETURN, outputs)
-    updates = tuple((first_update + k, number) for k, number in enumerate(recording.written))
-    guards = tuple((first_guard + k, read.outcome) for k, read in enumerate(recording.reads))
-    return updates, guards
-
-
-def type_of(tensor: Any) -> TensorType:
-    """The IR type of a tensor's present dtype and shape."""
-    return TensorType(tensor.dtype, tuple(tensor._array.shape))

@@ -20,7 +20,7 @@ from ..state import state
 from ..tensor import Tensor, wrap
 from .capture import Recording, whole_of
 from .containers import flatten
-from .sources import Entry
+from .sources import Entry, Number
 
 _REMADE = (ops.CONSTANT, ops.IOTA, ops.SIZE)
 
@@ -52,10 +52,8 @@ class Backward:
     function: Callable | None = None
     executor: Executor | None = None
 
-    def compile(self, function: Callable, native: bool) -> Backward:
+    def compile(self, function: Callable, compile_graph: Callable, native: bool) -> Backward:
         """Compile the backward graph; `function` is run again where the backward pass itself is differentiated."""
-        from ..compiler import compile_graph
-
         self.function = function
         self.executor = Executor(compile_graph(self.graph), native)
         return self
@@ -72,7 +70,7 @@ def differentiate(recording: Recording) -> Backward | None:
     outputs = {number: tensor for tensor, number in recording.differentiable}
     receiving = [
         i for i, root in enumerate(recorder.roots)
-        if not isinstance(root.source, Entry) and root.tensor.requires_grad
+        if not isinstance(root.source, Entry | Number) and root.tensor.requires_grad
     ]  # fmt: skip
     mark = len(recorder.graph.operations)
     seeds = [wrap(np.ones(t._array.shape, t._array.dtype)) for t in outputs.values()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jitcore_runtime.plan import BufferKind
@@ -10,6 +10,7 @@ from jitcore_runtime.program import Program
 
 from .capture import Recording
 from .sources import Argument
+from .tree import Node
 from .variant import Variant
 
 
@@ -20,7 +21,7 @@ def explain(name: str, entries: Mapping[Any, Any], eager_calls: int) -> str:
     lines = []
     for entry in entries.values():
         for variant in entry.variants:
-            lines += _variant(name, variant)
+            lines += _variant(name, variant, entry.tree.way(variant))
         if entry.reason is not None:
             lines.append(f"{name} runs eagerly for some arguments: {entry.reason}.")
     if eager_calls:
@@ -28,9 +29,14 @@ def explain(name: str, entries: Mapping[Any, Any], eager_calls: int) -> str:
     return "\n".join(lines)
 
 
-def _variant(name: str, variant: Variant) -> list[str]:
-    recording, program = variant.recording, variant.program
-    lines = [f"{name}({_arguments(recording)}): {_how(program)}; replayed {variant.hits} times."]
+def _variant(name: str, variant: Variant, way: Sequence[Node]) -> list[str]:
+    recording = variant.recording
+    programs = [node.code.program for node in way]
+    how = "; then ".join(_how(program) for program in programs)
+    lines = [f"{name}({_arguments(recording)}): {how}; replayed {variant.hits} times."]
+    shared = sum(node.variant is None for node in way)
+    if shared:
+        lines.append(f"  {shared} of its {len(way)} programs are shared with other recordings.")
     captured = [root for root in recording.roots if root.source is None]
     if captured:
         lines.append(
@@ -39,7 +45,11 @@ def _variant(name: str, variant: Variant) -> list[str]:
     if recording.reads:
         lines.append("  It holds while Python sees the same values:")
         lines += [f"    {read.kind}() gave {read.outcome!r} at {read.location}" for read in recording.reads]
-    called = called_out(program)
+    lines += [
+        f"  It holds while argument {n} is {number!r}, which decides at {where}."
+        for n, (number, where) in recording.pins.items()
+    ]
+    called = ", ".join(filter(None, map(called_out, programs)))
     if called:
         lines.append(f"  Run by NumPy from within the compiled program: {called}.")
     if variant.backward is not None:

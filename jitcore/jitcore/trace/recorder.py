@@ -15,15 +15,19 @@ from typing import Any
 import numpy as np
 
 from jitcore_ir import UNKNOWN, Graph, Location, OpSpec, TensorType, Value, ops, shapes
-from jitcore_ir.dtypes import from_numpy, int64
+from jitcore_ir.dtypes import float64, from_numpy, int64
 from jitcore_ir.shapes import Expr
 
 from ..errors import TraceError
 from ..source import user_location
 from ..symbolic import symbolic
-from ..tensor import alias
-from .sources import GradientOf, Source
+from ..tensor import alias, wrap
+from .numbers import RecordedNumber
+from .sources import GradientOf, Number, Source
 from .views import Chain, graph_attributes, read_through, starts_with, write_through
+
+MOST_READ = 256
+"""Elements up to which `tolist()` gives numbers that know where they are from."""
 
 
 @dataclass(eq=False, slots=True)
@@ -41,16 +45,20 @@ class Root:
     source: Source | None = None
     written: bool = False
     location: Location = UNKNOWN
+    before: np.ndarray | None = None
+    """The elements before the first write, until the run has ended well."""
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """A value that Python saw. Replays must see the same `outcome`; `value` is the 0-d graph value it came from."""
+    """A value that decided what Python did. Replays must see the same `outcome`; `value` is the 0-d graph value it came
+    from, which is among the first `position` operations."""
 
     value: Value
     outcome: bool | int | float
     kind: str
     location: Location
+    position: int
 
 
 @dataclass(eq=False, slots=True)
@@ -83,7 +91,13 @@ class Recorder:
     reads: list[Read] = field(default_factory=list)
     gradients: dict[int, GradientSlot] = field(default_factory=dict)
     specializations: list[Specialization] = field(default_factory=list)
+    pins: dict[int, tuple[float, Location]] = field(default_factory=dict)
+    """Argument leaves on whose very number the run depends."""
     problem: str | None = None
+    numbers: list[Any] = field(default_factory=list)
+    """Weak references to the numbers Python was given."""
+    open: bool = True
+    """Whether the run is still going on."""
     symbols: dict[str, int] = field(default_factory=dict)
     made_up: bool = False
     """The inputs hold made-up values: an operation that does not take them (a singular matrix) gives zeros."""
@@ -119,6 +133,8 @@ class Recorder:
                 self._inside[storage] = write_through(self._emitter(location), current, chain, update)
                 return
             root = self._root_for(target)
+            if not root.written:
+                root.before = root.tensor._array.copy()
             chain = target._view[len(root.chain) :]
             root.current = write_through(self._emitter(location), root.current, chain, update)
             root.written = True
@@ -131,27 +147,55 @@ class Recorder:
             self.refuse("a tensor that shares memory with a NumPy array made inside the function", user_location())
         self._make(tensor, self._append(ops.CONSTANT, [], {"value": np.array(tensor._array)}, user_location()))
 
-    def read(self, tensor: Any, kind: str, outcome: Any) -> None:
+    def read(self, tensor: Any, kind: str, outcome: Any) -> Any:
+        """What Python shall see for `outcome`: itself, which a replay must see too, or numbers that know where they are
+        from."""
         location = user_location()
-        if kind in ("numpy", "tolist") and tensor._array.ndim:
+        if kind == "tolist" and tensor._array.ndim:
+            return self._read_list(tensor, outcome, location)
+        if kind == "numpy" and tensor._array.ndim:
             self.refuse(f"{kind}() of a tensor of {tensor._array.size} elements", location)
-            return
+            return outcome
         if isinstance(outcome, np.ndarray):
             outcome = outcome.item()
         value = self._value(tensor, location)
         if value.operation is not None and value.operation.spec is ops.CONSTANT:
-            return
-        if value.type.rank:
-            value = self._append(ops.RESHAPE, [value], {"shape": ()}, location)
-        if kind == "bool":
-            zero = self._append(ops.CONSTANT, [], {"value": np.zeros((), value.type.dtype.numpy)}, location)
-            value = self._append(ops.NE, [value, zero], {}, location)
-        elif kind == "int":
-            value = self._append(ops.CAST, [value], {"dtype": int64}, location)
+            return outcome
         if not isinstance(outcome, bool | int | float):
             self.refuse(f"{kind}() of a {value.type.dtype.name} tensor", location)
-            return
-        self.reads.append(Read(value, outcome, kind, location))
+            return outcome
+        if kind in ("item", "tolist") and type(outcome) in (float, int):
+            return RecordedNumber(self, outcome, lambda: self._number(value, outcome, location))
+        if kind == "bool":
+            zero = self._append(ops.CONSTANT, [], {"value": np.zeros((), value.type.dtype.numpy)}, location)
+            value = self._append(ops.NE, [self._scalar(value, location), zero], {}, location)
+        elif kind == "int":
+            value = self._append(ops.CAST, [value], {"dtype": int64}, location)
+        self._guard(self._scalar(value, location), outcome, kind, location)
+        return outcome
+
+    def _read_list(self, tensor: Any, outcome: list, location: Location) -> list:
+        if tensor._array.size > MOST_READ or tensor._array.dtype.kind not in "iuf":
+            self.refuse(f"tolist() of a {tensor.dtype} tensor of {tensor._array.size} elements", location)
+            return outcome
+        whole = self._value(tensor, location)
+        flat: list[Value] = []
+
+        def element(number: int, item: float) -> Value:
+            if not flat:
+                flat.append(self._append(ops.RESHAPE, [whole], {"shape": (tensor._array.size,)}, location))
+            cut = {"starts": (number,), "sizes": (1,), "steps": (1,)}
+            return self._number(self._append(ops.SLICE, flat, cut, location), item, location)
+
+        count = iter(range(tensor._array.size))
+
+        def numbers(item: Any) -> Any:
+            if isinstance(item, list):
+                return [numbers(part) for part in item]
+            number = next(count)
+            return RecordedNumber(self, item, lambda: element(number, item))
+
+        return numbers(outcome)
 
     def get_grad(self, tensor: Any) -> None:
         slot = self._gradient_slot(tensor)
@@ -174,6 +218,70 @@ class Recorder:
 
     def specialize(self, expr: Expr, value: int) -> None:
         self.specializations.append(Specialization(expr, value, user_location()))
+
+    # What numbers call (see `numbers`)
+
+    def number(self, leaf: int, value: float) -> RecordedNumber:
+        """A float argument, which becomes a graph input when it is used."""
+
+        def enter() -> Value:
+            return self.add_root(wrap(np.array(value, np.float64)), f"arg{leaf}", Number(leaf)).value
+
+        return RecordedNumber(self, value, enter, leaf)
+
+    def combine(self, spec: OpSpec, *numbers: Any) -> Value:
+        """An operation on numbers, recorded or plain: in float64, or int64 where all are integers."""
+        location = user_location()
+        integers = all(type(getattr(n, "plain", n)) is not float for n in numbers)
+        dtype = int64 if integers else float64
+        values = []
+        for number in numbers:
+            if isinstance(number, bool | int | float) and type(number) is not RecordedNumber:
+                made = self._append(ops.CONSTANT, [], {"value": np.array(number, dtype.numpy)}, location)
+            else:
+                made = number.graph_value()
+                if made.type.dtype is not dtype:
+                    made = self._append(ops.CAST, [made], {"dtype": dtype}, location)
+            values.append(made)
+        return self._append(spec, values, {}, location)
+
+    def decide(self, make: Any, outcome: bool) -> None:
+        """Python is about to go the way of `outcome`, which the graph value that `make` gives must be again."""
+        self._guard(make(), outcome, "comparison", user_location())
+
+    def pin(self, number: RecordedNumber) -> None:
+        """The run depends on the very number."""
+        location = user_location()
+        if number.leaf is not None:
+            self.pins.setdefault(number.leaf, (number.plain, location))
+        else:
+            self._guard(number.graph_value(), number.plain, "number", location)
+
+    def holds(self, tensor: Any, value: Value) -> None:
+        """`tensor`, new, has the elements of a graph value."""
+        self._make(tensor, value)
+
+    def _number(self, value: Value, outcome: float, location: Location) -> Value:
+        dtype = float64 if type(outcome) is float else int64
+        if value.type.dtype is not dtype:
+            value = self._append(ops.CAST, [value], {"dtype": dtype}, location)
+        return self._scalar(value, location)
+
+    def _scalar(self, value: Value, location: Location) -> Value:
+        return value if not value.type.rank else self._append(ops.RESHAPE, [value], {"shape": ()}, location)
+
+    def _guard(self, value: Value, outcome: bool | int | float, kind: str, location: Location) -> None:
+        """Note that the run holds where `value` is `outcome`; once for each value."""
+        if any(read.value is value for read in self.reads):
+            return
+        self.reads.append(Read(value, outcome, kind, location, len(self.graph.operations)))
+        if type(outcome) is float and outcome == 0:  # -0.0 equals 0.0 but does not compute alike
+            one = self._append(ops.CONSTANT, [], {"value": np.ones((), value.type.dtype.numpy)}, location)
+            inverse = self._append(ops.DIV, [one, value], {}, location)
+            zero = self._append(ops.CONSTANT, [], {"value": np.zeros((), value.type.dtype.numpy)}, location)
+            positive = self._append(ops.GT, [inverse, zero], {}, location)
+            outcome = not np.signbit(outcome)
+            self.reads.append(Read(positive, outcome, kind, location, len(self.graph.operations)))
 
     # What the tracer calls
 
@@ -214,6 +322,16 @@ class Recorder:
             if starts_with(tensor._view, root.chain):
                 return root
         return None
+
+    def roll_back(self) -> None:
+        """Undo the run, which failed: elements of outside memory and gradients are as they were before it."""
+        for root in self.roots:
+            if root.before is not None:
+                np.copyto(root.tensor._array, root.before)
+                root.tensor._storage.version += 1
+        for slot in self.gradients.values():
+            if slot.assigned:
+                slot.leaf._grad = slot.before
 
     def refuse(self, what: str, location: Location) -> None:
         """Note why this run cannot be replayed; the first reason is kept."""

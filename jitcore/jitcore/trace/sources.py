@@ -14,6 +14,13 @@ class Argument:
 
 
 @dataclass(frozen=True, slots=True)
+class Number:
+    """A graph input that is the Python float at leaf number `index` of the call's arguments."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
 class GradientOf:
     """A graph input that is the gradient `leaf.grad` at the time of the call."""
 
@@ -39,4 +46,4 @@ class Entry:
         return self.key, self.index
 
 
-Source = Argument | GradientOf | Entry
+Source = Argument | Number | GradientOf | Entry

@@ -1,4 +1,4 @@
-"""`Variant`: one compiled recording, ready to be called again."""
+"""`Variant`: the way into a recording and out of it again, for each later call."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from jitcore_runtime.executor import Executor
-from jitcore_runtime.program import Program
-
 from ..dispatch import apply
 from ..tensor import Tensor, wrap
-from .capture import FromOutput, FromRoot, Piece, Recording, Static
+from .capture import FromNumber, FromOutput, FromRoot, Piece, Recording, Static
 from .containers import LEAF, unflatten
-from .sources import Argument, Entry, GradientOf
+from .numbers import same_float
+from .segments import Numbering
+from .sources import Argument, Entry, GradientOf, Number
 from .views import Chain
 
 
@@ -23,21 +22,23 @@ class CannotReplay(Exception):
 
 
 class Variant:
-    """A program with the way in (where its inputs are found) and the way out (how its outputs become the result).
+    """One recorded way through the function: how a call's tensors become graph inputs, and results the user's objects.
 
-    `is_valid()` checks the Python state that the recording read. `call(leaves)` runs the program; it raises
-    `GuardFailed` where a value that Python saw came out otherwise, having changed nothing.
+    `fits(leaves)` says whether the Python state and the numbers that the recording depends on are as it saw them. What
+    runs in between is the business of the `TraceTree` that the variant is a leaf of.
     """
 
-    def __init__(self, recording: Recording, program: Program, native: bool, backward: Any = None) -> None:
+    def __init__(self, recording: Recording, backward: Any = None) -> None:
         self.recording = recording
-        self.program = program
-        self.executor = Executor(program, native)
+        self.numbering = Numbering(recording.graph)
         self.still_valid = recording.checks.compile()
         self.outcomes = tuple(read.outcome for read in recording.reads)
+        self.pins = [(position, number) for position, (number, _) in recording.pins.items()]
+        self.values = tuple(self.numbering.key(value) for value in recording.values)
         self.hits = 0
+        self.last_call = 0
         self.backward = backward  # where the result carries gradient history
-        self._finders = [_finder(root) for root in recording.roots]
+        self.finders = [_finder(root) for root in recording.roots]
         self._written = tuple(recording.written)
         self._pieces = recording.pieces
         self._gradients = [(slot.leaf, piece) for slot, piece in recording.gradients]
@@ -54,22 +55,28 @@ class Variant:
             return False
         return not self._observed or all((leaf._grad is None) == absent for leaf, absent in self._observed)
 
-    def inputs(self, leaves: Sequence[Any]) -> list[Tensor]:
-        """The tensors that are this call's graph inputs. Raises CannotReplay where a captured one changed its shape."""
-        return [find(leaves) for find in self._finders]
+    def fits(self, leaves: Sequence[Any]) -> bool:
+        """Whether the recording holds for these arguments, as far as can be told before it runs."""
+        for position, number in self.pins:
+            if not same_float(leaves[position], number):
+                return False
+        return self.is_valid()
 
-    def call(self, leaves: Sequence[Any], arguments: tuple, keywords: dict) -> Any:
-        """Run the program on the call's argument leaves and build its result."""
-        inputs = [find(leaves) for find in self._finders]
-        arrays = [x._array for x in inputs]
+    def inputs(self, leaves: Sequence[Any]) -> list[Tensor]:
+        """The tensors that are this call's graph inputs. Raises CannotReplay where a captured one changed its shape, or
+        where memory that is written overlaps another input."""
+        inputs = [find(leaves) for find in self.finders]
         if self._written:
-            self._check_overlap(inputs, arrays)
-        outputs: list[Any] = self.executor.run(arrays)
+            self._check_overlap(inputs)
+        return inputs
+
+    def results(self, inputs: list[Tensor], outputs: list[Any], arguments: tuple, keywords: dict) -> Any:
+        """What the user gets, once the program has run: `outputs` are the recording's values."""
         if self.backward is not None:
             made = self._differentiable(inputs, outputs, arguments, keywords)
             for number, tensor in zip(self.backward.outputs, made, strict=True):
                 outputs[number] = tensor
-        return self.finish(inputs, outputs)
+        return self._finish(inputs, outputs)
 
     def _differentiable(self, inputs: list[Tensor], outputs: list[Any], arguments: tuple, keywords: dict) -> tuple:
         """The outputs that carry gradients, on the tape."""
@@ -79,17 +86,18 @@ class Variant:
         made = CompiledFunction.apply(call, *(inputs[i] for i in self.backward.roots))
         return made if isinstance(made, tuple) else (made,)
 
-    def _check_overlap(self, inputs: Sequence[Tensor], arrays: Sequence[np.ndarray]) -> None:
+    def _check_overlap(self, inputs: Sequence[Tensor]) -> None:
         """Memory that NumPy shares may overlap although the storages differ; then a write could be seen by an input.
         Raises CannotReplay, which sends the call to eager execution."""
         for number in self._written:
             if not inputs[number]._storage.shared:
                 continue
-            for other, array in enumerate(arrays):
-                if other != number and np.may_share_memory(arrays[number], array):
+            array = inputs[number]._array
+            for other, x in enumerate(inputs):
+                if other != number and np.may_share_memory(array, x._array):
                     raise CannotReplay("an input overlaps memory that the function writes")
 
-    def finish(self, inputs: Sequence[Tensor], outputs: Sequence[np.ndarray]) -> Any:
+    def _finish(self, inputs: Sequence[Tensor], outputs: Sequence[np.ndarray]) -> Any:
         """Commit what the run changed besides memory (versions, gradients) and build the result."""
         self.hits += 1
         for number in self._written:
@@ -107,6 +115,8 @@ class Variant:
         if isinstance(piece, FromRoot):
             base = inputs[piece.root]
             return base if piece.chain is None else view_through(base, piece.chain)
+        if isinstance(piece, FromNumber):
+            return outputs[piece.output].item()
         made = outputs[piece.output]
         if not isinstance(made, Tensor):
             made = wrap(made)
@@ -136,6 +146,9 @@ def _finder(root: Any) -> Callable[[Sequence[Any]], Tensor]:
     if isinstance(source, Argument):
         index = source.index
         return lambda leaves: leaves[index]
+    if isinstance(source, Number):
+        position = source.index
+        return lambda leaves: wrap(np.array(leaves[position]))
     if isinstance(source, GradientOf):
         owner = source.leaf
         return lambda leaves: owner._grad

@@ -1,0 +1,272 @@
+"""`RecordedNumber`: a Python float (or int) whose value belongs to one run, seen by Python while that run is recorded.
+
+A float argument, or what `item()` gives, is a value of the graph, so that a replay computes with the number of its own
+call. Arithmetic stays in the graph; a comparison becomes a guard on its outcome; and whatever else Python does with the
+number (`int`, `hash`, text, a C function) pins it: the recording then holds for that very number.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+import operator
+import types
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jitcore_ir import OpSpec, Value, ops
+
+from ..tensor import Tensor, wrap
+from .containers import flatten, unflatten
+
+if TYPE_CHECKING:
+    from .recorder import Recorder
+
+Plain = float | int
+
+
+class RecordedNumber:
+    """Computes like the float or int `value`; deliberately not a subclass, since C code would read one of those without
+    asking. `isinstance` says what Python code expects. Once the recording has ended it is a plain number in disguise.
+
+    emit: appends what computes the number to the graph (0-d float64 or int64), when first needed. leaf: the argument it
+    is, if it is one.
+    """
+
+    __slots__ = ("__weakref__", "_emit", "_known", "_leaf", "_recorder", "_value")
+
+    def __init__(self, recorder: Recorder, value: Plain, emit: Callable[[], Value], leaf: int | None = None) -> None:
+        self._recorder = recorder
+        self._value = value
+        self._emit = emit
+        self._known: Value | None = None
+        self._leaf = leaf
+        recorder.numbers.append(weakref.ref(self))
+
+    @property
+    def __class__(self) -> type:  # type: ignore[override]
+        return type(self._value)
+
+    # Arithmetic
+
+    def __add__(self, other: Any) -> Any:
+        return _arithmetic(operator.add, ops.ADD, self, other)
+
+    def __radd__(self, other: Any) -> Any:
+        return _arithmetic(operator.add, ops.ADD, other, self)
+
+    def __sub__(self, other: Any) -> Any:
+        return _arithmetic(operator.sub, ops.SUB, self, other)
+
+    def __rsub__(self, other: Any) -> Any:
+        return _arithmetic(operator.sub, ops.SUB, other, self)
+
+    def __mul__(self, other: Any) -> Any:
+        return _arithmetic(operator.mul, ops.MUL, self, other)
+
+    def __rmul__(self, other: Any) -> Any:
+        return _arithmetic(operator.mul, ops.MUL, other, self)
+
+    def __truediv__(self, other: Any) -> Any:
+        return _arithmetic(operator.truediv, ops.DIV, self, other)
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return _arithmetic(operator.truediv, ops.DIV, other, self)
+
+    def __neg__(self) -> Any:
+        return _arithmetic(operator.mul, ops.MUL, self, -1.0) if type(self._value) is float else -pinned(self)
+
+    def __pos__(self) -> RecordedNumber:
+        return self
+
+    def __abs__(self) -> Any:
+        if type(self._value) is not float or not self._recorder.open:
+            return abs(pinned(self))
+        return RecordedNumber(self._recorder, abs(self._value), lambda: self._recorder.combine(ops.ABS, self))
+
+    # Comparison: the outcome is the guard, not the number
+
+    def __lt__(self, other: Any) -> Any:
+        return _compare(operator.lt, ops.LT, self, other)
+
+    def __le__(self, other: Any) -> Any:
+        return _compare(operator.le, ops.LE, self, other)
+
+    def __gt__(self, other: Any) -> Any:
+        return _compare(operator.gt, ops.GT, self, other)
+
+    def __ge__(self, other: Any) -> Any:
+        return _compare(operator.ge, ops.GE, self, other)
+
+    def __eq__(self, other: object) -> Any:
+        return _compare(operator.eq, ops.EQ, self, other)
+
+    def __ne__(self, other: object) -> Any:
+        return _compare(operator.ne, ops.NE, self, other)
+
+    def __bool__(self) -> bool:
+        return bool(_compare(operator.ne, ops.NE, self, 0))
+
+    # Everything else pins
+
+    def __float__(self) -> float:
+        return float(pinned(self))
+
+    def __int__(self) -> int:
+        return int(pinned(self))
+
+    def __index__(self) -> int:
+        return operator.index(pinned(self))  # type: ignore[arg-type]
+
+    def __hash__(self) -> int:
+        return hash(pinned(self))
+
+    def __repr__(self) -> str:
+        return repr(pinned(self))
+
+    def __format__(self, spec: str) -> str:
+        return format(pinned(self), spec)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(pinned(self), dtype)
+
+    def __reduce__(self) -> Any:
+        return type(self._value), (pinned(self),)
+
+    def __copy__(self) -> RecordedNumber:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> RecordedNumber:
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(pinned(self), name)
+
+    # For the recorder
+
+    @property
+    def plain(self) -> Plain:
+        """The number itself, without saying so: for code of ours that makes nothing depend on it."""
+        return self._value
+
+    @property
+    def leaf(self) -> int | None:
+        """Which leaf of the arguments it is; None where it is computed."""
+        return self._leaf
+
+    @property
+    def recorder(self) -> Recorder:
+        return self._recorder
+
+    def graph_value(self) -> Value:
+        """The graph's value for it, 0-d float64 or int64."""
+        if self._known is None:
+            self._known = self._emit()
+            del self._emit  # it may hold other numbers
+        return self._known
+
+    def tensor(self) -> Tensor:
+        """A 0-d tensor, float64 or int64, that holds it."""
+        made = wrap(np.array(self._value, np.float64 if type(self._value) is float else np.int64))
+        if self._recorder.open:
+            self._recorder.holds(made, self.graph_value())
+        return made
+
+
+def _defer(name: str) -> Callable[..., Any]:
+    """A method that pins both numbers and asks Python."""
+
+    def method(self: RecordedNumber, *others: Any) -> Any:
+        return getattr(pinned(self), name)(*(pinned(x) for x in others))
+
+    return method
+
+
+for _name in (
+    "__pow__", "__rpow__", "__mod__", "__rmod__", "__floordiv__", "__rfloordiv__", "__divmod__", "__rdivmod__",
+    "__round__", "__trunc__", "__floor__", "__ceil__", "__complex__", "__and__", "__rand__", "__or__", "__ror__",
+    "__xor__", "__rxor__", "__lshift__", "__rlshift__", "__rshift__", "__rrshift__", "__invert__",
+):  # fmt: skip
+    setattr(RecordedNumber, _name, _defer(_name))
+
+
+def plain(x: Any) -> Any:
+    """x, or the number that a RecordedNumber has in this run."""
+    return x._value if type(x) is RecordedNumber else x
+
+
+def pinned(x: Any) -> Any:
+    """x, or a RecordedNumber's number, on which everything recorded then depends."""
+    if type(x) is not RecordedNumber:
+        return x
+    if x._recorder.open:
+        x._recorder.pin(x)
+    return x._value
+
+
+def same_float(x: float, y: float) -> bool:
+    """Equal to the sign of a zero; NaN is itself."""
+    return (x == y and (x != 0 or math.copysign(1, x) == math.copysign(1, y))) or (x != x and y != y)
+
+
+def _arithmetic(python: Callable, spec: OpSpec, left: Any, right: Any) -> Any:
+    """Python's operator on two numbers of which one is recorded. For floats only: Python's integers have no
+    end."""
+    a, b = plain(left), plain(right)
+    if type(a) not in (float, int) or type(b) not in (float, int):
+        if isinstance(a, bool | np.generic) or isinstance(b, bool | np.generic):
+            return python(pinned(left), pinned(right))
+        return NotImplemented
+    recorder = _recorder(left, right)
+    if not recorder.open or float not in (type(a), type(b)) or not _fits(a) or not _fits(b):
+        return python(pinned(left), pinned(right))
+    if spec is ops.DIV and type(right) is RecordedNumber and not right:
+        raise ZeroDivisionError("float division by zero")
+    return RecordedNumber(recorder, python(a, b), lambda: recorder.combine(spec, left, right))
+
+
+def _compare(python: Callable, spec: OpSpec, left: RecordedNumber, right: Any) -> Any:
+    a, b = plain(left), plain(right)
+    if type(b) not in (float, int, bool):
+        return NotImplemented
+    outcome = python(a, b)
+    recorder = left._recorder
+    if recorder.open:
+        if type(a) is type(b) or (type(a) is float and abs(b) < 2**53) or (type(b) is float and abs(a) < 2**53):
+            recorder.decide(lambda: recorder.combine(spec, left, right), outcome)
+        else:
+            pinned(left), pinned(right)
+    return outcome
+
+
+def _fits(x: Plain) -> bool:
+    """Whether a number is a float64 to the last bit."""
+    return type(x) is float or abs(x) < 2**53
+
+
+def _recorder(*numbers: Any) -> Recorder:
+    return next(x._recorder for x in numbers if type(x) is RecordedNumber)
+
+
+def settled(result: Any, recorder: Recorder) -> Any:
+    """`result` with plain numbers in it; numbers of this recording that live on in lists, dicts, attributes or closure
+    cells of the user's are replaced there too."""
+    leaves, structure = flatten(result)
+    if any(type(leaf) is RecordedNumber for leaf in leaves):
+        result = unflatten(structure, [plain(leaf) for leaf in leaves])
+    del leaves
+    alive = [number for number in (reference() for reference in recorder.numbers) if number is not None]
+    for holder in gc.get_referrers(*alive) if alive else ():
+        if holder is alive:
+            continue
+        if type(holder) is list:
+            holder[:] = [plain(item) for item in holder]
+        elif isinstance(holder, dict):
+            for key in [k for k, item in holder.items() if type(item) is RecordedNumber]:
+                holder[key] = holder[key].plain
+        elif isinstance(holder, types.CellType):
+            holder.cell_contents = plain(holder.cell_contents)
+    return result

@@ -1,0 +1,294 @@
+"""Recordings grow a tree: shared beginnings run once, numbers are values, and what decides is a guard."""
+
+import json
+import math
+import warnings
+
+import numpy as np
+import pytest
+
+import jitcore
+from jitcore import jit_function
+
+
+def vector(*values):
+    return jitcore.tensor([float(v) for v in values])
+
+
+def entries(jitted):
+    return list(jitted._entries.values())
+
+
+def recordings(jitted):
+    return sum(len(entry.variants) for entry in entries(jitted))
+
+
+def runs_of(monkeypatch, jitted):
+    """A list that grows by one for every program that runs."""
+    from jitcore_runtime.executor import Executor
+
+    ran, original = [], Executor.run
+    monkeypatch.setattr(Executor, "run", lambda self, arrays: (ran.append(self.program), original(self, arrays))[1])
+    return ran
+
+
+def test_a_float_argument_is_a_value_of_the_program():
+    def f(x, rate, shift=0.5):
+        decayed = rate * 0.9 - 1.0 / (2.0 + rate)
+        return x * decayed + shift * -rate + abs(rate)
+
+    jitted = jitcore.jit(f)
+    for rate in (0.1, -3.0, 3.5, 0.0, 7.0):
+        for shift in (0.5, 1.5):
+            np.testing.assert_allclose(jitted(vector(1, 2), rate, shift).numpy(), f(vector(1, 2), rate, shift).numpy())
+            given = jitted(vector(1, 2), rate, shift=shift)
+            np.testing.assert_allclose(given.numpy(), f(vector(1, 2), rate, shift).numpy())
+    assert recordings(jitted) == 2  # by position and by keyword
+
+
+def test_a_float_that_decides_a_branch_is_guarded_by_the_outcome():
+    def f(x, limit):
+        return x * 2 if limit > 1.0 else x - limit
+
+    jitted = jitcore.jit(f)
+    for limit in (0.5, 2.0, 0.25, 3.0, -1.0, 4.0, math.nan):
+        np.testing.assert_allclose(jitted(vector(1, 2), limit).numpy(), f(vector(1, 2), limit).numpy())
+    assert recordings(jitted) == 2
+
+
+@pytest.mark.parametrize(
+    "use",
+    [lambda r: math.sqrt(r), lambda r: int(r * 4), lambda r: len(f"{r:.3f}"), lambda r: round(r, 1), lambda r: r**2],
+)
+def test_what_python_computes_from_a_number_pins_it(use):
+    def f(x, rate):
+        return x * use(rate)
+
+    jitted = jitcore.jit(f)
+    for rate in (0.25, 0.5, 0.25, 100.0):
+        np.testing.assert_allclose(jitted(vector(1, 2), rate).numpy(), f(vector(1, 2), rate).numpy(), rtol=1e-6)
+    assert recordings(jitted) == 3
+
+
+def test_signs_of_zero_are_told_apart():
+    def f(x, rate):
+        return x * math.copysign(1.0, rate)
+
+    jitted = jitcore.jit(f)
+    assert [jitted(vector(1), rate).item() for rate in (0.0, -0.0, 0.0, -0.0)] == [1, -1, 1, -1]
+    read = jitcore.jit(lambda x: x.abs() + math.copysign(1.0, float(x[0])))
+    assert [read(vector(rate)).item() for rate in (0.0, -0.0, 0.0, -0.0)] == [1, -1, 1, -1]
+
+
+def test_an_item_that_is_returned_is_a_result_and_no_guard():
+    def f(x):
+        loss = (x * x).sum()
+        return loss.item(), {"half": loss.item() / 2, "count": (x > 0).sum().item()}
+
+    jitted = jitcore.jit(f)
+    for v in range(1, 8):
+        loss, rest = jitted(vector(v, 1))
+        assert type(loss) is float and type(rest["half"]) is float and type(rest["count"]) is int
+        assert loss == v * v + 1 and rest == {"half": loss / 2, "count": 2}
+    assert recordings(jitted) == 1
+
+
+def test_early_stopping_by_an_item():
+    best = 10.0
+
+    def f(x, best):
+        loss = x.sum().item()
+        return (loss, True) if loss < best else (best, False)
+
+    jitted = jitcore.jit(f)
+    for v in (9.0, 8.0, 11.0, 7.5, 20.0):
+        expected = f(vector(v), best)
+        best, improved = jitted(vector(v), best)
+        assert (best, improved) == expected
+    assert recordings(jitted) == 2
+
+
+def test_a_list_of_numbers_read_by_tolist():
+    def f(x):
+        a, b = x.tolist()
+        return x * a if a > b else x * b
+
+    jitted = jitcore.jit(f)
+    for a, b in ((1, 2), (5, 3), (4, 9), (8, 7)):
+        np.testing.assert_allclose(jitted(vector(a, b)).numpy(), np.float32([a, b]) * max(a, b))
+    assert recordings(jitted) == 2
+
+
+def test_numbers_that_live_on_are_plain():
+    history = []
+
+    class Holder:
+        last = None
+
+    holder = Holder()
+
+    def f(x):
+        history.append(x.sum().item())
+        holder.last = x.sum().item()
+        return x * 2
+
+    jitted = jitcore.jit(f)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", jitcore.JitWarning)
+        for v in (1, 2, 3, 4, 5):
+            jitted(vector(v))
+    assert json.dumps(history) == "[1.0, 2.0, 3.0, 4.0, 5.0]" and type(history[0]) is float
+    assert type(holder.last) is float and holder.last == 5
+
+
+def test_the_beginning_is_shared_and_runs_once(monkeypatch):
+    def f(x):
+        y = (x @ x).tanh()
+        if y.sum() > 0:
+            return y * 2, y
+        return y - 1, x
+
+    jitted = jitcore.jit(f)
+    positive, negative = jitcore.ones(2, 2), jitcore.tensor([[0.0, 1.0], [-1.0, 0.0]])
+    jitted(positive)
+    jitted(negative)
+    (root,) = entries(jitted)[0].tree.roots
+    assert [node.variant is None for node in root.nodes()] == [True, False, False]
+    ran = runs_of(monkeypatch, jitted)
+    for x in (positive, negative, negative, positive):
+        ran.clear()
+        for ours, theirs in zip(jitted(x), f(x), strict=True):
+            np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-6, atol=1e-6)
+        products = [sum(o.spec.name == "dot" for o in program.graph.operations) for program in ran]
+        assert products == [1, 0]
+
+
+def test_decisions_within_decisions():
+    def f(x, n):
+        total = x
+        for i in range(int(n)):
+            total = total + x * i if total.sum() > 4 else total * 2
+            if total[0] > 30:
+                return total, i
+        return total - 1, -1
+
+    jitted = jitcore.jit(f)
+    for v in (1, 3, -2, 9, 0.5):
+        for n in (0, 1, 3, 5):
+            for _ in range(2):
+                ours, theirs = jitted(vector(v, 1), jitcore.tensor(n)), f(vector(v, 1), jitcore.tensor(n))
+                assert ours[1] == theirs[1]
+                np.testing.assert_allclose(ours[0].numpy(), theirs[0].numpy(), rtol=1e-6)
+    tree = entries(jitted)[0].tree
+    assert len(tree.roots) == 1 and len(tree.variants) > 5
+    assert jitted._eager_calls == 0
+
+
+def test_iteration_to_convergence():
+    def f(x):
+        steps = 0
+        while (x - x.sqrt()).abs().max().item() > 1e-3:
+            x, steps = x.sqrt(), steps + 1
+        return x, steps
+
+    jitted = jitcore.jit(f)
+    for v in (2, 100, 1, 5, 100, 2):
+        ours, theirs = jitted(vector(v)), f(vector(v))
+        assert ours[1] == theirs[1]
+        np.testing.assert_allclose(ours[0].numpy(), theirs[0].numpy(), rtol=1e-6)
+
+
+def test_writes_are_made_by_the_way_that_was_taken():
+    seen = jitcore.zeros(2)
+
+    def f(x):
+        x.mul_(2)
+        seen.add_(x)
+        if seen[0] > 5:
+            seen.zero_()
+            return x + 1
+        return x - 1
+
+    jitted = jitcore.jit(f)
+    expected, total = [], np.zeros(2, np.float32)
+    for v in (1, 1, 1, 2, -1, 3, 1):
+        x = vector(v, 1)
+        result = jitted(x)
+        total += np.float32([2 * v, 2])
+        sign = 1 if total[0] > 5 else -1
+        total = np.zeros(2, np.float32) if total[0] > 5 else total
+        np.testing.assert_allclose(result.numpy(), np.float32([2 * v, 2]) + sign)
+        np.testing.assert_allclose(x.numpy(), [2 * v, 2])
+        np.testing.assert_allclose(seen.numpy(), total)
+    assert not expected and recordings(jitted) == 2
+
+
+def test_gradients_through_each_way():
+    layer = jitcore.nn.Linear(2, 2)
+
+    def f(x):
+        y = layer(x).sin()
+        return (y * y).sum() if y.sum() > 0 else y.sum() * 3
+
+    jitted = jitcore.jit(f)
+    for v in (1, -1, 2, -2, 1, -1):
+        ours, theirs = [], []
+        for function, into in ((jitted, ours), (f, theirs)):
+            layer.zero_grad()
+            x = vector(v, 0.5).requires_grad_()
+            function(x).backward()
+            into += [x.grad.numpy(), layer.weight.grad.numpy()]
+        for a, b in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_an_exception_while_recording_undoes_what_the_call_wrote():
+    state = jitcore.zeros(2)
+    weight = jitcore.ones(2, requires_grad=True)
+
+    def f(x):
+        x.add_(1)
+        state.copy_(x)
+        (weight * x).sum().backward()
+        if x.sum() > 10:
+            raise KeyError("too much")
+        return x * 2
+
+    jitted = jitcore.jit(f)
+    jitted(vector(1, 2))
+    jitted(vector(1, 2))
+    before = state.tolist(), weight.grad.tolist()
+    x = vector(20, 2)
+    for _ in range(2):
+        with pytest.raises(KeyError):
+            jitted(x)
+        assert x.tolist() == [20, 2] and (state.tolist(), weight.grad.tolist()) == before
+
+
+def test_over_budget_new_ways_run_eagerly_and_old_ones_stay(monkeypatch):
+    monkeypatch.setattr(jit_function, "MOST_VARIANTS", 4)
+
+    def f(x):
+        return x * float(x[0])
+
+    jitted = jitcore.jit(f)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for v in range(1, 12):
+            np.testing.assert_allclose(jitted(vector(v, 1)).numpy(), [v * v, v])
+    said = [str(w.message) for w in caught if issubclass(w.category, jitcore.JitWarning)]
+    assert len(said) == 1 and "4 recordings" in said[0] and "test_trace_tree.py" in said[0]
+    before = jitted._eager_calls
+    for v in (1, 2, 3, 4):
+        np.testing.assert_allclose(jitted(vector(v, 1)).numpy(), [v * v, v])
+    assert jitted._eager_calls == before
+
+
+def test_recordings_not_used_for_long_make_room(monkeypatch):
+    monkeypatch.setattr(jit_function, "MOST_VARIANTS", 2)
+    monkeypatch.setattr(jit_function, "PATIENCE", 5)
+    jitted = jitcore.jit(lambda x: x * float(x[0]))
+    for v in (1, 2, *[2] * 8, 3, 3, 2):
+        np.testing.assert_allclose(jitted(vector(v, 1)).numpy(), [v * v, v])
+    assert jitted._eager_calls == 0
+    assert sorted(variant.outcomes for variant in entries(jitted)[0].variants) == [(2.0,), (3.0,)]
