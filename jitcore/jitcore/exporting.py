@@ -23,7 +23,7 @@ from .autograd import no_grad
 from .errors import ExportError
 from .nn.module import Module
 from .tensor import Tensor, wrap
-from .trace.capture import FromOutput, FromRoot, Recording, record
+from .trace.capture import FromOutput, FromRoot, Recording, Static, record
 from .trace.recorder import Recorder
 from .trace.sources import Argument
 
@@ -186,9 +186,8 @@ def _refuse(recording: Recording) -> None:
         raise ExportError(f"cannot be exported: {recording.problem}")
     for piece in recording.pieces:
         if not isinstance(piece, FromOutput | FromRoot):
-            raise ExportError(
-                f"the function returns {piece.value!r}, which no tensor of this run is; return tensors only"
-            )
+            what = repr(piece.value) if isinstance(piece, Static) else "a number that item() gave"
+            raise ExportError(f"the function returns {what}, which no tensor of this run is; return tensors only")
 
 
 def _named_tensors(function: Callable) -> list[tuple[str, Tensor]]:

@@ -29,7 +29,7 @@ from .trace.numbers import same_float
 from .trace.tree import MISSED, Node, TraceTree
 from .trace.variant import CannotReplay, Variant
 
-MOST_VARIANTS = 64
+MOST_VARIANTS = 32
 """Recordings kept for one function."""
 MOST_BYTES = 256 << 20
 """Code and constants kept for one function."""
@@ -320,9 +320,9 @@ def _cause(tree: TraceTree, leaves: Sequence[Any]) -> Retrace:
             f"{read.kind} at {read.location} gave {seen!r}, where {read.outcome!r} was recorded", read.location
         )
     for variant in tree.variants:
-        for position, (number, location) in variant.recording.pins.items():
-            if not same_float(leaves[position], number):
-                return Retrace(f"argument {position} was {number!r}, on which {location} depends", location)
+        for position, (pinned, location) in variant.recording.pins.items():
+            if not same_float(leaves[position], pinned):
+                return Retrace(f"argument {position} was {pinned!r}, on which {location} depends", location)
         broken = variant.recording.checks.first_broken()
         if broken is not None:
             return Retrace(broken)

@@ -60,6 +60,7 @@ class Shadow:
     def read(self, tensor, kind, outcome):
         self.log.append(f"read {kind}")
         np.testing.assert_array_equal(self.known(tensor), tensor._array)
+        return outcome
 
     def get_grad(self, tensor):
         self.log.append("get_grad")

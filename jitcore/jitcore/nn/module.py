@@ -340,7 +340,7 @@ class Module:
         """Run `forward` through jit from now on."""
         from ..jit_function import JitFunction
 
-        object.__setattr__(self, "forward", JitFunction(self.forward, True))
+        object.__setattr__(self, "forward", JitFunction(self.forward))
 
     def set_submodule(self, target: str, module: Module, strict: bool = False) -> None:
         """Put `module` where the dotted path `target` leads. Raises AttributeError where its parent is missing."""

@@ -46,7 +46,7 @@ class RecordedNumber:
         self._leaf = leaf
         recorder.numbers.append(weakref.ref(self))
 
-    @property
+    @property  # type: ignore[misc]
     def __class__(self) -> type:  # type: ignore[override]
         return type(self._value)
 
