@@ -142,7 +142,9 @@ def create_operation(
             f"{spec.name} has the attributes ({', '.join(spec.attributes)}), but ({', '.join(attributes)}) are given"
         )
     operation = Operation(spec, list(operands), attributes, [], list(regions), location)
-    types = spec.infer(tuple(v.type for v in operands), attributes)
+    if len(regions) != spec.regions:
+        raise VerificationError(f"{spec.name} has {spec.regions} regions, not {len(regions)}")
+    types = spec.result_types(tuple(v.type for v in operands), attributes, regions)
     for position, value in enumerate(operation.operands):
         value.uses.append((operation, position))
     operation.results = [Value(t, operation, i) for i, t in enumerate(types)]

@@ -14,7 +14,7 @@ from .errors import AttributeValueError, DTypeError, ShapeError, VerificationErr
 from .graph import Block, Graph, Operation, Region, Value, create_operation
 from .lexer import Token, error_at, tokenize
 from .location import UNKNOWN, Location
-from .spec import OPS, Kind, OpSpec
+from .spec import OPS, Kind, OpSpec, Trait
 from .types import BufferType, TensorType, Type
 
 T = TypeVar("T")
@@ -84,7 +84,7 @@ class _Parser:
         types = self.types() if self.accept(":") else []
         location = self.location() if self.accept("@") else UNKNOWN
         attributes = self.finish_attributes(spec, given, types, start)
-        regions = [self.region() for _ in range(spec.regions)]
+        regions = [self.region(spec) for _ in range(spec.regions)]
         operation = self.checked(start, lambda: create_operation(spec, operands, attributes, location, regions))
         self.check_results(operation, names, types, start)
         operation.block = block
@@ -121,11 +121,13 @@ class _Parser:
         self.mark(":")
         return Location(file, self.integer())
 
-    def region(self) -> Region:
+    def region(self, spec: OpSpec) -> Region:
         region = Region()
         for mark in "{^":
             self.mark(mark)
         visible = dict(self.values)
+        if spec.has(Trait.CLOSED):
+            self.values = {}
         self.arguments(region.block)
         self.mark(":")
         self.body(region.block)

@@ -6,7 +6,7 @@ One table per concern: NumPy kernels in `jitcore_runtime.kernels`, derivatives i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, Flag, auto
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .types import Type
 
 if TYPE_CHECKING:
-    from .graph import Operation
+    from .graph import Operation, Region
 
 # The types are Any so that a rule may name the ones it expects; the verifier sees to it that they are tensors.
 InferRule = Callable[[tuple[Any, ...], Mapping[str, Any]], tuple[Type, ...]]
@@ -31,6 +31,7 @@ class Trait(Flag):
     TERMINATOR = auto()  # ends a block
     IMPURE = auto()  # has an effect beyond its results, so it is never removed, merged or folded
     LOOP = auto()  # exists only below the graph level
+    CLOSED = auto()  # its regions use no values from outside: what they read are their arguments
 
 
 class Kind(Enum):
@@ -54,7 +55,8 @@ class OpSpec:
     the rule that gives result types (raising ShapeError, DTypeError or AttributeValueError), traits and version.
 
     `regions` is how many regions it owns; `check`, where given, raises VerificationError for an operation whose regions
-    do not suit it (the rule sees operand types and attributes only).
+    do not suit it (the rule sees operand types and attributes only). Where the result types follow from the regions,
+    `infer_regions` gives them instead of the rule.
     """
 
     name: str
@@ -66,6 +68,7 @@ class OpSpec:
     regions: int = 0
     version: int = 1
     check: Callable[[Operation], None] | None = None
+    infer_regions: Callable[[tuple[Any, ...], Mapping[str, Any], Sequence[Region]], tuple[Type, ...]] | None = None
 
     @property
     def is_variadic(self) -> bool:
@@ -74,6 +77,14 @@ class OpSpec:
     def takes(self, count: int) -> bool:
         """Whether the operation may have so many operands."""
         return count >= len(self.operands) - 1 if self.is_variadic else count == len(self.operands)
+
+    def result_types(
+        self, types: tuple[Any, ...], attributes: Mapping[str, Any], regions: Sequence[Region] = ()
+    ) -> tuple[Type, ...]:
+        """The types of the results. Raises what the rule raises."""
+        if self.infer_regions is not None:
+            return self.infer_regions(types, attributes, regions)
+        return self.infer(types, attributes)
 
     def has(self, trait: Trait) -> bool:
         return bool(self.traits & trait)

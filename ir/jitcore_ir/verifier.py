@@ -93,10 +93,14 @@ class _Checker:
     def regions(self, operation: Operation) -> None:
         if len(operation.regions) != operation.spec.regions:
             fail(operation, f"{operation.spec.name} has {operation.spec.regions} regions, not {len(operation.regions)}")
+        around = self.visible
+        if operation.spec.has(Trait.CLOSED):
+            self.visible = set()
         for region in operation.regions:
             if region.parent is not operation or region.block.region is not region:
                 fail(operation, "one of its regions belongs to another operation")
             self.block(region.block, YIELD, f"a region of {operation.spec.name} at {operation.location}")
+        self.visible = around
 
     def uses(self) -> None:
         """Every value's list of uses is what the operands say, and stays inside the graph."""
@@ -137,7 +141,10 @@ def fits_kind(kind: Kind, value: Any) -> bool:
 def check_results(operation: Operation) -> None:
     """The results belong to the operation and have the types its rule gives."""
     types = attempt(
-        operation, lambda: operation.spec.infer(tuple(v.type for v in operation.operands), operation.attributes)
+        operation,
+        lambda: operation.spec.result_types(
+            tuple(v.type for v in operation.operands), operation.attributes, operation.regions
+        ),
     )
     if tuple(v.type for v in operation.results) != tuple(types):
         given, inferred = (", ".join(map(str, t)) or "none" for t in ([v.type for v in operation.results], types))

@@ -46,7 +46,7 @@ class CallOuts:
 
     def __init__(self, plan: Plan, graph: Graph) -> None:
         self._symbols = plan.symbols
-        operations = graph.operations
+        operations = list(graph.walk())
         self._steps = []
         for call in plan.call_outs:
             operation = operations[call.operation]

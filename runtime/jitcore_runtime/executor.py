@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy import empty, ndarray
 
+from jitcore_ir import ops
 from jitcore_ir.shapes import evaluate
 
 from .arena import Frame, Layout, address_of, empty_aligned
@@ -169,7 +170,8 @@ class _Native:
             self._fixed_layout = self._laid_out({})
             shapes = self._fixed_layout[0].shapes
             held = sum(math.prod(shape) * b.dtype.itemsize for shape, b in zip(shapes, plan.buffers))
-            keep_gil = held < _SMALL
+            loops = any(o.spec in (ops.WHILE, ops.SCAN) for o in program.graph.operations)
+            keep_gil = held < _SMALL and not loops  # who knows how many turns
         else:
             keep_gil = False
         keep_gil = keep_gil if release_gil is None else not release_gil
@@ -297,7 +299,7 @@ class _Native:
             raise ZeroDivisionError(f"{self._program.name}: an integer is divided by zero")
         if status != -1:
             raise NativeError(f"the code of {self._program.name} returned {status}, which means nothing here")
-        names, operations = self._program.operations, self._program.graph.operations
+        names, operations = self._program.operations, list(self._program.graph.walk())
         name = names[number] if 0 <= number < len(names) else f"operation {number}"
         text = f"{name}: position {position} is out of range for axis {axis} of size {size}"
         if 0 <= number < len(operations) and operations[number].spec.name == name and operations[number].location.line:

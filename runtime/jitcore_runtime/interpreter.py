@@ -13,6 +13,7 @@ from jitcore_ir.dtypes import from_numpy
 from jitcore_ir.shapes import Expr, evaluate, is_static
 from jitcore_ir.spec import OpSpec
 
+from .control import CONTROL, Run
 from .errors import OperationFailed
 from .kernels import KERNELS
 from .signature import Signature
@@ -33,12 +34,14 @@ def interpret(graph: Graph, arrays: Sequence[np.ndarray], symbols: Mapping[str, 
 @dataclass(slots=True)
 class _Step:
     """One operation: which slots it reads, writes, and which hold nothing needed after it. `symbolic` names attributes
-    with symbols in them; `unchecked`: the rule could not check every dim, for want of a value."""
+    with symbols in them; `unchecked`: the rule could not check every dim, for want of a value; `control` runs an
+    operation with regions."""
 
     spec: OpSpec
-    kernel: Callable[..., np.ndarray]
+    kernel: Callable[..., np.ndarray] | None
+    control: Run | None
     operands: tuple[int, ...]
-    result: int
+    results: tuple[int, ...]
     attributes: dict[str, Any]
     symbolic: tuple[str, ...]
     unchecked: bool
@@ -54,7 +57,8 @@ class Interpreter:
         operations = _needed(graph, wanted)
         slots = {id(v): n for n, v in enumerate(graph.inputs)}
         for operation in operations:
-            slots[id(operation.result)] = len(slots)
+            for value in operation.results:
+                slots[id(value)] = len(slots)
         self._inputs = len(graph.inputs)
         self._slots = len(slots)
         self._steps = [_step(o, slots, dead) for o, dead in zip(operations, _last_uses(operations, wanted, slots))]
@@ -67,10 +71,16 @@ class Interpreter:
         for step in self._steps:
             operands = [values[slot] for slot in step.operands]
             attributes = step.attributes
+            if step.control is not None:  # errors inside know their own place
+                for slot, array in zip(step.results, step.control(operands, symbols), strict=True):
+                    values[slot] = array
+                for slot in step.dead:
+                    values[slot] = None
+                continue
             try:
                 if step.unchecked:
                     attributes = _bound(step, operands, symbols)
-                values[step.result] = step.kernel(*operands, **attributes)
+                values[step.results[0]] = step.kernel(*operands, **attributes)  # type: ignore[misc]
             except (IndexError, ZeroDivisionError, IRError) as error:
                 if not step.location.line:
                     raise
@@ -84,16 +94,19 @@ class Interpreter:
 
 def _step(operation: Operation, slots: Mapping[int, int], dead: tuple[int, ...]) -> _Step:
     spec = operation.spec
+    operands = tuple(slots[id(v)] for v in operation.operands)
+    results = tuple(slots[id(v)] for v in operation.results)
+    if spec in CONTROL:
+        control = CONTROL[spec](operation, lambda block: Interpreter(Graph(spec.name, block)).run)
+        return _Step(spec, None, control, operands, results, {}, (), False, dead, operation.location)
     if spec not in KERNELS:
         raise NotImplementedError(f"{spec.name} has no NumPy kernel; it is used at {operation.location}")
     symbolic = tuple(name for name, value in operation.attributes.items() if _has_symbols(value))
     dynamic = any(isinstance(v.type, TensorType) and not is_static(v.type.shape) for v in operation.operands)
     # Elementwise shapes hold for every value of the symbols, or NumPy refuses to broadcast them.
     unchecked = bool(symbolic) or (dynamic and not spec.has(Trait.ELEMENTWISE))
-    operands = tuple(slots[id(v)] for v in operation.operands)
-    result = slots[id(operation.result)]
     kernel, attributes = KERNELS[spec], operation.attributes
-    return _Step(spec, kernel, operands, result, attributes, symbolic, unchecked, dead, operation.location)
+    return _Step(spec, kernel, None, operands, results, attributes, symbolic, unchecked, dead, operation.location)
 
 
 def _needed(graph: Graph, wanted: Sequence[Value]) -> list[Operation]:

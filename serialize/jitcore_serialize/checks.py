@@ -105,7 +105,7 @@ def check_plan(plan: Plan, graph: Graph) -> None:
 
 def _check_call_out(what: str, call: CallOut, plan: Plan, graph: Graph) -> None:
     """It names an operation of the graph, and buffers of its operands' and result's dtypes and sizes."""
-    operations = graph.operations
+    operations = list(graph.walk())
     if call.operation >= len(operations):
         raise ArchiveError(f"{what} is of operation {call.operation} of {len(operations)}")
     operation = operations[call.operation]

@@ -4,13 +4,16 @@ import pytest
 
 import jitcore.autograd.vjps  # noqa: F401  fills the table
 from jitcore.autograd.rules import NOT_DIFFERENTIABLE, VJPS
+from jitcore.compiler.lower.control import CONTROL_LOWERINGS
 from jitcore.compiler.lower.table import LOWERINGS
 from jitcore.compiler.scalar import SCALARS
 from jitcore.func.rules import BATCHING
 from jitcore_ir import OPS, Trait, ops
+from jitcore_runtime.control import CONTROL
 from jitcore_runtime.kernels import KERNELS
 
-PRIMITIVES = [spec for spec in OPS.values() if not spec.has(Trait.LOOP | Trait.TERMINATOR)]
+PRIMITIVES = [spec for spec in OPS.values() if not spec.has(Trait.LOOP | Trait.TERMINATOR | Trait.CLOSED)]
+WITH_REGIONS = [spec for spec in OPS.values() if spec.has(Trait.CLOSED)]
 
 
 @pytest.mark.parametrize("spec", PRIMITIVES, ids=lambda spec: spec.name)
@@ -22,6 +25,13 @@ def test_primitive_is_complete(spec):
     assert spec in BATCHING, "no rule for vmap"
     if spec.has(Trait.ELEMENTWISE) and spec is not ops.CAST and LOWERINGS[spec] not in ("call out", "parts"):
         assert spec in SCALARS, "no scalar body"
+
+
+@pytest.mark.parametrize("spec", WITH_REGIONS, ids=lambda spec: spec.name)
+def test_operation_with_regions_is_complete(spec):
+    assert spec.regions and spec.check is not None and spec.infer_regions is not None and spec.doc
+    assert spec in CONTROL, "the interpreter cannot run it"
+    assert spec in CONTROL_LOWERINGS, "no lowering to branches and loops"
 
 
 def test_tables_hold_primitives_only():

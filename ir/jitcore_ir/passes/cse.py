@@ -9,8 +9,8 @@ graph @main(%x: f32[4], %y: f32[4]) {      graph @main(%x: f32[4], %y: f32[4]) {
 }
 ```
 
-An operation in a region may use an equal one outside it, not the other way round. Operations with an effect, with
-regions, or that read memory (a store may stand between two loads) are left alone.
+An operation in a region that is not closed may use an equal one outside it, not the other way round. Operations with
+an effect, with regions, or that read memory (a store may stand between two loads) are left alone.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _merge(block: Block, known: dict[Hashable, Operation], numbers: dict[Value, 
         numbers[argument] = len(numbers)
     for operation in block.operations:
         for region in operation.regions:
-            changed |= _merge(region.block, known, numbers)
+            changed |= _merge(region.block, {} if operation.spec.has(Trait.CLOSED) else known, numbers)
         if _may_merge(operation):
             key = _key(operation, numbers)
             if key in known:

@@ -1,7 +1,8 @@
 """Where every buffer of a lowered program lives: the arena's slots, and which updates happen in place.
 
-Liveness is counted in kernel calls. A temporary takes a slot that is free over its whole life; slots of known size grow
-to the largest temporary they hold, slots of symbolic size are shared by temporaries of equal size.
+Liveness is counted in kernel calls and the starts and ends of loops; what a loop reads from before it, or leaves to
+what comes after it, is alive during the whole loop. A temporary takes a slot that is free over its whole life; slots of
+known size grow to the largest temporary they hold, slots of symbolic size are shared by temporaries of equal size.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from jitcore_runtime.plan import ALIGNMENT, Buffer, BufferKind, CallOut, Plan
 
 from .loops.module import LoopBuffer, LoopModule
 from .loops.ops import CALL_OUT, CHECK_INDEX, call_out
+from .loops.steps import Branch, Run, Step
 
 Dim = int | Expr
 
@@ -68,11 +70,12 @@ def plan_memory(
 ) -> MemoryPlan:
     """Plan `module`. `updates` are pairs (graph output, graph input), `guards` graph outputs; `workspaces` gives bytes
     by kernel call, `prepared` bytes by prepared buffer."""
-    lives = _lives(module)
+    timeline = _Timeline(module)
+    lives = timeline.lives
     outputs = {b.index: n for n, b in enumerate(module.buffers) if b.kind is BufferKind.OUTPUT}
     in_place: dict[int, int] = {}
     commits: list[tuple[int, int]] = []
-    end = len(module.kernels)
+    end = timeline.now
     for output, input in updates:
         buffer = outputs[output]
         if not guards and not _can_fail(module) and _may_share(module, buffer, input):
@@ -87,7 +90,7 @@ def plan_memory(
         for n, b in enumerate(module.buffers)
         if b.kind is BufferKind.TEMPORARY or n in committed
     ]
-    wanted += [(k, k, -1 - k, size) for k, size in workspaces.items()]
+    wanted += [(timeline.at[k], timeline.at[k], -1 - k, size) for k, size in workspaces.items()]
     places: dict[int, int] = {}
     for first, last, number, size in sorted(wanted, key=lambda w: (w[0], w[1], w[2])):
         places[number] = slots.take(_aligned(size), first, last)
@@ -131,13 +134,51 @@ def _entry(number: int, buffer: LoopBuffer, in_place: Mapping, places: Mapping, 
     return Buffer(buffer.kind, buffer.dtype, buffer.shape, buffer.index, buffer.data)
 
 
-def _lives(module: LoopModule) -> dict[int, tuple[int, int]]:
-    """First and last kernel call that touches each buffer."""
-    lives: dict[int, tuple[int, int]] = {}
-    for k, call in enumerate(module.kernels):
-        for number in call.arguments:
-            lives[number] = (lives.get(number, (k, k))[0], k)
-    return lives
+class _Timeline:
+    """When each kernel call runs (`at`), and the first and last time that each buffer is needed (`lives`)."""
+
+    def __init__(self, module: LoopModule) -> None:
+        self.module = module
+        self.at: dict[int, int] = {}
+        self.lives: dict[int, tuple[int, int]] = {}
+        self.now = 0
+        self.loops: list[tuple[int, int]] = []
+        self.walk(module.steps)
+        self.stretch()
+
+    def touch(self, *buffers: int) -> None:
+        self.now += 1
+        for number in buffers:
+            self.lives[number] = (self.lives.get(number, (self.now, self.now))[0], self.now)
+
+    def walk(self, steps: Sequence[Step]) -> None:
+        for step in steps:
+            if isinstance(step, Run):
+                self.touch(*self.module.kernels[step.kernel].arguments)
+                self.at[step.kernel] = self.now
+            elif isinstance(step, Branch):
+                self.touch(step.predicate[0])
+                self.walk(step.then)
+                self.walk(step.otherwise)
+            else:
+                carried = [number for c in step.carries for number in (c.current, c.following)]
+                self.touch(*carried, *(c.initial[0] for c in step.carries))
+                start = self.now
+                self.walk(step.condition)
+                self.touch(*(() if step.test is None else (step.test,)))
+                self.walk(step.body)
+                self.touch(*carried, *(c.result[0] for c in step.carries))
+                self.loops.append((start, self.now))
+
+    def stretch(self) -> None:
+        """What comes into a loop, or leaves it, is there all the while. Inner loops come before outer ones."""
+        for start, end in self.loops:
+            for number, (first, last) in self.lives.items():
+                leaves = last > end or self.module.buffers[number].kind is BufferKind.OUTPUT
+                if first < start <= last:
+                    self.lives[number] = (first, max(last, end))
+                elif start <= first <= end and leaves:
+                    self.lives[number] = (start, last)
 
 
 def _can_fail(module: LoopModule) -> bool:
@@ -177,6 +218,9 @@ def _may_share(module: LoopModule, output: int, input: int) -> bool:
         return False
     if any(b.preparation is not None and b.preparation.source == input for b in module.buffers):
         return False
+    straight = {step.kernel for step in module.steps if isinstance(step, Run)}
+    if not straight.issuperset((*writers, *readers)):
+        return False  # in a branch, which may not run, or in a loop, which comes back
     call = module.kernels[writers[0]]
     (position,) = (w for w in call.writes if call.arguments[w] == output)
     if call.offsets[position] != 0:

@@ -10,16 +10,17 @@ from typing import Any
 from llvmlite import ir
 
 from jitcore_ir.dtypes import DType, bool_, float32, float64
-from jitcore_ir.shapes import Expr
+from jitcore_ir.shapes import Expr, mul
 from jitcore_runtime.call_out import FAILED
 
 from ..loops.module import KernelCall, LoopModule
 from ..loops.ops import call_out
+from ..loops.steps import Branch, Loop, Place, Run, Step
 from ..memory_plan import MemoryPlan, bytes_of
 from .bodies import Contraction, contraction, emit_contraction, emit_loops, plain_result, prepared_contraction
 from .dims import emit_dim, load_symbols
 from .printer import ZERO_DIVISION, element_pointer
-from .scalars import I64, PTR, declare, memory_type
+from .scalars import I8, I64, PTR, declare, memory_type
 from .target import target_named
 
 SERIAL_WORK = 60_000
@@ -55,8 +56,7 @@ class _Program:
         b = ir.IRBuilder(run.append_basic_block("entry"))
         frame = _Frame(b, run.args[0], self.module.symbols)
         b.store(I64(-1), frame.error)
-        for number, call in enumerate(self.module.kernels):
-            self._call(frame, number, call)
+        self._steps(frame, self.module.steps)
         outputs = {buffer.index: n for n, buffer in enumerate(self.module.buffers) if buffer.kind.name == "OUTPUT"}
         for position, (output, expected) in enumerate(guards):
             buffer = self.module.buffers[outputs[output]]
@@ -66,11 +66,74 @@ class _Program:
         self._return_errors(frame)
         for buffer_number, input_number in self.memory.commits:
             size = emit_dim(b, bytes_of(self.module.buffers[buffer_number]), frame.symbols)
-            copy = declare(self.text, "memcpy", PTR, [PTR, PTR, I64])
-            b.call(copy, [frame.buffer(input_number), frame.buffer(buffer_number), size])
+            self._copy(b, frame.buffer(input_number), frame.buffer(buffer_number), size)
         b.ret(I64(0))
         if any(buffer.preparation is not None for buffer in self.module.buffers):
             self._prepare()
+
+    def _steps(self, frame: _Frame, steps: Sequence[Step]) -> None:
+        for step in steps:
+            if isinstance(step, Run):
+                self._call(frame, step.kernel, self.module.kernels[step.kernel])
+            elif isinstance(step, Branch):
+                predicate = frame.b.load(self._address(frame, step.predicate), typ=memory_type(bool_))
+                with frame.b.if_else(frame.b.icmp_unsigned("!=", predicate, I8(0))) as (then, otherwise):
+                    with then:
+                        self._steps(frame, step.then)
+                    with otherwise:
+                        self._steps(frame, step.otherwise)
+            else:
+                self._loop(frame, step)
+
+    def _address(self, frame: _Frame, place: Place) -> ir.Value:
+        buffer, offset = place
+        base = frame.buffer(buffer)
+        if offset == 0:
+            return base
+        size = self.module.buffers[buffer].dtype.itemsize
+        return frame.b.gep(base, [emit_dim(frame.b, mul(offset, size), frame.symbols)], source_etype=I8)
+
+    def _loop(self, frame: _Frame, loop: Loop) -> None:
+        """Carried buffers change places in the pointer table, which is as it was when the loop is over."""
+        b = frame.b
+        own = [(frame.buffer(c.current), frame.buffer(c.following)) for c in loop.carries]
+        for carry, (first, _) in zip(loop.carries, own, strict=True):
+            frame.set_buffer(carry.current, self._address(frame, carry.initial))
+            frame.set_buffer(carry.following, first)
+        before = b.block
+        head, body, after = (b.append_basic_block(name) for name in ("turn", "body", "over"))
+        count = emit_dim(b, loop.length, frame.symbols)
+        b.branch(head)
+        b.position_at_end(head)
+        turn = b.phi(I64)
+        turn.add_incoming(I64(0), before)
+        if loop.test is None:
+            go_on = b.icmp_signed("<", turn, count)
+            last = b.sub(b.sub(count, I64(1)), turn)
+            frame.symbols[loop.index] = last if loop.reverse else turn
+        else:
+            self._steps(frame, loop.condition)
+            test = b.load(frame.buffer(loop.test), typ=memory_type(bool_))
+            go_on = b.icmp_unsigned("!=", test, I8(0))
+        b.cbranch(b.and_(go_on, b.icmp_signed("==", b.load(frame.error, typ=I64), I64(-1))), body, after)
+        b.position_at_end(body)
+        self._steps(frame, loop.body)
+        for carry, (first, second) in zip(loop.carries, own, strict=True):
+            written = frame.buffer(carry.following)
+            frame.set_buffer(carry.current, written)
+            frame.set_buffer(carry.following, b.select(b.icmp_unsigned("==", written, first), second, first))
+        turn.add_incoming(b.add(turn, I64(1)), b.block)
+        b.branch(head)
+        b.position_at_end(after)
+        for carry, (first, second) in zip(loop.carries, own, strict=True):
+            size = emit_dim(b, bytes_of(self.module.buffers[carry.current]), frame.symbols)
+            self._copy(b, self._address(frame, carry.result), frame.buffer(carry.current), size)
+            frame.set_buffer(carry.current, first)
+            frame.set_buffer(carry.following, second)
+        frame.symbols.pop(loop.index, None)
+
+    def _copy(self, b: ir.IRBuilder, target: ir.Value, source: ir.Value, size: ir.Value) -> None:
+        b.call(declare(self.text, "memcpy", PTR, [PTR, PTR, I64]), [target, source, size])
 
     def _return_errors(self, frame: _Frame) -> None:
         b = frame.b
@@ -165,10 +228,13 @@ class _Frame:
         self._table = b.load(call, typ=PTR)
         self.dims = b.load(b.gep(call, [I64(1)], source_etype=PTR), typ=PTR)
         self.error = b.gep(call, [I64(2)], source_etype=I64)
-        self.symbols: Mapping[str, ir.Value] = load_symbols(b, self.dims, symbols)
+        self.symbols: dict[str, ir.Value] = dict(load_symbols(b, self.dims, symbols))
 
     def buffer(self, number: int) -> ir.Value:
         return self.b.load(self.b.gep(self._table, [I64(number)], source_etype=PTR), typ=PTR)
+
+    def set_buffer(self, number: int, pointer: ir.Value) -> None:
+        self.b.store(pointer, self.b.gep(self._table, [I64(number)], source_etype=PTR))
 
     def context(self, pointers: Sequence[ir.Value]) -> ir.Value:
         memory = self._stack(PTR, len(pointers))

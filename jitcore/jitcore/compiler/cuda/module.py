@@ -63,6 +63,8 @@ def device_code(module: LoopModule, cc: tuple[int, int]) -> DeviceCode:
     Where a kernel can fail, the plan's last buffer is int64[4], as `jc_call.error`: whoever runs the launches puts -1
     into its first place before them and looks at it after them. Raises what `compile_module` does.
     """
+    if not module.is_straight:
+        raise NotImplementedError("branches and loops (cond, while_loop, scan) have no CUDA form; export for CPUs only")
     kernels = compile_module(module, cc)
     plan = plan_memory(module, (), (), {}, {}).plan
     if any(p.role == "error" for kernel in kernels for p in kernel.parameters):

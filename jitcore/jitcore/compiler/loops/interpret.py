@@ -22,6 +22,7 @@ from jitcore_runtime.plan import BufferKind
 
 from .module import KernelCall, LoopModule
 from .ops import ALLOC, CALL_OUT, CHECK_INDEX, CONVOLUTION, FOR, GEMM, IF, LOAD, STORE
+from .steps import Branch, Loop, Place, Run, Step
 
 Symbols = Mapping[str, int]
 _SPECS = {"forward": ops.CONV, "input": ops.CONV_TRANSPOSE, "weight": ops.CONV_WEIGHT_GRADIENT}
@@ -42,10 +43,54 @@ def run_module(module: LoopModule, arrays: Sequence[np.ndarray], symbols: Symbol
             memory.append(memory[buffer.preparation.source])
         else:
             memory.append(poison(buffer.dtype, int(np.prod(shape))).view(_part(buffer.dtype)))
-    for call in module.kernels:
-        run_kernel(call, memory, symbols, module.operations, module.call_outs)
+    _run_steps(module.steps, module, memory, dict(symbols))
     outputs = [(b, m) for b, m in zip(module.buffers, memory, strict=True) if b.kind is BufferKind.OUTPUT]
     return [m.view(b.dtype.numpy).reshape(tuple(evaluate(d, symbols) for d in b.shape)) for b, m in outputs]
+
+
+def _run_steps(steps: Sequence[Step], module: LoopModule, memory: list[np.ndarray], symbols: dict[str, int]) -> None:
+    for step in steps:
+        if isinstance(step, Run):
+            call = module.kernels[step.kernel]
+            run_kernel(call, memory, symbols, module.operations, module.call_outs)
+        elif isinstance(step, Branch):
+            taken = step.then if _at(step.predicate, module, memory, symbols)[0] else step.otherwise
+            _run_steps(taken, module, memory, symbols)
+        else:
+            _run_loop(step, module, memory, symbols)
+
+
+def _run_loop(loop: Loop, module: LoopModule, memory: list[np.ndarray], symbols: dict[str, int]) -> None:
+    """Carried values move to fresh memory at each turn, poisoned until it is written."""
+    for carry in loop.carries:
+        memory[carry.current][...] = _at(carry.initial, module, memory, symbols)[: memory[carry.current].size]
+    count = evaluate(loop.length, symbols)
+    turn = 0
+    while True:
+        if loop.test is None:
+            if turn == count:
+                break
+            symbols[loop.index] = count - 1 - turn if loop.reverse else turn
+        else:
+            _run_steps(loop.condition, module, memory, symbols)
+            if not memory[loop.test][0]:
+                break
+        _run_steps(loop.body, module, memory, symbols)
+        for carry in loop.carries:
+            memory[carry.current] = memory[carry.following]
+            buffer = module.buffers[carry.following]
+            fresh = poison(buffer.dtype, int(np.prod([evaluate(d, symbols) for d in buffer.shape])))
+            memory[carry.following] = fresh.view(_part(buffer.dtype))
+        turn += 1
+    for carry in loop.carries:
+        _at(carry.result, module, memory, symbols)[: memory[carry.current].size] = memory[carry.current]
+
+
+def _at(place: Place, module: LoopModule, memory: Sequence[np.ndarray], symbols: Symbols) -> np.ndarray:
+    """Flat memory from a place on."""
+    buffer, offset = place
+    parts = 2 if module.buffers[buffer].dtype.is_complex else 1
+    return memory[buffer][parts * evaluate(offset, symbols) :]
 
 
 def _part(dtype: DType) -> np.dtype:

@@ -27,6 +27,8 @@ from jitcore_ir.dtypes import DType
 from jitcore_ir.shapes import Expr
 from jitcore_runtime.plan import BufferKind
 
+from .steps import Run, Step, place_text, print_steps
+
 Dim = int | Expr
 Dims = tuple[Dim, ...]
 
@@ -105,6 +107,7 @@ class LoopModule:
     an input or another output), then the rest. `kernels` in execution order; equal kernels share one `Graph` object, so
     that `{id(c.kernel) for c in kernels}` counts the distinct bodies. `operations[n]` names what an IndexError number n
     is about (`check_index`'s `operation`); `call_outs[n]` is the graph operation that a `call_out` numbers n.
+    `steps` are the kernels in order, in the branches and loops around them.
     """
 
     name: str
@@ -113,15 +116,20 @@ class LoopModule:
     symbols: tuple[str, ...] = ()
     operations: tuple[str, ...] = ()
     call_outs: dict[int, Operation] = field(default_factory=dict)
+    steps: list[Step] = field(default_factory=list)
+
+    @property
+    def is_straight(self) -> bool:
+        """Whether the program is its kernels, one after the other."""
+        return all(isinstance(step, Run) for step in self.steps)
 
     def __str__(self) -> str:
         lines = [f"module {self.name}"]
         lines += [f"  b{number} = {buffer}" for number, buffer in enumerate(self.buffers)]
-        for call in self.kernels:
-            lines.append(f"  {call.kernel.name}({', '.join(map(_argument, call.arguments, call.offsets))})  # {call}")
+        lines += print_steps(self.steps, [_call_text(call) for call in self.kernels])
         seen: dict[int, Graph] = {id(call.kernel): call.kernel for call in self.kernels}
         return "\n".join(lines + [str(kernel) for kernel in seen.values()])
 
 
-def _argument(buffer: int, offset: Dim) -> str:
-    return f"b{buffer}" if offset == 0 else f"b{buffer} + {offset}"
+def _call_text(call: KernelCall) -> str:
+    return f"{call.kernel.name}({', '.join(map(place_text, zip(call.arguments, call.offsets)))})  # {call}"

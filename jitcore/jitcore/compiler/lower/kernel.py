@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from jitcore_ir import BufferType, Graph, Location, Operation, Value
+from jitcore_ir.dtypes import DType
 from jitcore_ir.ops import PART
-from jitcore_ir.shapes import add, product
+from jitcore_ir.shapes import add, mul, product
 from jitcore_runtime.plan import BufferKind
 
 from ..loops.module import KernelCall, LoopBuffer, LoopModule
+from ..loops.steps import Place, Run, Step
 from ..memory_plan import bytes_of
 from .emitter import Emitter
 from .facts import in_place_pairs, parallel_extent, work_of
@@ -20,17 +22,41 @@ from .peel import peel_offsets
 from .pointwise import POINTWISE
 
 
-class Memory:
-    """The buffers of a module, and which of them holds each value of the graph."""
+@dataclass(slots=True)
+class Places:
+    """Where values may lie: the buffers of a module, and parts of them, which have negative numbers."""
 
-    def __init__(self, module: LoopModule, numbers: Mapping[Operation, int]) -> None:
-        self.module = module
-        self.numbers = numbers
-        self.of: dict[Value, int] = {}
+    module: LoopModule
+    steps: list[Step] = field(default_factory=list)  # where the next kernel goes
+    parts: list[tuple[LoopBuffer, int, Dim]] = field(default_factory=list)  # seen as, inside of, from which element
 
     def add(self, buffer: LoopBuffer) -> int:
         self.module.buffers.append(buffer)
         return len(self.module.buffers) - 1
+
+    def part(self, buffer: int, dtype: DType, shape: Sequence[Dim], offset: Dim) -> int:
+        """The number of a part of a buffer, or of such a part."""
+        whole, start = self.whole(buffer)
+        self.parts.append((LoopBuffer(BufferKind.TEMPORARY, dtype, tuple(shape)), whole, add(start, offset)))
+        return -len(self.parts)
+
+    def buffer(self, number: int) -> LoopBuffer:
+        return self.parts[-1 - number][0] if number < 0 else self.module.buffers[number]
+
+    def whole(self, number: int) -> Place:
+        """The buffer that a place lies in, and the element at which it begins."""
+        return self.parts[-1 - number][1:] if number < 0 else (number, 0)
+
+
+class Memory:
+    """The buffers of a module, and which of them holds each value of a stretch of its graph."""
+
+    def __init__(self, places: Places, numbers: Mapping[Operation, int]) -> None:
+        self.places = places
+        self.module = places.module
+        self.numbers = numbers
+        self.of: dict[Value, int] = {}
+        self.add = places.add
 
     def temporary(self, value: Value) -> int:
         """The buffer of a value, a new temporary where it has none."""
@@ -69,7 +95,7 @@ class KernelBuilder:
         """The kernel's input for a buffer seen in `shape` from element `offset` on."""
         key = (buffer, tuple(shape), offset)
         if key not in self._arguments:
-            dtype = self.memory.module.buffers[buffer].dtype
+            dtype = self.memory.places.buffer(buffer).dtype
             dtype = PART.get(dtype, dtype)
             self._arguments[key] = self.e.argument(BufferType(dtype, key[1]))
         (self._reads if reads else self._writes).add(list(self._arguments).index(key))
@@ -92,14 +118,22 @@ class KernelBuilder:
         """Append the call of this kernel to the module."""
         graph = self.e.finish()
         keys = list(self._arguments)
-        offsets = tuple(add(k[2], peeled) for k, peeled in zip(keys, peel_offsets(graph), strict=True))
+        wholes = [self.memory.places.whole(k[0]) for k in keys]
+        units = [2 if self.memory.places.buffer(k[0]).dtype.is_complex else 1 for k in keys]
+        peeled = peel_offsets(graph)
+        offsets = tuple(
+            add(add(key[2], inner), mul(start, unit))
+            for key, inner, (_, start), unit in zip(keys, peeled, wholes, units, strict=True)
+        )
         reads, writes = tuple(sorted(self._reads)), tuple(sorted(self._writes))
         pairs = self._in_place(graph, keys, offsets, reads, writes)
         call = KernelCall(
-            graph, tuple(k[0] for k in keys), offsets, reads, writes, pairs, work_of(graph), parallel_extent(graph),
-            self._label, self._location,
+            graph, tuple(whole for whole, _ in wholes), offsets, reads, writes, pairs, work_of(graph),
+            parallel_extent(graph), self._label, self._location,
         )  # fmt: skip
-        self.memory.module.kernels.append(call)
+        module = self.memory.module
+        module.kernels.append(call)
+        self.memory.places.steps.append(Run(len(module.kernels) - 1))
 
     def _in_place(
         self,
@@ -110,9 +144,10 @@ class KernelBuilder:
         writes: tuple[int, ...],
     ) -> tuple[tuple[int, int], ...]:
         """The pairs that are safe as whole buffers, not only as the parts that this kernel sees."""
-        sizes = [bytes_of(self.memory.module.buffers[buffer]) for buffer, *_ in keys]
+        sizes = [bytes_of(self.memory.places.buffer(buffer)) for buffer, *_ in keys]
         pairs = in_place_pairs(graph, reads, writes)
-        safe = {(w, r) for w, r in pairs if sizes[w] == sizes[r] and offsets[w] == offsets[r]}
+        whole = {k for k, (buffer, *_) in enumerate(keys) if buffer >= 0}
+        safe = {(w, r) for w, r in pairs if sizes[w] == sizes[r] and offsets[w] == offsets[r] and {w, r} <= whole}
         again = {r: [o for o in reads if keys[o][0] == keys[r][0]] for r in reads}  # the same buffer, seen otherwise
         return tuple((w, r) for w, r in pairs if all((w, other) in safe for other in again[r]))
 

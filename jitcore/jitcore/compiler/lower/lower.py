@@ -1,5 +1,6 @@
 """`lower_graph`: a graph of tensor operations becomes a `LoopModule`.
 
+lower_block     branches and loops; what stands between them is lowered stretch by stretch   lower.control
 expand          dead operations dropped, a few operations written in simpler ones     lower.expand
 choose_roots    which values get a nest of their own                                  fuse.roots
 make_nodes      the axes and the reads of each                                        fuse.node
@@ -12,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
-from jitcore_ir import UNKNOWN, Graph, Operation, OpSpec, Value, ops, shapes
+from jitcore_ir import UNKNOWN, Graph, Operation, OpSpec, Trait, Value, shapes
 from jitcore_ir.printer import print_graph
 from jitcore_runtime.plan import BufferKind
 
@@ -25,9 +26,10 @@ from ..loops.module import LoopBuffer, LoopModule
 from .call_out import emit_call_out
 from .columns import emit_reduction
 from .contraction import emit_contraction
+from .control import Lowering, Stretch, lower_block
 from .expand import expand
 from .index import Indices, variable_name
-from .kernel import KernelBuilder, Memory
+from .kernel import KernelBuilder, Memory, Places
 from .rows import RowNest
 from .table import LOWERINGS
 from .writes import NESTS, copy_into
@@ -37,30 +39,44 @@ def lower_graph(graph: Graph, constant_inputs: Collection[int] = ()) -> LoopModu
     """Lower `graph`, which is left as it is.
 
     `constant_inputs` are numbers of inputs that hold the same values in every call (weights of an exported model): what
-    a contraction reads of them is prepared once. Symbols in the inputs' shapes stay symbols. Control flow must have
-    been removed. Raises NotImplementedError for an operation that has no lowering.
+    a contraction reads of them is prepared once. Symbols in the inputs' shapes stay symbols. Raises NotImplementedError
+    for an operation that has no lowering.
     """
-    return _Lowering(graph, constant_inputs).run()
+    operations = list(graph.walk())
+    for operation in operations:
+        if operation.spec not in LOWERINGS and not operation.spec.has(Trait.TERMINATOR | Trait.CLOSED):
+            raise NotImplementedError(f"{operation.spec.name} at {operation.location} has no lowering to loops")
+    module = LoopModule(graph.name, symbols=_symbols(graph), operations=tuple(o.spec.name for o in operations))
+    places = Places(module, module.steps)
+    inputs = [
+        places.add(LoopBuffer(BufferKind.INPUT, value.type.dtype, value.type.shape, number, name=value.name))
+        for number, value in enumerate(graph.inputs)
+    ]
+    outputs = [
+        places.add(LoopBuffer(BufferKind.OUTPUT, value.type.dtype, value.type.shape, number))
+        for number, value in enumerate(graph.outputs)
+    ]
+    lower_block(graph.block, inputs, outputs, Lowering(places, operations, set(constant_inputs), lower_stretch))
+    _share_equal_kernels(module)
+    return module
 
 
-class _Lowering:
-    def __init__(self, graph: Graph, constant_inputs: Collection[int]) -> None:
-        self._check(graph)
-        self.source = graph
-        self.graph, self.numbers = expand(graph)
-        names = tuple(o.spec.name for o in graph.operations)
-        self.module = LoopModule(graph.name, symbols=_symbols(graph), operations=names)
-        self.memory = Memory(self.module, self.numbers)
-        self.constants = set(constant_inputs)
+def lower_stretch(stretch: Stretch, lowering: Lowering) -> None:
+    """Append the kernels of a graph without branches or loops."""
+    _Stretch(stretch, lowering).run()
+
+
+class _Stretch:
+    def __init__(self, stretch: Stretch, lowering: Lowering) -> None:
+        self.stretch = stretch
+        self.lowering = lowering
+        self.graph, numbers = expand(stretch.graph)
+        self.numbers = {operation: stretch.numbers[n] for operation, n in numbers.items()}
+        self.memory = Memory(lowering.places, self.numbers)
+        self.constants = lowering.constants
         self.roots = choose_roots(self.graph)
 
-    @staticmethod
-    def _check(graph: Graph) -> None:
-        for operation in graph.operations:
-            if operation.spec not in LOWERINGS and operation.spec is not ops.RETURN:
-                raise NotImplementedError(f"{operation.spec.name} at {operation.location} has no lowering to loops")
-
-    def run(self) -> LoopModule:
+    def run(self) -> None:
         clusters = form_clusters(make_nodes(self.roots, self.numbers), self.roots, self.numbers)
         join_siblings(clusters)
         self._place_inputs_and_outputs()
@@ -73,26 +89,27 @@ class _Lowering:
         for cluster in order:
             self._emit(cluster)
         self._copy_outputs()
-        _share_equal_kernels(self.module)
-        return self.module
 
     # --- memory ---
 
     def _place_inputs_and_outputs(self) -> None:
-        memory = self.memory
-        # Buffers have the types of the graph given, where numbers may be complex.
-        for number, (value, given) in enumerate(zip(self.graph.inputs, self.source.inputs, strict=True)):
-            buffer = LoopBuffer(BufferKind.INPUT, given.type.dtype, given.type.shape, number, name=value.name)
-            memory.of[value] = memory.add(buffer)
+        memory, places = self.memory, self.lowering.places
+        memory.of.update(zip(self.graph.inputs, self.stretch.inputs, strict=True))
+        called = [o for o in self.graph.operations if is_call_out(o)]
+        for value in dict.fromkeys(base(v) for operation in called for v in operation.operands):
+            if memory.of.get(value, 0) < 0:  # a call-out takes whole buffers
+                part = places.buffer(memory.of[value])
+                whole = places.add(LoopBuffer(BufferKind.TEMPORARY, part.dtype, part.shape))
+                copy_into(self._kernel_maker(None), memory, value, whole, self.roots)
+                memory.of[value] = whole
         self._copies: list[tuple[Value, int]] = []
-        for number, (output, given) in enumerate(zip(self.graph.outputs, self.source.outputs, strict=True)):
-            kind = BufferKind.OUTPUT
-            buffer_number = memory.add(LoopBuffer(kind, given.type.dtype, given.type.shape, number))
+        for output, place in zip(self.graph.outputs, self.stretch.outputs, strict=True):
             held = base(output)
-            if held in memory.of or is_leaf(held):
-                self._copies.append((output, buffer_number))
+            by_call = place < 0 and held.operation is not None and is_call_out(held.operation)
+            if held in memory.of or is_leaf(held) or by_call:
+                self._copies.append((output, place))
             else:
-                memory.of[held] = buffer_number
+                memory.of[held] = place
         for operation in self.graph.operations:
             for value in operation.results:
                 if is_leaf(value):
@@ -124,7 +141,7 @@ class _Lowering:
         if not nodes or not kept:
             return
         if is_call_out(first):
-            called = self.source.operations[self.numbers[first]]
+            called = self.lowering.operations[self.numbers[first]]
             emit_call_out(self._kernel_maker(first), self.memory, cluster.nodes[0], called)
         elif cluster.kind == "alone":
             NESTS[first.spec](self._kernel_maker(first), self.memory, cluster.nodes[0], self.roots)
