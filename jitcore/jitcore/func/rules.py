@@ -175,7 +175,7 @@ BATCHING: dict[OpSpec, Rule] = {
     if len(spec.operands) == 1 and set(spec.attributes) & {"axis", "axes"}
     else _one_by_one
     for spec in OPS.values()
-    if not spec.has(Trait.LOOP | Trait.TERMINATOR)
+    if not spec.has(Trait.LOOP | Trait.TERMINATOR | Trait.CLOSED)
 }
 BATCHING.update(dict.fromkeys(_LAST_AXES, _leading))
 BATCHING.update(dict.fromkeys((ops.RESHAPE, ops.BROADCAST_TO), _shape))
