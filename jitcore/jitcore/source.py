@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from types import FrameType
 
 import jitcore_ir
@@ -31,3 +32,13 @@ def user_location() -> Location:
     """The user's line as the IR's `Location`."""
     frame = user_frame()
     return UNKNOWN if frame is None else Location(frame.f_code.co_filename, frame.f_lineno)
+
+
+def warn_user(text: str, category: type[Warning]) -> None:
+    """A warning that names the user's line."""
+    frame = user_frame()
+    if frame is None:
+        warnings.warn(text, category, stacklevel=2)
+        return
+    registry = frame.f_globals.setdefault("__warningregistry__", {})
+    warnings.warn_explicit(text, category, frame.f_code.co_filename, frame.f_lineno, registry=registry)
