@@ -16,6 +16,7 @@ from ..state import state
 from ..tensor import Tensor
 from .checks import Checks
 from .containers import flatten
+from .effects import Print, watched_prints
 from .numbers import RecordedNumber, settled
 from .recorder import GradientSlot, Read, Recorder, Root
 from .sources import Argument
@@ -70,6 +71,7 @@ class Recording:
     reads: list[Read]
     checks: Checks
     pins: dict[int, tuple[float, Location]]
+    prints: list[Print]
     values: list[Value] = field(default_factory=list)
     problem: str | None = None
     recorder: Recorder | None = None
@@ -123,7 +125,7 @@ def record(
     watcher = Watcher(function, leaves)
     state.recorder = recorder
     try:
-        with watcher:
+        with watcher, watched_prints():
             result = function(*arguments, **keywords)
         recording = _finish(recorder, watcher, result)
     except BaseException:
@@ -141,12 +143,16 @@ def record(
 
 def _finish(recorder: Recorder, watcher: Watcher, result: Any) -> Recording:
     leaves, structure = flatten(result)
+    for text in recorder.texts:
+        recorder.pin(text.number)
     values: dict[Value, int] = {}
     differentiable: list[tuple[Any, int]] = []
     pieces = [_piece(recorder, leaf, values, differentiable) for leaf in leaves]
     gradients = [
         (slot, _piece(recorder, slot.after, values, [])) for slot in recorder.gradients.values() if slot.assigned
     ]
+    for value in (value for printed in recorder.prints for value in printed.values()):
+        values.setdefault(value, len(values))
     for slot, piece in gradients:
         if isinstance(piece, FromRoot) and slot.after is not slot.before:
             recorder.refuse("`.grad` is set to a tensor from outside the function", recorder.roots[piece.root].location)
@@ -163,7 +169,7 @@ def _finish(recorder: Recorder, watcher: Watcher, result: Any) -> Recording:
         problem = f"the function itself changes Python state: {broken}"
     return Recording(
         recorder.graph, recorder.roots, pieces, structure, gradients, written, recorder.reads, watcher.checks,
-        recorder.pins, list(values), problem, recorder, differentiable,
+        recorder.pins, recorder.prints, list(values), problem, recorder, differentiable,
     )  # fmt: skip
 
 

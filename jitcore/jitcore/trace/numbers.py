@@ -125,10 +125,10 @@ class RecordedNumber:
         return hash(pinned(self))
 
     def __repr__(self) -> str:
-        return repr(pinned(self))
+        return _text(self, repr(self._value), None)
 
     def __format__(self, spec: str) -> str:
-        return format(pinned(self), spec)
+        return _text(self, format(self._value, spec), spec)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(pinned(self), dtype)
@@ -205,6 +205,13 @@ def pinned(x: Any) -> Any:
     if x._recorder.open:
         x._recorder.pin(x)
     return x._value
+
+
+def _text(number: RecordedNumber, text: str, spec: str | None) -> str:
+    """`text`, which pins the number unless it is only printed."""
+    from .effects import note_text
+
+    return note_text(number, text, spec) if number._recorder.open else text
 
 
 def same_float(x: float, y: float) -> bool:

@@ -94,6 +94,10 @@ class Recorder:
     pins: dict[int, tuple[float, Location]] = field(default_factory=dict)
     """Argument leaves on whose very number the run depends."""
     problem: str | None = None
+    prints: list[Any] = field(default_factory=list)
+    """What the function printed (see `effects`)."""
+    texts: list[Any] = field(default_factory=list)
+    """Texts made of numbers, of which nobody knows yet what becomes of them."""
     numbers: list[Any] = field(default_factory=list)
     """Weak references to the numbers Python was given."""
     open: bool = True

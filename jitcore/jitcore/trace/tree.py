@@ -207,7 +207,7 @@ class TraceTree:
             if not _same(mine[number].outcome, theirs[number].outcome):
                 if not _begins_alike(variant, other, mine[number].position):
                     return False
-                self._add_child(self._split(node, number), variant)
+                self._split(node, number, variant)
                 return True
         if node.variant is not None or not _same_read(variant, other, node.last):
             return False
@@ -219,8 +219,8 @@ class TraceTree:
         self._add_child(node, variant)
         return True
 
-    def _split(self, node: Node, number: int) -> Node:
-        """Cut `node` at read `number`: a new node takes its place, with what came after the read as its only child."""
+    def _split(self, node: Node, number: int, variant: Variant) -> None:
+        """Cut `node` at read `number`: a new node takes its place, above what came after the read and `variant`."""
         guide = next(node.variants())
         read = guide.recording.reads[number]
         if node.variant is not None:
@@ -230,32 +230,36 @@ class TraceTree:
         rest = Node(read.position, node.stop, number + 1, node.last, code, node.variant, node.children)
         for _, child in rest.children:
             child.parent = rest
-        top = Node(node.start, read.position, node.first, number, node.code, None, [(read.outcome, rest)], node.parent)
+        top = Node(node.start, read.position, node.first, number, node.code, parent=node.parent)
         rest.parent = top
-        self._supply(top, rest)
+        child = self._child(top, variant)
+        top.children = [(variant.recording.reads[number].outcome, child), (read.outcome, rest)]
+        top.code = self._inner_code(guide, top, top.start, top.first, _wanted(top))
+        self._supply(top.parent, [child, rest])
         if top.parent is None:
             self.roots = [top if root is node else root for root in self.roots]
         else:
             top.parent.children = [(value, top if child is node else child) for value, child in top.parent.children]
-        return top
 
     def _add_child(self, node: Node, variant: Variant) -> None:
-        recording = variant.recording
-        read = recording.reads[node.last]
-        code = self._leaf_code(variant, read.position, node.last + 1, False)
-        stop = len(recording.graph.operations)
-        child = Node(read.position, stop, node.last + 1, len(recording.reads), code, variant, parent=node)
-        self._supply(node, child)
-        node.children = [(read.outcome, child), *node.children]
+        child = self._child(node, variant)
+        self._supply(node, [child])
+        node.children = [(variant.recording.reads[node.last].outcome, child), *node.children]
 
-    def _supply(self, node: Node | None, child: Node) -> None:
-        """Have `node` and those above it give what the programs below them take, the new `child` included."""
-        below = [child]
+    def _child(self, node: Node, variant: Variant) -> Node:
+        """What `variant` does after the read that `node` ends in."""
+        recording = variant.recording
+        start = recording.reads[node.last].position
+        code = self._leaf_code(variant, start, node.last + 1, False)
+        stop = len(recording.graph.operations)
+        return Node(start, stop, node.last + 1, len(recording.reads), code, variant, parent=node)
+
+    def _supply(self, node: Node | None, below: list[Node]) -> None:
+        """Have `node` and those above it give what the programs below them take, the new ones in `below` included."""
         while node is not None:
             wanted = _wanted(node, below)
-            guide = next(node.variants())
-            read = guide.numbering.key(guide.recording.reads[node.last].value)
-            if not wanted <= set(node.code.gives) or node.code.gives[-1] != read:
+            if not wanted <= set(node.code.gives):
+                guide = next(node.variants())
                 node.code = self._inner_code(guide, node, node.start, node.first, wanted)
             below.append(node)
             node = node.parent

@@ -46,6 +46,7 @@ class Variant:
         self._observed = [
             (slot.leaf, slot.before is None) for slot in recording.recorder.gradients.values() if slot.observed
         ]
+        self._prints = recording.prints
         self._only_output = self._single_output()
         recording.recorder = None  # the eager run's memory is not needed any more
 
@@ -72,6 +73,10 @@ class Variant:
 
     def results(self, inputs: list[Tensor], outputs: list[Any], arguments: tuple, keywords: dict) -> Any:
         """What the user gets, once the program has run: `outputs` are the recording's values."""
+        if self._prints:
+            arrays = dict(zip(self.recording.values, outputs))
+            for printed in self._prints:
+                printed.replay(arrays.__getitem__)
         if self.backward is not None:
             made = self._differentiable(inputs, outputs, arguments, keywords)
             for number, tensor in zip(self.backward.outputs, made, strict=True):

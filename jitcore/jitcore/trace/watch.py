@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import enum
 import gc
+import logging
 import os
 import sys
 import sysconfig
@@ -82,7 +83,7 @@ class Watcher:
             return
         self._busy = True
         try:
-            if event == "call" and _is_watched(frame):
+            if event == "call":
                 self._function_starts(frame)
             elif event == "c_call" and self.problem is None and not is_own_file(frame.f_code.co_filename):
                 self._builtin_starts(frame, argument)
@@ -91,6 +92,10 @@ class Watcher:
 
     def _function_starts(self, frame: FrameType) -> None:
         code = frame.f_code
+        if code.co_name == "_log" and code.co_filename == logging.__file__:
+            self._refuse_log(frame)
+        if not _is_watched(frame):
+            return
         names = _names(code)
         if (id(frame.f_globals), id(code)) not in self._visited:
             self._visited.add((id(frame.f_globals), id(code)))
@@ -101,6 +106,14 @@ class Watcher:
                     self._visit(f"{bound}.get({name!r}, missing)", table[name], f"global {name!r}", names)
         for name, value in list(frame.f_locals.items()):
             self._visit("", value, name, names)
+
+    def _refuse_log(self, frame: FrameType) -> None:
+        """A message that `logging` lets through is an effect, which a replay would not have."""
+        caller = frame.f_back
+        while caller is not None and caller.f_code.co_filename == logging.__file__:
+            caller = caller.f_back
+        where = "" if caller is None else f" at {caller.f_code.co_filename}:{caller.f_lineno}"
+        self.problem = self.problem or f"a message is logged{where}, which replays would not do; log what it returns"
 
     def _builtin_starts(self, frame: FrameType, function: Any) -> None:
         owner = getattr(function, "__self__", None)
@@ -124,6 +137,9 @@ class Watcher:
         if unrepeatable:
             where = f"{frame.f_code.co_filename}:{frame.f_lineno}"
             self.problem = f"{origin}.{name}() at {where}, which gives another result each time"
+        elif direct and name in ("write", "writelines") and origin in ("_io", "io"):
+            where = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+            self.problem = f"{name}() to a file at {where}, which replays would not do"
 
     # Walking values. `fetch` is the expression that gets the value again, or "" where nothing holds it by name.
 
@@ -334,6 +350,6 @@ def _is_watched(frame: FrameType) -> bool:
 
 def _is_library(file: str | None) -> bool:
     """Python's own library, NumPy, jitcore, and what has no file: their state is not the user's."""
-    if file is None or is_own_file(file) or file.startswith(_NUMPY):
+    if file is None or file.startswith("<frozen ") or is_own_file(file) or file.startswith(_NUMPY):
         return True
     return file.startswith(_STANDARD) and "-packages" + os.sep not in file

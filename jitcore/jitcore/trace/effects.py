@@ -1,0 +1,197 @@
+"""`print` inside a recorded function: done while it is recorded, and by every replay with the values of its own call.
+
+Text made of a recorded number would pin the number. Not so where the text is made within a call of `print`, as in
+`print(f"loss {loss.item():.3f}")`: there the number's place in the printed text is found again, and each replay fills
+it in. Replays print when the program has run, in the order of the recording.
+"""
+
+from __future__ import annotations
+
+import builtins
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from ..source import user_frame, user_location
+from ..state import state
+from ..tensor import Tensor, wrap
+from .numbers import RecordedNumber
+
+if TYPE_CHECKING:
+    from jitcore_ir import Value
+
+    from .recorder import Recorder
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Text:
+    """That Python was given `text` for a number; `spec` is None for repr. `frame` and `place` say where."""
+
+    number: RecordedNumber
+    text: str
+    spec: str | None
+    frame: FrameType | None
+    place: int
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """A graph value inside a printed text: formatted by `spec`, or as `str` of it where that is None."""
+
+    value: Value
+    spec: str | None
+    is_tensor: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Print:
+    """One call of print. Each argument is an object to print as it is, or a tuple of texts and `Filled`."""
+
+    arguments: tuple[Any, ...]
+    keywords: dict[str, Any]
+
+    def values(self) -> Iterator[Value]:
+        """The graph values it shows."""
+        for argument in self.arguments:
+            if type(argument) is tuple:
+                yield from (part.value for part in argument if isinstance(part, Filled))
+
+    def replay(self, element: Callable[[Value], Any]) -> None:
+        """Print again; `element` gives the array that a graph value is in this call."""
+        made = ["".join(_shown(p, element) for p in a) if type(a) is tuple else a for a in self.arguments]
+        print(*made, **self.keywords)
+
+
+def _shown(part: Any, element: Callable[[Value], Any]) -> str:
+    if not isinstance(part, Filled):
+        return part
+    array = element(part.value)
+    if part.is_tensor:
+        return str(wrap(array))
+    return repr(array.item()) if part.spec is None else format(array.item(), part.spec)
+
+
+def note_text(number: RecordedNumber, text: str, spec: str | None) -> str:
+    """Remember that `text` shows a number of an open recording."""
+    frame = user_frame()
+    number.recorder.texts.append(Text(number, text, spec, frame, -1 if frame is None else frame.f_lasti))
+    return text
+
+
+@contextmanager
+def watched_prints() -> Iterator[None]:
+    """While a function is recorded, its calls of `print` come here; those of other threads go through."""
+    global _depth, _print
+    with _lock:
+        if not _depth:
+            _print = builtins.print
+            builtins.print = _recorded_print
+        _depth += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _depth -= 1
+            if not _depth and builtins.print is _recorded_print:
+                builtins.print = _print
+
+
+_lock = threading.Lock()
+_depth = 0
+_print = builtins.print
+
+
+def _recorded_print(*arguments: Any, **keywords: Any) -> None:
+    recorder = state.recorder
+    if recorder is None or not hasattr(recorder, "prints"):
+        _print(*arguments, **keywords)
+        return
+    shown = _made_here(recorder)  # type: ignore[arg-type]
+    parts = [_argument(recorder, argument) for argument in arguments]  # type: ignore[arg-type]
+    recorder.prints.append(Print(tuple(_filled(parts, shown)), keywords))
+    state.recorder = None
+    try:
+        _print(*(a.plain if type(a) is RecordedNumber else a for a in arguments), **keywords)
+    finally:
+        state.recorder = recorder
+
+
+def _argument(recorder: Recorder, argument: Any) -> Any:
+    """What is to be printed in place of one argument: itself, or parts of which some are `Filled`."""
+    if isinstance(argument, Tensor):
+        if argument.requires_grad:
+            recorder.refuse("print() of a tensor with gradient history (print x.detach())", user_location())
+        return (Filled(recorder.value_of(argument), None, True),)
+    if type(argument) is RecordedNumber:
+        return (Filled(argument.graph_value(), None),)
+    if type(argument) is str:
+        return argument
+    before = len(recorder.texts)
+    text = str(argument)  # a list of numbers, say
+    inside = recorder.texts[before:]
+    del recorder.texts[before:]
+    return next(iter(_filled([text], inside))) if inside else argument
+
+
+def _filled(arguments: list[Any], shown: list[Text]) -> list[Any]:
+    """`arguments` with the numbers shown in their texts as `Filled`, if there is one way alone to find them there in
+    their order; else they decide what is printed."""
+    texts = [n for n, argument in enumerate(arguments) if type(argument) is str]
+    whole = _BETWEEN.join(arguments[n] for n in texts)
+    ways = _ways([t.text for t in shown], whole, 0) if len(shown) <= _MOST else iter(())
+    found = next(ways, None)
+    if found is None or next(ways, None) is not None:
+        for left in shown:
+            left.number.recorder.pin(left.number)
+        return arguments
+    parts: list[list[Any]] = [[]]
+    end = 0
+    for start, part in [*zip(found, shown), (len(whole), None)]:
+        first, *more = whole[end:start].split(_BETWEEN)
+        parts[-1].append(first)
+        parts += [[text] for text in more]
+        if part is not None:
+            parts[-1].append(Filled(part.number.graph_value(), part.spec))
+            end = start + len(part.text)
+    for n, made in zip(texts, parts, strict=True):
+        arguments[n] = tuple(made) if len(made) > 1 else made[0]
+    return arguments
+
+
+_BETWEEN = "\0"
+_MOST = 16
+"""Numbers in one call of print, up to which their places are sought."""
+
+
+def _ways(texts: Sequence[str], whole: str, start: int) -> Iterator[tuple[int, ...]]:
+    """All positions at which `texts` stand in `whole`, one after another."""
+    if not texts:
+        yield ()
+        return
+    position = whole.find(texts[0], start)
+    while position >= 0:
+        for rest in _ways(texts[1:], whole, position + len(texts[0])):
+            yield (position, *rest)
+        position = whole.find(texts[0], position + 1)
+
+
+def _made_here(recorder: Recorder) -> list[Text]:
+    """Take the texts that were made within the running call of print, by where they stand in the source."""
+    frame = user_frame()
+    if frame is None:
+        return []
+    places = list(frame.f_code.co_positions())
+    call = places[frame.f_lasti // 2]
+    here = [t for t in recorder.texts if t.frame is frame and _is_within(places[t.place // 2], call)]
+    recorder.texts = [t for t in recorder.texts if t not in here]
+    return here
+
+
+def _is_within(inner: Sequence[int | None], outer: Sequence[int | None]) -> bool:
+    """Whether a source range (line, last line, column, last column) lies in another."""
+    if None in inner or None in outer:
+        return False
+    return (outer[0], outer[2]) <= (inner[0], inner[2]) and (inner[1], inner[3]) <= (outer[1], outer[3])  # type: ignore
