@@ -34,7 +34,7 @@ from .tensor import Size, Tensor
 from .typeinfo import finfo, iinfo
 
 from . import fft, func, linalg, nn, operators, optim, random, signal, special  # isort: skip
-from . import amp, backends, cpu, utils, version  # isort: skip
+from . import amp, backends, cpu, library, utils, version  # isort: skip
 from .amp import (
     autocast,
     get_autocast_cpu_dtype,
@@ -57,6 +57,7 @@ from .errors import ExportError, TraceError
 from .exporting import export
 from .func.vmap import vmap
 from .jit_function import JitWarning
+from .library import custom_op
 from .printing import set_printoptions
 from .random import (
     Generator,
@@ -68,6 +69,7 @@ from .random import (
     set_rng_state,
 )  # fmt: skip
 from .serialization import SerializationError, load, save
+from .specs import TensorSpec
 
 if TYPE_CHECKING:  # a function for mypy; in truth a module that can be called as one
     from .jit_function import jit
@@ -169,5 +171,5 @@ __all__ = [
     "Tensor", "TraceError", "uint8", "utils", "vjps", "vmap",
     "amp", "autocast", "backends", "channels_last_3d", "cpu", "get_autocast_cpu_dtype", "get_autocast_dtype",
     "get_autocast_gpu_dtype", "is_autocast_available", "is_autocast_cpu_enabled", "is_autocast_enabled", "layout",
-    "memory_format", "version", *legacy.TYPES, *settings.__all__, *ops.__all__,
+    "memory_format", "version", "custom_op", "library", "TensorSpec", *legacy.TYPES, *settings.__all__, *ops.__all__,
 ]  # fmt: skip

@@ -13,6 +13,7 @@ import numpy as np
 from jitcore_ir import IRError, OpSpec, TensorType, Trait, ops
 from jitcore_ir.errors import DTypeError, ShapeError
 from jitcore_ir.spec import OPS
+from jitcore_runtime.custom import CustomOpError
 from jitcore_runtime.errors import LinAlgError
 from jitcore_runtime.kernels import KERNELS
 
@@ -49,7 +50,7 @@ def apply(spec: OpSpec, operands: Sequence[Tensor], attributes: Mapping[str, Any
         else:
             array = KERNELS[spec](*[t._array for t in operands], **attributes)
     except Exception as error:
-        if recorder is None or not recorder.made_up or not isinstance(error, LinAlgError):
+        if recorder is None or not recorder.made_up or not _is_of_the_values(spec, error):
             raise explain(spec, operands, attributes, error) from error
         array = _zeros(spec, operands, attributes)
 
@@ -80,6 +81,13 @@ def apply(spec: OpSpec, operands: Sequence[Tensor], attributes: Mapping[str, Any
                 tape.record(spec, operands, attributes, result)
             break
     return result
+
+
+def _is_of_the_values(spec: OpSpec, error: Exception) -> bool:
+    """Whether an operation failed for what its operands hold, which means nothing where that is made up."""
+    if spec is ops.CUSTOM_CALL:
+        return not isinstance(error, CustomOpError)
+    return isinstance(error, LinAlgError)
 
 
 def _zeros(spec: OpSpec, operands: Sequence[Tensor], attributes: Mapping[str, Any]) -> np.ndarray:
@@ -158,6 +166,8 @@ def explain(spec: OpSpec, operands: Sequence[Tensor], attributes: Mapping[str, A
     """The error a user should see for a kernel that failed: the spec's own complaint where it has one."""
     if isinstance(error, MemoryError | NotImplementedError | ZeroDivisionError):
         return error
+    if spec is ops.CUSTOM_CALL:  # what the user's function raised is the user's own
+        return CustomOpError(f"{error}{_called_at()}") if isinstance(error, CustomOpError) else error
     types = tuple(TensorType(dtype_of(t._array.dtype), t._array.shape) for t in operands)
     try:
         spec.infer(types, {k: concrete(v) for k, v in attributes.items()})

@@ -19,15 +19,21 @@ from typing import Any
 import numpy as np
 
 from jitcore_ir import Graph, Operation, TensorType
+from jitcore_ir.custom_call import called_name, read_results
 from jitcore_ir.shapes import evaluate
 
 from .arena import Frame
+from .custom import failed, native_cell
 from .errors import NativeError, OperationFailed
 from .kernels import KERNELS
-from .plan import Plan
+from .plan import BufferKind, Plan
 
 FAILED = -3
-"""What the first of the error fields of a `jc_call` holds after a kernel raised."""
+"""What the first of the error fields of a `jc_call` holds after a kernel raised. After a native function of a custom
+operation failed, the second holds the call-out's number and the third what the function returned."""
+
+CALL_OUT_ERROR = -3
+"""What `jc_run` returns then."""
 
 _FUNCTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)
 
@@ -57,6 +63,24 @@ class CallOuts:
             result: Any = (call.result, operation.result.type)
             self._steps.append(_Step(operation, operands, result))
 
+    def cells(self, plan: Plan) -> dict[int, Any]:
+        """Table position -> the memory that holds the address of a custom operation's native function, or 0."""
+        found = {}
+        for position, buffer in enumerate(plan.buffers):
+            if buffer.kind is BufferKind.FUNCTION:
+                operation = self._steps[buffer.index].operation
+                given = operation.attributes
+                operands: list[Any] = [v.type for v in operation.operands]
+                results = read_results(given["dtypes"], given["ranks"], given["dims"])
+                found[position] = native_cell(given["name"], given["version"], operands, results)
+        return found
+
+    def failure(self, number: int, status: int) -> OperationFailed:
+        """The error for a native function that call-out `number` stands for and that returned `status`."""
+        operation = self._steps[number].operation
+        name = operation.attributes["name"]
+        return OperationFailed(name, str(operation.location), failed(name, status))
+
     def run(self, frame: Frame, number: int) -> None:
         """Run call-out `number` on the frame's memory. Never raises: the frame holds the error."""
         step = self._steps[number]
@@ -77,7 +101,14 @@ class CallOuts:
             result[...] = np.zeros((), result.dtype)
             if frame.error[0] == -1:
                 frame.error[0] = FAILED
-                frame.failure = OperationFailed(step.operation.spec.name, str(step.operation.location), error)
+                name = called_name(step.operation.spec.name, step.operation.attributes)
+                frame.failure = OperationFailed(name, str(step.operation.location), error)
+
+
+def native_calls(plan: Plan, graph: Graph) -> set[int]:
+    """The call-outs, by number, that go straight to a native function at present."""
+    cells = CallOuts(plan, graph).cells(plan)
+    return {plan.buffers[position].index for position, cell in cells.items() if cell.value}
 
 
 def concrete(attribute: Any, symbols: Mapping[str, int]) -> Any:

@@ -21,7 +21,7 @@ from jitcore_ir import ops
 from jitcore_ir.shapes import evaluate
 
 from .arena import Frame, Layout, address_of, empty_aligned
-from .call_out import CallOuts, register
+from .call_out import CALL_OUT_ERROR, CallOuts, register
 from .errors import GuardFailed, InputError, NativeError, OperationFailed
 from .interpreter import Interpreter
 from .plan import BufferKind, Plan
@@ -163,6 +163,7 @@ class _Native:
         self._keep: list[ndarray] = []
         self._call_outs = CallOuts(plan, program.graph) if plan.call_outs else None
         self._place_constants()
+        self._place_functions()
         self._free: list[Frame] = []
         self._layouts: dict[tuple[int, ...], _LaidOut] = {}
         self._is_static = not signature.symbols
@@ -258,6 +259,11 @@ class _Native:
                 self._keep.append(data)
                 self._fixed[position] = address_of(data)
 
+    def _place_functions(self) -> None:
+        if self._call_outs is not None:
+            self._cells = self._call_outs.cells(self._plan)
+            self._fixed.update((position, ctypes.addressof(cell)) for position, cell in self._cells.items())
+
     def _foreign(self, name: str, result: Any, keep_gil: bool) -> Callable[[int], int] | None:
         address = self._loaded.address(name)
         if not address:
@@ -295,6 +301,8 @@ class _Native:
             raise GuardFailed(status - 1, observed[status - 1])
         if failure is not None:
             raise failure
+        if status == CALL_OUT_ERROR and self._call_outs is not None:
+            raise self._call_outs.failure(position, size)
         if status == -2:
             raise ZeroDivisionError(f"{self._program.name}: an integer is divided by zero")
         if status != -1:

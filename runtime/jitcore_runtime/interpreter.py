@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from jitcore_ir import Graph, IRError, Location, Operation, TensorType, Trait, Value, ops
+from jitcore_ir.custom_call import called_name
 from jitcore_ir.dtypes import from_numpy
 from jitcore_ir.shapes import Expr, evaluate, is_static
 from jitcore_ir.spec import OpSpec
@@ -86,7 +87,8 @@ class Interpreter:
                     raise
                 raise type(error)(f"{error}; at {step.location}") from error
             except (ArithmeticError, ValueError, RuntimeError) as error:
-                raise OperationFailed(step.spec.name, str(step.location or ""), error) from error
+                name = called_name(step.spec.name, attributes)
+                raise OperationFailed(name, str(step.location or ""), error) from error
             for slot in step.dead:
                 values[slot] = None
         return [_owned(values[slot], copied) for slot, copied in self._outputs]

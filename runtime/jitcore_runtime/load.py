@@ -15,6 +15,7 @@ from jitcore_ir.types import TensorType
 
 from .arguments import bind_arguments
 from .cpu_features import host_targets
+from .custom import MissingCustomOp, registered
 from .errors import InputError, NativeError
 from .executor import Executor
 from .memory import memory_limit, peak_bytes
@@ -44,13 +45,15 @@ def load(
         default: what the machine (or container) has.
     check_weights: whether to compare the weights' checksums, which reads the whole file once.
 
-    Raises ArchiveError (a ValueError) for a damaged, hostile or incompatible file, OSError where it cannot be opened,
-    LookupError for an entry that is not there.
+    Raises ArchiveError (a ValueError) for a damaged, hostile or incompatible file and for one that needs a custom
+    operation which is not registered here, OSError where it cannot be opened, LookupError for an entry that is not
+    there.
     """
     from jitcore_serialize.reader import read_archive
 
     archive = read_archive(path, code=native, check_weights=check_weights)
     name = "the given bytes" if isinstance(path, bytes) else os.fspath(path)
+    _check_custom_ops(archive, name)
     return Model(archive, name, native, entry, memory_limit() if max_bytes is None else max_bytes)
 
 
@@ -212,6 +215,17 @@ class _LoadedEntry:
                 "load it with a larger max_bytes if you trust that it needs them",
                 file,
             )
+
+
+def _check_custom_ops(archive: Archive, file: str) -> None:
+    from jitcore_serialize.errors import ArchiveError
+
+    for name, version in archive.custom_ops:
+        try:
+            registered(name, version)
+        except MissingCustomOp as error:
+            problem, advice = str(error).split(": ", 1)
+            raise ArchiveError(problem, advice + ", then load again", file) from None
 
 
 def _native_executor(archive: Archive, entry: Entry) -> tuple[Executor | None, str | None]:

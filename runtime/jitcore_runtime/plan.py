@@ -28,6 +28,7 @@ class BufferKind(IntEnum):
     TEMPORARY = 2  # arena slot number `index`, contents do not outlive the call
     CONSTANT = 3  # `data`, read-only, for as long as the program lives
     PREPARED = 4  # filled once by `jc_prepare` (packed weights), read by `jc_run`
+    FUNCTION = 5  # the runtime: the address of the native function of call-out number `index`, or 0 (`custom`)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from jitcore_ir.graph import Graph
+from jitcore_ir.ops import CUSTOM_CALL
 from jitcore_ir.shapes import Expr
 from jitcore_runtime.plan import Image, Plan
 
@@ -121,6 +122,12 @@ class Archive:
     segments: tuple[Segment, ...] = ()
     operators: dict[str, int] = field(default_factory=dict)
     format_version: int = 0
+
+    @property
+    def custom_ops(self) -> list[tuple[str, int]]:
+        """Name and version of every custom operation that a graph calls, sorted."""
+        calls = (o for entry in self.entries.values() for o in entry.graph.walk() if o.spec is CUSTOM_CALL)
+        return sorted({(o.attributes["name"], o.attributes["version"]) for o in calls})
 
     @staticmethod
     def of(*entries: Entry, weights: dict[str, np.ndarray] | None = None, **others: Any) -> Archive:

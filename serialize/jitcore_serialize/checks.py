@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from jitcore_ir.dtypes import DType, from_numpy
+from jitcore_ir.dtypes import DType, from_numpy, int64
 from jitcore_ir.errors import IRError
 from jitcore_ir.graph import Graph, Value
-from jitcore_ir.ops import PART
+from jitcore_ir.ops import CUSTOM_CALL, PART
 from jitcore_ir.shapes import Dim, Expr, Shape, mul, product, symbols_of
 from jitcore_ir.spec import Kind, Trait
 from jitcore_ir.types import TensorType
@@ -68,7 +68,10 @@ def check_entry(entry: Entry, archive: Archive) -> None:
 def check_plan(plan: Plan, graph: Graph) -> None:
     """Raise ArchiveError unless every buffer, slot and alias of the plan lies within it and fits the graph."""
     inputs, outputs = [v.type for v in graph.inputs], [v.type for v in graph.outputs]
-    counts = {BufferKind.INPUT: len(inputs), BufferKind.OUTPUT: len(outputs), BufferKind.TEMPORARY: len(plan.slots)}
+    counts = {
+        BufferKind.INPUT: len(inputs), BufferKind.OUTPUT: len(outputs), BufferKind.TEMPORARY: len(plan.slots),
+        BufferKind.FUNCTION: len(plan.call_outs),
+    }  # fmt: skip
     known = set(plan.symbols)
     if known - set(_symbols(d for t in inputs for d in t.shape)):
         raise ArchiveError(f"its plan has symbols {plan.symbols}, which the inputs do not all have")
@@ -94,6 +97,8 @@ def check_plan(plan: Plan, graph: Graph) -> None:
             raise ArchiveError(f"{what} is {type}, but its data is {buffer.data.dtype}{list(buffer.data.shape)}")
         if buffer.kind is BufferKind.PREPARED and not all(isinstance(d, int) for d in buffer.shape):
             raise ArchiveError(f"{what} is prepared once, but its shape {type} depends on the call")
+        if buffer.kind is BufferKind.FUNCTION:
+            _check_function(what, type, plan.call_outs[buffer.index], graph)
     for output, input in plan.aliases:
         if not (output < len(outputs) and input < len(inputs)) or outputs[output] != inputs[input]:
             raise ArchiveError(f"its plan stores output {output} in input {input}, which is not of its type")
@@ -101,6 +106,15 @@ def check_plan(plan: Plan, graph: Graph) -> None:
         raise ArchiveError(f"its plan prepares from inputs {plan.prepared_from} of {len(inputs)}")
     for number, call in enumerate(plan.call_outs):
         _check_call_out(f"call-out {number} of its plan", call, plan, graph)
+
+
+def _check_function(what: str, type: TensorType, call: CallOut, graph: Graph) -> None:
+    """The address of a native function belongs to the call of a custom operation."""
+    operations = list(graph.walk())
+    if type != TensorType(int64) or call.operation >= len(operations):
+        raise ArchiveError(f"{what} is {type} for the function of operation {call.operation} of {len(operations)}")
+    if operations[call.operation].spec is not CUSTOM_CALL:
+        raise ArchiveError(f"{what} is the function of {operations[call.operation].spec.name}, which has none")
 
 
 def _check_call_out(what: str, call: CallOut, plan: Plan, graph: Graph) -> None:

@@ -22,6 +22,15 @@ def infer(spec, operands, **attributes):
     return " ".join(str(v.type) for v in graph.block.append(spec, values, attributes).results)
 
 
+N = shapes.symbol("N")
+
+
+def call(**changed):
+    """Attributes of a custom_call of one operand."""
+    plain = {"name": "t::f", "version": 1, "arguments": '[{"tensor":0},2.5]', "dtypes": "int64", "ranks": (1,)}
+    return {**plain, "dims": (N,), "dtype": int64, **changed}
+
+
 GOOD = [
     (ops.NEG, "f32[2,N]", {}, "f32[2,N]"),
     (ops.ISNAN, "f16[3]", {}, "bool[3]"),
@@ -57,6 +66,13 @@ GOOD = [
     (ops.SCATTER, "f32[5,6] i64[3,9] f32[3,9]", {"axis": 1, "mode": "set"}, "f32[5,6]"),
     (ops.SCATTER_REDUCE, "f32[5,6] i64[3,9] f32[3,9]", {"axis": 1, "mode": "max"}, "f32[5,6]"),
     (ops.DOT, "f32[B,2,3] f32[B,3,4]", {}, "f32[B,2,4]"),
+    (ops.CUSTOM_CALL, "f32[N]", call(), "i64[N]"),
+    (
+        ops.CUSTOM_CALL,
+        "f32[2]",
+        call(dtypes="float32,int64,float32", ranks=(2, 1, 0), dims=(N, 3, 2), dtype=float32),
+        "f32[3*N + 1]",
+    ),
     (ops.CONSTANT, "", {"value": np.zeros((2, 1), np.uint8)}, "u8[2,1]"),
     (ops.IOTA, "", {"shape": (3, 4), "axis": 1, "dtype": int64}, "i64[3,4]"),
     (ops.MAKE_COMPLEX, "f32[2,1] f32[3]", {}, "c64[2,3]"),
@@ -110,6 +126,20 @@ def test_result_types(spec, operands, attributes, expected):
 
 CONV = {"stride": (1,), "padding": ((0, 0),), "dilation": (1,), "groups": 1}
 BAD = [
+    (ops.CUSTOM_CALL, "f32[N]", call(name="f"), AttributeValueError, "write namespace::name"),
+    (ops.CUSTOM_CALL, "f32[N]", call(name="a::b\n"), AttributeValueError, "write namespace::name"),
+    (ops.CUSTOM_CALL, "f32[N]", call(arguments="[2.5]"), AttributeValueError, "t::f takes the tensors [], but 1"),
+    (ops.CUSTOM_CALL, "f32[N]", call(arguments='[{"tensor":1}]'), AttributeValueError, "takes the tensors [1]"),
+    (ops.CUSTOM_CALL, "f32[N]", call(arguments='[{"tensor":0}'), AttributeValueError, "not JSON"),
+    (ops.CUSTOM_CALL, "f32[N]", call(arguments="[" * 60000), AttributeValueError, "not JSON"),
+    (ops.CUSTOM_CALL, "f32[N]", call(arguments="[" * 99 + "]" * 99), AttributeValueError, "cannot be an argument"),
+    (ops.CUSTOM_CALL, "f32[N]", call(arguments="3"), AttributeValueError, "are a int, not a list"),
+    (ops.CUSTOM_CALL, "f32[N]", call(arguments=" " * 70000), AttributeValueError, "70000 letters"),
+    (ops.CUSTOM_CALL, "f32[N]", call(arguments='[{"dtype":"f7"}]'), AttributeValueError, "unknown dtype 'f7'"),
+    (ops.CUSTOM_CALL, "f32[N]", call(dtypes="f7"), AttributeValueError, "unknown dtype 'f7'"),
+    (ops.CUSTOM_CALL, "f32[N]", call(ranks=(2,)), AttributeValueError, "ranks (2,) and 1 dims do not fit"),
+    (ops.CUSTOM_CALL, "f32[N]", call(dims=(-1,)), AttributeValueError, "negative"),
+    (ops.CUSTOM_CALL, "f32[N]", call(dtype=int32), AttributeValueError, "no result of t::f is int32"),
     (ops.EXP, "i32[2]", {}, DTypeError, "exp: x is int32; allowed are float16, bfloat16, float32, float64, complex64"),
     (ops.ADD, "f32[2] i32[2]", {}, DTypeError, "add: x is float32 but y is int32"),
     (ops.SUB, "bool[2] bool[2]", {}, DTypeError, "sub: x is bool; allowed are uint8"),

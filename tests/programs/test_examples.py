@@ -1,12 +1,29 @@
 """The examples run and do what they say."""
 
+import re
 import runpy
 from pathlib import Path
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "examples"
 
 
 def test_train_and_export_fits_the_curve(tmp_path):
     main = runpy.run_path(str(EXAMPLES / "train_and_export.py"))["main"]
     assert main(tmp_path) < 0.1
     assert (tmp_path / "sine.jca").exists()
+
+
+def code_blocks(page):
+    """The Python of a page of docs, as one program."""
+    return "\n".join(re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / page).read_text(), re.DOTALL | re.MULTILINE))
+
+
+@pytest.mark.parametrize("page", ["custom_ops.md"])
+def test_the_code_of_a_page_prints_what_its_comments_say(page, capsys):
+    text = code_blocks(page)
+    exec(compile(text, page, "exec"), {"__name__": page})
+    expected = re.findall(r"^ *print\(.*\)  # (.*)$", text, re.MULTILINE)
+    assert expected and capsys.readouterr().out.splitlines() == expected

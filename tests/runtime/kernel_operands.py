@@ -4,10 +4,12 @@ import numpy as np
 from hypothesis import strategies as st
 
 from jitcore_ir import IRError, TensorType, Trait, dtypes, ops
+from jitcore_ir.custom_call import TensorAt, write_arguments, write_results
 from jitcore_ir.ops.complex_numbers import PART
 from jitcore_ir.ops.fourier import NORMS
 from jitcore_ir.ops.indexing import REDUCTIONS
 from jitcore_ir.ops.special import FUNCTIONS, FUNCTIONS_OF_TWO
+from jitcore_runtime import register_custom_op
 
 
 def fill(draw, dtype, shape):
@@ -288,6 +290,18 @@ def draw_special(draw, spec):
     return [fill(draw, dtype, shape) for _ in spec.operands], {"function": function}
 
 
+def draw_custom_call(draw, spec):
+    register_custom_op("test::both", lambda x, y, k: (x + y.dtype.type(k), y, x) if k else y)
+    dtype = draw(st.sampled_from(dtypes.REAL))
+    x, y = fill(draw, dtype, draw(shapes)), fill(draw, dtype, ())
+    k = draw(st.sampled_from([0, 2]))
+    results = [x, y, x] if k else [y]
+    return [x, y], {
+        "name": "test::both", "version": 1, "arguments": write_arguments([TensorAt(0), TensorAt(1), k]),
+        **write_results([(dtype, a.shape) for a in results]), "dtype": dtype,
+    }  # fmt: skip
+
+
 MATRICES = (
     ops.CHOLESKY, ops.CHOLESKY_INFO, ops.COFACTOR, ops.DET, ops.EIG, ops.EIGH, ops.EIGVALS, ops.EIGVALSH, ops.INV,
     ops.LDL, ops.LDL_SOLVE, ops.LU, ops.MATRIX_EXP, ops.PINV, ops.PIVOT_ORDER, ops.QR, ops.REFLECTORS, ops.SLOGDET,
@@ -295,7 +309,7 @@ MATRICES = (
 )  # fmt: skip
 
 STRATEGIES = {
-    ops.SEARCHSORTED: draw_search, ops.NONZERO: draw_nonzero,
+    ops.CUSTOM_CALL: draw_custom_call, ops.SEARCHSORTED: draw_search, ops.NONZERO: draw_nonzero,
     **dict.fromkeys(MATRICES, draw_matrices),
     **dict.fromkeys((ops.REAL, ops.IMAG, ops.VIEW_AS_REAL, ops.VIEW_AS_COMPLEX), draw_parts),
     **dict.fromkeys((ops.FFT, ops.RFFT, ops.IRFFT), draw_fourier),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+from jitcore_ir.custom_call import called_name
 from jitcore_ir.printer import print_graph
 from jitcore_runtime import ArchiveError
 from jitcore_runtime.cpu_features import host_targets
@@ -24,6 +25,9 @@ def inspect_archive(path: Path, with_graph: bool) -> str:
     lines = [f"{path}: {path.stat().st_size} bytes, format version {archive.format_version}"]
     made = archive.provenance
     lines.append(f"made by {made.producer or 'someone'} {made.version}{f' from {made.source}' if made.source else ''}")
+    if archive.custom_ops:
+        needed = ", ".join(f"{name} (version {version})" for name, version in archive.custom_ops)
+        lines.append(f"needs the custom operations {needed}: it loads where they are registered, by their name")
     for entry in archive.entries.values():
         lines += ["", *_entry(entry, archive)]
         if with_graph:
@@ -59,7 +63,9 @@ def _entry(entry: Entry, archive: Archive) -> list[str]:
 
 def _called_out(code: NativeCode, entry: Entry) -> str:
     """The operations that native code has no code for, each with its count."""
-    names = Counter(entry.graph.operations[call.operation].spec.name for call in code.plan.call_outs)
+    operations = list(entry.graph.walk())
+    called = (operations[call.operation] for call in code.plan.call_outs)
+    names = Counter(called_name(o.spec.name, o.attributes) for o in called)
     return ", ".join(name if count == 1 else f"{name} ({count} times)" for name, count in names.items())
 
 

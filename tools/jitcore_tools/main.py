@@ -88,11 +88,20 @@ def inspect(archive: Path, graph: bool) -> None:
 @click.option(
     "--native/--interpreted", default=False, help="Run the machine code of a file you trust; default: interpreted."
 )
-def run(archive: Path, inputs: tuple[str, ...], output: Path, entry: str | None, native: bool) -> None:
+@click.option(
+    "--import",
+    "modules",
+    multiple=True,
+    metavar="FILE.py",
+    help="Run first: it registers the custom operations needed.",
+)
+def run(
+    archive: Path, inputs: tuple[str, ...], output: Path, entry: str | None, native: bool, modules: tuple[str, ...]
+) -> None:
     """Run an archive on .npy inputs and write its outputs as .npz."""
     from .run_command import run_archive
 
-    run_archive(archive, inputs, output, entry, native)
+    run_archive(archive, inputs, output, entry, native, modules)
 
 
 @main.command()

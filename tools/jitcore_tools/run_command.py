@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import runpy
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -14,11 +16,15 @@ import jitcore_runtime
 from .errors import InputError, user_errors
 
 
-def run_archive(archive: Path, inputs: tuple[str, ...], output: Path, entry: str | None, native: bool) -> None:
+def run_archive(
+    archive: Path, inputs: tuple[str, ...], output: Path, entry: str | None, native: bool, modules: Sequence[str] = ()
+) -> None:
     """Run and write the outputs. Raises InputError for everything the user can mend; writes all or nothing."""
     if not archive.is_file():
         raise InputError(f"no such file: {archive}")
     arrays = dict(_array(text) for text in inputs)
+    for module in modules:
+        _run_first(module)
     with user_errors(jitcore_runtime.ArchiveError, OSError, ValueError, TypeError, IndexError, LookupError):
         model = jitcore_runtime.load(archive, native=native)
         results = model.run(entry, **arrays)
@@ -38,6 +44,13 @@ def _array(text: str) -> tuple[str, np.ndarray]:
         return name, np.load(path, allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
         raise InputError(f"input {name!r}: {path} is not a .npy file of numbers ({error})") from error
+
+
+def _run_first(file: str) -> None:
+    try:
+        runpy.run_path(file)
+    except (ImportError, OSError, SyntaxError) as error:
+        raise InputError(f"--import {file}: {error}") from error
 
 
 def _numbered(results: object) -> dict[str, np.ndarray]:

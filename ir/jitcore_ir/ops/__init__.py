@@ -4,6 +4,7 @@ from .complex_numbers import *  # noqa: F403
 from .contraction import *  # noqa: F403
 from .control import *  # noqa: F403
 from .creation import *  # noqa: F403
+from .custom import *  # noqa: F403
 from .elementwise import *  # noqa: F403
 from .fourier import *  # noqa: F403
 from .indexing import *  # noqa: F403

@@ -22,7 +22,7 @@ from ..builder import Builder
 from ..dtypes import from_numpy
 from ..errors import IRError
 from ..graph import Graph, Operation, Value
-from ..ops import BROADCAST_TO
+from ..ops import BROADCAST_TO, CUSTOM_CALL
 from ..shapes import Expr
 from ..spec import OpSpec, Trait
 from ..types import TensorType
@@ -37,7 +37,7 @@ class ConstantFold:
 
     Operations that give more than `result_bytes`, or read more than `operand_bytes`, stay: folding them would bloat the
     program or take long. So do those whose kernel raises (the error belongs to the run), `broadcast_to` (its
-    operand is smaller), and what starts from no operands.
+    operand is smaller), `custom_call` (the user's own code) and what starts from no operands.
     """
 
     name = "fold"
@@ -50,9 +50,8 @@ class ConstantFold:
         self.operand_bytes = operand_bytes
         self.patterns = Patterns(self.name)
         unwanted = Trait.IMPURE | Trait.TERMINATOR
-        self.patterns.on(*(s for s in kernels if s.operands and not s.has(unwanted) and s is not BROADCAST_TO))(
-            self.fold
-        )
+        kept = (BROADCAST_TO, CUSTOM_CALL)
+        self.patterns.on(*(s for s in kernels if s.operands and not s.has(unwanted) and s not in kept))(self.fold)
 
     def __call__(self, graph: Graph) -> bool:
         return self.patterns(graph)

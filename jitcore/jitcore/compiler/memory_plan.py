@@ -10,8 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from jitcore_ir.dtypes import uint8
+from jitcore_ir import Operation, ops
+from jitcore_ir.custom_call import read_arguments
+from jitcore_ir.dtypes import int64, uint8
 from jitcore_ir.shapes import Expr, add, floordiv, mul, product
+from jitcore_runtime.custom import is_numeric
 from jitcore_runtime.plan import ALIGNMENT, Buffer, BufferKind, CallOut, Plan
 
 from .loops.module import LoopBuffer, LoopModule
@@ -24,12 +27,14 @@ Dim = int | Expr
 @dataclass(slots=True)
 class MemoryPlan:
     """`plan` for the runtime. The pointer table starts with the module's buffers, in order; `workspace[k]` is the table
-    position of the workspace of kernel call k. `commits` are pairs (buffer, input buffer) to copy at the end."""
+    position of the workspace of kernel call k, `functions[n]` that of the native function of call-out n, which has one.
+    `commits` are pairs (buffer, input buffer) to copy at the end."""
 
     plan: Plan
     workspace: dict[int, int]
     commits: list[tuple[int, int]]
     in_place: dict[int, int]  # output buffer -> input buffer whose memory it is
+    functions: dict[int, int]
 
 
 @dataclass(slots=True)
@@ -103,8 +108,13 @@ def plan_memory(
     sources = {b.index for b in prepared_from if b.kind is BufferKind.INPUT}
     aliases = tuple((module.buffers[b].index, i) for b, i in in_place.items())
     call_outs = tuple(_call_outs(module))
+    functions = {}
+    for number, called in enumerate(call_outs):
+        if _may_be_native(module.call_outs[called.operation]):
+            functions[number] = len(table)
+            table.append(Buffer(BufferKind.FUNCTION, int64, (), number))
     plan = Plan(tuple(table), module.symbols, tuple(slots.sizes), aliases, tuple(sorted(sources)), call_outs)
-    return MemoryPlan(plan, workspace, commits, in_place)
+    return MemoryPlan(plan, workspace, commits, in_place, functions)
 
 
 def _call_outs(module: LoopModule) -> Iterator[CallOut]:
@@ -114,6 +124,15 @@ def _call_outs(module: LoopModule) -> Iterator[CallOut]:
         if operation is not None:
             *operands, result = (call.arguments[call.kernel.inputs.index(v)] for v in operation.operands)
             yield CallOut(operation.attributes["operation"], tuple(operands), result)
+
+
+def _may_be_native(operation: Operation) -> bool:
+    """Whether a native function can be called where the operation stands: a custom one whose arguments are numbers and
+    whose results, having one dtype, are one buffer."""
+    if operation.spec is not ops.CUSTOM_CALL:
+        return False
+    given = operation.attributes
+    return is_numeric(read_arguments(given["arguments"])) and len(set(given["dtypes"].split(","))) == 1
 
 
 def bytes_of(buffer: LoopBuffer) -> Dim:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jitcore_runtime.plan import BufferKind
+from jitcore_ir.custom_call import called_name
+from jitcore_runtime.call_out import native_calls
+from jitcore_runtime.plan import BufferKind, Plan
 from jitcore_runtime.program import Program
 
 from .capture import Recording
@@ -52,6 +54,9 @@ def _variant(name: str, variant: Variant, way: Sequence[Node]) -> list[str]:
     called = ", ".join(filter(None, map(called_out, programs)))
     if called:
         lines.append(f"  Run by NumPy from within the compiled program: {called}.")
+    called = ", ".join(filter(None, map(called_natively, programs)))
+    if called:
+        lines.append(f"  Called natively from within the compiled program: {called}.")
     if variant.backward is not None:
         lines.append("  Its backward pass is compiled too.")
     conditions = recording.checks.descriptions
@@ -63,9 +68,20 @@ def _variant(name: str, variant: Variant, way: Sequence[Node]) -> list[str]:
 
 def called_out(program: Program) -> str:
     """The operations without native code, with how often and where each occurs; empty where there is none."""
-    operations = program.graph.operations
-    calls = [operations[call.operation] for call in program.plan.call_outs] if program.plan else []
-    return ", ".join(f"{o.spec.name} at {o.location}" if o.location.line else o.spec.name for o in calls)
+    return "" if program.plan is None else _calls(program, program.plan, native=False)
+
+
+def called_natively(program: Program) -> str:
+    """The custom operations whose native functions are called, likewise."""
+    return "" if program.plan is None else _calls(program, program.plan, native=True)
+
+
+def _calls(program: Program, plan: Plan, native: bool) -> str:
+    natively = native_calls(plan, program.graph)
+    operations = list(program.graph.walk())
+    calls = [operations[c.operation] for n, c in enumerate(plan.call_outs) if (n in natively) == native]
+    names = ((called_name(o.spec.name, o.attributes), o.location) for o in calls)
+    return ", ".join(f"{name} at {location}" if location.line else name for name, location in names)
 
 
 def _arguments(recording: Recording) -> str:

@@ -13,6 +13,7 @@ from . import (
     complex_numbers,
     contraction,
     creation,
+    custom,
     elementwise,
     fourier,
     indexing,
@@ -36,6 +37,7 @@ KERNELS: dict[OpSpec, Kernel] = {
     **fourier.KERNELS,
     **special_functions.KERNELS,
     **order.KERNELS,
+    **custom.KERNELS,
 }
 
 __all__ = ["KERNELS", "Kernel"]

@@ -8,3 +8,4 @@ class BufferKind(object):
     temporary = 2
     constant = 3
     prepared = 4
+    function = 5

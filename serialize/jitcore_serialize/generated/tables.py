@@ -165,6 +165,6 @@ ENUMS: dict[str, tuple[str, ...]] = {
     'DType': ('bool_', 'uint8', 'int8', 'int16', 'int32', 'int64', 'float16', 'bfloat16', 'float32', 'float64', 'complex64', 'complex128'),
     'Kind': ('int_', 'float_', 'bool_', 'string', 'dtype', 'dim', 'ints', 'dims', 'pairs', 'dense'),
     'SegmentKind': ('elements', 'image', 'module'),
-    'BufferKind': ('input', 'output', 'temporary', 'constant', 'prepared'),
+    'BufferKind': ('input', 'output', 'temporary', 'constant', 'prepared', 'function'),
     'StructureKind': ('result', 'none', 'tuple', 'list', 'dict'),
 }

@@ -3,6 +3,7 @@
 from . import (
     complex_numbers,
     contraction,
+    custom,
     elementwise,
     fourier,
     indexing,
@@ -14,6 +15,6 @@ from . import (
 )  # fmt: skip
 
 __all__ = [
-    "complex_numbers", "contraction", "elementwise", "fourier", "indexing", "linear_algebra", "movement", "reduction",
-    "special", "undifferentiable",
+    "complex_numbers", "contraction", "custom", "elementwise", "fourier", "indexing", "linear_algebra", "movement",
+    "reduction", "special", "undifferentiable",
 ]  # fmt: skip

@@ -9,15 +9,17 @@ from typing import Any
 
 from llvmlite import ir
 
+from jitcore_ir import Operation
 from jitcore_ir.dtypes import DType, bool_, float32, float64
 from jitcore_ir.shapes import Expr, mul
-from jitcore_runtime.call_out import FAILED
+from jitcore_runtime.call_out import CALL_OUT_ERROR, FAILED
 
 from ..loops.module import KernelCall, LoopModule
 from ..loops.ops import call_out
 from ..loops.steps import Branch, Loop, Place, Run, Step
 from ..memory_plan import MemoryPlan, bytes_of
 from .bodies import Contraction, contraction, emit_contraction, emit_loops, plain_result, prepared_contraction
+from .custom import NATIVE, emit_native_call
 from .dims import emit_dim, load_symbols
 from .printer import ZERO_DIVISION, element_pointer
 from .scalars import I8, I64, PTR, declare, memory_type
@@ -28,7 +30,7 @@ SERIAL_WORK = 60_000
 CHUNK_WORK = 30_000
 """Work in one chunk of a parallel loop."""
 
-INDEX_ERROR, DIVISION_ERROR, CALL_OUT_ERROR = -1, -2, -3
+INDEX_ERROR, DIVISION_ERROR = -1, -2
 
 Guard = tuple[int, Any]
 
@@ -147,9 +149,9 @@ class _Program:
 
     def _call(self, frame: _Frame, number: int, call: KernelCall) -> None:
         b = frame.b
-        if call_out(call.kernel) is not None:
-            function = declare(self.text, "jc_call_out", ir.VoidType(), [PTR, I64])
-            b.call(function, [frame.call, I64(self.called)])
+        called = call_out(call.kernel)
+        if called is not None:
+            self._call_out(frame, call, called)
             self.called += 1
             return
         pointers = []
@@ -176,6 +178,23 @@ class _Program:
             return
         share = declare(self.text, "jc_parallel_for", ir.VoidType(), [PTR, PTR, I64, I64])
         b.call(share, [body, context, extent, _grain(b, call.work, call.parallel, extent, frame.symbols)])
+
+    def _call_out(self, frame: _Frame, call: KernelCall, called: Operation) -> None:
+        """Through the runtime, or straight to the native function of a custom operation that has one."""
+        b = frame.b
+        number = I64(self.called)
+        runtime = declare(self.text, "jc_call_out", ir.VoidType(), [PTR, I64])
+        if self.called not in self.memory.functions:
+            b.call(runtime, [frame.call, number])
+            return
+        function = b.load(frame.buffer(self.memory.functions[self.called]), typ=NATIVE)
+        buffers = [call.arguments[call.kernel.inputs.index(v)] for v in called.operands]
+        operation = self.module.call_outs[called.attributes["operation"]]
+        with b.if_else(b.icmp_unsigned("!=", function, NATIVE(None))) as (native, python):
+            with native:
+                emit_native_call(frame, function, operation, [frame.buffer(n) for n in buffers], number)
+            with python:
+                b.call(runtime, [frame.call, number])
 
     def _contraction(self, call: KernelCall) -> Contraction | None:
         key = id(call.kernel)
@@ -242,7 +261,7 @@ class _Frame:
             self.b.store(pointer, self.b.gep(memory, [I64(i)], source_etype=PTR))
         return memory
 
-    def sizes(self, dims: Sequence[Expr]) -> ir.Value:
+    def sizes(self, dims: Sequence[int | Expr]) -> ir.Value:
         if not dims:
             return PTR(None)
         memory = self._stack(I64, len(dims))

@@ -24,6 +24,7 @@ import numpy as np
 
 from jitcore_ir import UNKNOWN, Graph, Location, Operation, OpSpec
 from jitcore_ir.dtypes import DType
+from jitcore_ir.printer import format_attribute
 from jitcore_ir.shapes import Expr
 from jitcore_runtime.plan import BufferKind
 
@@ -127,9 +128,16 @@ class LoopModule:
         lines = [f"module {self.name}"]
         lines += [f"  b{number} = {buffer}" for number, buffer in enumerate(self.buffers)]
         lines += print_steps(self.steps, [_call_text(call) for call in self.kernels])
+        lines += [f"  operation {number} is {_called(operation)}" for number, operation in self.call_outs.items()]
         seen: dict[int, Graph] = {id(call.kernel): call.kernel for call in self.kernels}
         return "\n".join(lines + [str(kernel) for kernel in seen.values()])
 
 
 def _call_text(call: KernelCall) -> str:
     return f"{call.kernel.name}({', '.join(map(place_text, zip(call.arguments, call.offsets)))})  # {call}"
+
+
+def _called(operation: Operation) -> str:
+    spec = operation.spec
+    attributes = (f"{n} = {format_attribute(kind, operation.attributes[n])}" for n, kind in spec.attributes.items())
+    return f"{spec.name} {{{', '.join(attributes)}}}"
