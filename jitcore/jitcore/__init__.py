@@ -53,11 +53,12 @@ from .autograd.modes import (
     no_grad,
     set_grad_enabled,
 )  # fmt: skip
-from .errors import ExportError, TraceError
+from .errors import ExportError, OutOfMemoryError, TraceError
 from .exporting import export
 from .func.vmap import vmap
 from .jit_function import JitWarning
 from .library import custom_op
+from .paths import add_paths
 from .printing import set_printoptions
 from .random import (
     Generator,
@@ -101,7 +102,10 @@ layout = memory_format = str
 
 globals().update(legacy.TYPES)
 
-_LAZY = ("compiler", "distributed", "distributions", "multiprocessing", "testing")
+_LAZY = (
+    "_dynamo", "accelerator", "compiler", "distributed", "distributions", "hub", "multiprocessing", "overrides",
+    "profiler", "testing", "types",
+)  # fmt: skip
 """Submodules that are there without an import of their own."""
 
 
@@ -158,6 +162,8 @@ def __getattr__(name: str) -> object:
     raise missing("module 'jitcore'", name)
 
 
+add_paths(__name__)
+
 __all__ = [
     "__version__", "autograd", "bfloat16", "bool", "bool_", "can_cast", "cdouble", "cfloat", "channels_last",
     "complex128", "complex64", "contiguous_format", "cuda", "default_generator", "Device", "device", "double",
@@ -168,7 +174,7 @@ __all__ = [
     "pi", "preserve_format", "promote_types", "random", "result_type", "save", "seed", "SerializationError",
     "set_default_dtype", "set_grad_enabled", "set_printoptions", "set_rng_state", "short", "Size", "strided",
     "signal", "special",
-    "Tensor", "TraceError", "uint8", "utils", "vjps", "vmap",
+    "OutOfMemoryError", "Tensor", "TraceError", "uint8", "utils", "vjps", "vmap",
     "amp", "autocast", "backends", "channels_last_3d", "cpu", "get_autocast_cpu_dtype", "get_autocast_dtype",
     "get_autocast_gpu_dtype", "is_autocast_available", "is_autocast_cpu_enabled", "is_autocast_enabled", "layout",
     "memory_format", "version", "custom_op", "library", "TensorSpec", *legacy.TYPES, *settings.__all__, *ops.__all__,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -79,5 +80,9 @@ openmp = Backend()
 xeon = Backend()
 opt_einsum = Backend(enabled=True, strategy="auto")
 fp32_precision = "none"
+
+__path__: list[str] = []  # so that `import jitcore.backends.cudnn as cudnn` gives the backend itself
+for _name in ("cpu", "cuda", "cudnn", "mkl", "mkldnn", "mps", "openmp", "opt_einsum"):
+    sys.modules[f"{__name__}.{_name}"] = globals()[_name]
 
 __all__ = ["Backend", "cpu", "cuda", "cudnn", "fp32_precision", "mkl", "mkldnn", "mps", "openmp", "opt_einsum", "xeon"]

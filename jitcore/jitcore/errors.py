@@ -9,3 +9,7 @@ class TraceError(RuntimeError):
 
 class ExportError(RuntimeError):
     """A function or archive that cannot be exported as asked."""
+
+
+class OutOfMemoryError(RuntimeError):
+    """A device's memory that does not suffice; for scripts that catch it. The CPU's is Python's MemoryError."""

@@ -11,7 +11,7 @@ from typing import Any
 from jitcore_ir.dtypes import DType
 
 from .ops.convert import _OLD_NAMES
-from .tensor import Tensor, legacy_tensor
+from .tensor import Tensor, alias, legacy_tensor
 
 
 class LegacyType(type):
@@ -29,6 +29,18 @@ class LegacyType(type):
 def _made(name: str, dtype: DType) -> Any:
     doc = f"Old name of tensors of {dtype.name}."
     return LegacyType(name, (), {"dtype": dtype, "__doc__": doc, "__module__": "jitcore"})
+
+
+class _VariableType(type):
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return isinstance(instance, Tensor)
+
+
+class Variable(metaclass=_VariableType):
+    """`autograd.Variable(data, requires_grad=False)`: the tensor itself, as a leaf."""
+
+    def __new__(cls, data: Tensor, requires_grad: bool = False, volatile: bool = False) -> Any:
+        return alias(data).requires_grad_(requires_grad)
 
 
 TYPES = {name: _made(name, dtype) for name, dtype in _OLD_NAMES.items()}

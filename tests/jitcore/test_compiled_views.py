@@ -91,3 +91,19 @@ def flat(result):
     if isinstance(result, jitcore.Tensor):
         return [result]
     return [t for part in result for t in flat(part)]
+
+
+def test_windows_of_a_product():
+    """A place that several reshapes and permutes lead back to: the index must come out as it went in."""
+
+    def windows(a, b, shortcut):
+        image = ((a @ b).view(16, 16, 16) + 1).view(16, 4, 4, 16)
+        parts = image.view(4, 2, 2, 4, 4, 16).permute(0, 1, 3, 2, 4, 5).contiguous()
+        return parts.view(4, 64, 16) + shortcut
+
+    random = np.random.default_rng(0)
+    given = [jitcore.tensor(random.normal(size=size)) for size in ((256, 8), (8, 16), (4, 64, 16))]
+    compiled = jitcore.jit(windows)
+    for _ in range(2):
+        np.testing.assert_allclose(compiled(*given).numpy(), windows(*given).numpy(), 1e-12)
+    assert "replayed 1 times" in compiled.explain()

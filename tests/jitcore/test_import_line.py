@@ -1,5 +1,6 @@
 """What ordinary scripts ask of the library before and around their models, beside PyTorch; mixed precision."""
 
+import importlib
 import pickle
 import subprocess
 import sys
@@ -157,6 +158,131 @@ def test_settings_are_kept():
     assert jitcore.backends.cudnn.enabled and not jitcore.backends.mps.is_available()
     with pytest.raises(ValueError):
         jitcore.set_float32_matmul_precision("low")
+
+
+PATHS = """
+autograd: Variable; autograd.function: FunctionCtx, once_differentiable; autograd.grad_mode: no_grad
+autograd.profiler: record_function; autograd.variable: Variable; functional: einsum; types: Number, Device
+nn.modules: Module; nn.modules.module: _IncompatibleKeys; nn.modules.utils: _pair, _ntuple, _reverse_repeat_tuple
+nn.modules.batchnorm: _BatchNorm, _NormBase; nn.modules.conv: _ConvNd, _ConvTransposeNd, Conv2d
+nn.modules.instancenorm: _InstanceNorm; nn.modules.dropout: _DropoutNd; nn.modules.loss: _Loss, _WeightedLoss, MSELoss
+nn.modules.pooling: _MaxPoolNd, _AvgPoolNd, _AdaptiveAvgPoolNd; nn.modules.container: Sequential
+nn.modules.activation: MultiheadAttention, ReLU; nn.modules.linear: Linear, NonDynamicallyQuantizableLinear
+nn.modules.transformer: _get_clones, _get_activation_fn; nn.parameter: UninitializedParameter, is_lazy
+nn.init: _calculate_fan_in_and_fan_out, _calculate_correct_fan, _no_grad_trunc_normal_, _no_grad_normal_
+nn.parallel.data_parallel: DataParallel; nn.parallel.distributed: DistributedDataParallel
+nn.utils.clip_grad: clip_grad_norm_; nn.utils.weight_norm: WeightNorm; nn.utils.spectral_norm: SpectralNorm
+optim.adamw: AdamW; optim.rmsprop: RMSprop; optim.optimizer: Optimizer, required; optim.lr_scheduler: _LRScheduler
+utils.data.dataloader: DataLoader, default_collate; utils.data.distributed: DistributedSampler
+utils.data._utils.collate: default_collate; utils.hooks: RemovableHandle; utils._pytree: tree_map
+distributions.normal: Normal; distributions.kl: kl_divergence; distributions.utils: broadcast_all, lazy_property
+backends.cudnn: benchmark, deterministic; cuda: Event, Stream, OutOfMemoryError, stream; cuda.nvtx: range_push
+accelerator: is_available; hub: load_state_dict_from_url; overrides: has_torch_function; profiler: record_function
+"""
+
+
+@pytest.mark.parametrize("line", [part.strip() for part in PATHS.replace("\n", ";").split(";") if part.strip()])
+def test_pytorchs_module_paths_are_there(line):
+    """As an import statement, and as attributes of the package alone."""
+    path, _, names = line.partition(":")
+    for name in names.split(","):
+        assert hasattr(importlib.import_module(f"torch.{path}"), name.strip())
+        exec(f"from jitcore.{path} import {name}")
+    if path not in ("nn.utils.weight_norm", "nn.utils.spectral_norm", "nn.parallel.data_parallel"):  # functions, too
+        exec(f"import jitcore.{path} as module; module.{name.strip()}")
+        done = jitcore
+        for part in path.split("."):
+            done = getattr(done, part)
+        assert hasattr(done, name.strip())
+    with pytest.raises((ImportError, AttributeError)):
+        exec(f"from jitcore.{path} import no_such_name")
+
+
+def test_layers_are_instances_of_pytorchs_private_bases():
+    def run(t):
+        m = t.nn.modules
+        layers = [
+            t.nn.BatchNorm2d(2), t.nn.SyncBatchNorm(2), t.nn.Conv1d(2, 2, 1), t.nn.ConvTranspose2d(2, 2, 1),
+            t.nn.InstanceNorm1d(2), t.nn.Dropout2d(), t.nn.CrossEntropyLoss(), t.nn.MSELoss(), t.nn.CosineSimilarity(),
+            t.nn.MaxPool1d(2), t.nn.AvgPool2d(2), t.nn.AdaptiveAvgPool2d(1), t.nn.LSTM(1, 1), t.nn.Linear(1, 1),
+        ]  # fmt: skip
+        bases = (
+            m.batchnorm._BatchNorm, m.batchnorm._NormBase, m.conv._ConvNd, m.conv._ConvTransposeNd,
+            m.dropout._DropoutNd, m.loss._Loss, m.loss._WeightedLoss, m.pooling._MaxPoolNd, m.pooling._AvgPoolNd,
+            m.pooling._AdaptiveAvgPoolNd, m.rnn.RNNBase,
+        )  # fmt: skip
+        return [[isinstance(layer, base) for base in bases] for layer in layers]
+
+    assert run(jitcore) == run(torch)
+
+
+def test_sync_batch_norm_in_one_process_is_batch_norm():
+    def run(t):
+        net = t.nn.Sequential(t.nn.Conv2d(1, 2, 1), t.nn.Sequential(t.nn.BatchNorm2d(2), t.nn.ReLU()))
+        net[0].weight.data.fill_(0.5), net[0].bias.data.fill_(0.1)
+        weight = net[1][0].weight
+        net = t.nn.SyncBatchNorm.convert_sync_batchnorm(net)
+        assert net[1][0].weight is weight
+        result = net(t.arange(8.0).reshape(2, 1, 2, 2))
+        return str(net), list(net.state_dict()), result.tolist(), net[1][0].running_mean.tolist()
+
+    ours, theirs = run(jitcore), run(torch)
+    assert ours[:2] == theirs[:2]
+    np.testing.assert_allclose(ours[2], theirs[2], 1e-5, 1e-6)
+    np.testing.assert_allclose(ours[3], theirs[3], 1e-6)
+
+
+def test_a_loss_of_ones_own():
+    def run(t):
+        class Charbonnier(t.nn.modules.loss._Loss):
+            def __init__(self, eps=1e-3, size_average=None, reduce=None, reduction="mean"):
+                super().__init__(size_average, reduce, reduction)
+                self.eps = eps
+
+            def forward(self, x, y):
+                loss = t.sqrt((x - y) ** 2 + self.eps)
+                return loss.mean() if self.reduction == "mean" else loss.sum()
+
+        x = t.arange(4.0)
+        weighted = t.nn.modules.loss._WeightedLoss(weight=t.ones(2))
+        return [Charbonnier()(x, x * 2).item(), Charbonnier(reduction="sum")(x, x * 2).item(), *weighted.state_dict()]
+
+    assert run(jitcore)[2:] == run(torch)[2:]
+    np.testing.assert_allclose(run(jitcore)[:2], run(torch)[:2], 1e-6)
+
+
+def test_trees():
+    def run(t, tree_module):
+        tree = {"a": [1, (2, 3)], "b": None, "c": {"d": 4}}
+        leaves, spec = tree_module.tree_flatten(tree)
+        doubled = tree_module.tree_map(lambda x: None if x is None else x * 2, tree)
+        again = tree_module.tree_unflatten(list(leaves), spec)
+        return leaves, doubled, again, spec.num_leaves, tree_module.tree_map_only(int, lambda x: -x, tree)
+
+    import torch.utils._pytree as theirs
+
+    import jitcore.utils._pytree as ours
+
+    assert run(jitcore, ours) == run(torch, theirs)
+    for library in (ours, theirs):
+        with pytest.raises(ValueError):
+            library.tree_unflatten([1], library.tree_structure([1, 2]))
+        with pytest.raises(ValueError):
+            library.tree_map(lambda x, y: x, [1, 2], [1])
+
+
+def test_what_replaces_a_parameter_takes_its_place():
+    def run(t):
+        net = t.nn.Sequential(t.nn.Linear(2, 2), t.nn.Linear(2, 2), t.nn.BatchNorm1d(2))
+        net[1].weight = net[0].weight
+        net[1].bias = t.nn.Parameter(t.zeros(2))
+        net[2].running_mean = t.zeros(2)
+        net[0].weight = None
+        net[0].weight = t.nn.Parameter(t.zeros(2, 2))
+        setattr(net, "1", t.nn.Linear(2, 2))
+        return list(net.state_dict()), [n for n, _ in net.named_modules()]
+
+    assert run(jitcore) == run(torch)
 
 
 # Mixed precision

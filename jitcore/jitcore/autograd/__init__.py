@@ -5,6 +5,8 @@ Names are loaded on first use, as `dispatch` itself imports `autograd.tape`.
 
 from typing import TYPE_CHECKING, Any
 
+from ..paths import add_paths
+
 if TYPE_CHECKING:
     from .engine import backward, grad
     from .function import Function, once_differentiable
@@ -34,6 +36,10 @@ def __getattr__(name: str) -> Any:
         raise MissingError(
             "autograd.forward_ad is not offered by jitcore; the nearest is jitcore.func.jvp or linearize"
         )
+    if name == "Variable":  # PyTorch's old name of a tensor on the tape
+        from ..legacy import Variable
+
+        return Variable
     if name not in _HOMES:
         raise AttributeError(f"module 'jitcore.autograd' has no attribute {name!r}")
     from importlib import import_module
@@ -42,6 +48,8 @@ def __getattr__(name: str) -> Any:
     globals()[name] = found
     return found
 
+
+add_paths(__name__)
 
 __all__ = [
     "Function", "backward", "detect_anomaly", "enable_grad", "grad", "gradcheck", "gradgradcheck", "inference_mode",

@@ -7,6 +7,7 @@ node is taken its gradient is complete; no recursion, so depth is bounded by mem
 from __future__ import annotations
 
 import heapq
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -231,6 +232,7 @@ def grad(
     grad_outputs: Tensor | Sequence[Tensor | None] | None = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
+    only_inputs: bool = True,
     allow_unused: bool | None = None,
     is_grads_batched: bool = False,
     materialize_grads: bool = False,
@@ -239,8 +241,15 @@ def grad(
 
     Raises RuntimeError for an input that the outputs do not depend on, unless allow_unused (None in its place) or
     materialize_grads (zeros in its place). is_grads_batched: grad_outputs have a leading dimension of examples, and so
-    have the results; all are computed at once, by vmap.
+    have the results; all are computed at once, by vmap. `only_inputs` is PyTorch's old argument, of no effect.
     """
+    if not only_inputs:
+        warnings.warn(
+            "only_inputs argument is deprecated and is ignored now (defaults to True). To accumulate gradient for "
+            "other parts of the graph, please use backward().",
+            FutureWarning,
+            stacklevel=2,
+        )
     if is_grads_batched:
         return _batched(outputs, inputs, grad_outputs, retain_graph, create_graph, allow_unused, materialize_grads)
     if allow_unused is None:
@@ -279,7 +288,7 @@ def _batched(
     def one(*examples: Tensor) -> tuple[Tensor, ...]:
         own = iter(examples)
         rows = [next(own) if isinstance(g, Tensor) else g for g in given]
-        found = grad(outputs, inputs, rows, retain_graph, create_graph, allow_unused, False, materialize_grads)
+        found = grad(outputs, inputs, rows, retain_graph, create_graph, True, allow_unused, False, materialize_grads)
         there[:] = [g is not None for g in found]
         return tuple(g for g in found if g is not None)
 

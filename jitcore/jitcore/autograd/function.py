@@ -17,7 +17,7 @@ from .modes import enable_grad, no_grad
 from .tape import CallNode, Node, OwnResult, Saved, edge_of, zeros_like
 
 
-class FunctionContext:
+class FunctionCtx:
     """What `forward` and `backward` of one call share. Any attribute may be set on it."""
 
     def __init__(self) -> None:
@@ -69,7 +69,7 @@ class FunctionNode(Node):
 
     __slots__ = ("context", "function", "outputs")
 
-    context: FunctionContext
+    context: FunctionCtx
     function: Any
     outputs: Sequence[Any]
     exposes = True
@@ -149,7 +149,7 @@ class Function:
             mapped = mapped_function(cls, args, state.batching)
             if mapped is not None:
                 return mapped[0]
-        context = FunctionContext()
+        context = FunctionCtx()
         edges = [edge_of(x) if isinstance(x, Tensor) and state.grad_enabled else None for x in args]
         context.needs_input_grad = tuple(e is not None for e in edges)
         with no_grad():
@@ -165,7 +165,7 @@ class Function:
         return tuple(outputs) if several else outputs[0]
 
 
-def _record(cls: type[Function], context: FunctionContext, edges: list[Any], args: tuple, outputs: list[Any]) -> None:
+def _record(cls: type[Function], context: FunctionCtx, edges: list[Any], args: tuple, outputs: list[Any]) -> None:
     node = FunctionNode.__new__(FunctionNode)
     node.context, node.function = context, cls
     tensors = [x for x in outputs if isinstance(x, Tensor)]

@@ -134,7 +134,7 @@ def _rows(y: Tensor, given: Sequence[Tensor], create_graph: bool, strict: bool, 
     if not y.requires_grad:
         return [x.new_zeros(shape) for x, shape in zip(given, shapes)]
     if vectorize:
-        found = grad(y, given, basis, True, create_graph, True, is_grads_batched=True)
+        found = grad(y, given, basis, True, create_graph, allow_unused=True, is_grads_batched=True)
         return [x.new_zeros(s) if g is None else g.reshape(s) for x, g, s in zip(given, found, shapes)]
     rows = [_grad([y], given, [basis[k]], create_graph, strict, retain=True) for k in range(count)]
     return [cat([row[i].reshape(-1) for row in rows]).reshape(shape) for i, shape in enumerate(shapes)]

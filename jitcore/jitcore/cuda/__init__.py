@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import Any
 
+from ..errors import OutOfMemoryError
+from ..paths import add_paths
 from . import amp
+from .events import Event, Stream, _refuse, current_stream, default_stream, device, mem_get_info, stream
 
 
 def is_available() -> bool:
@@ -92,11 +95,10 @@ def get_device_properties(device: Any = None) -> Any:
     _refuse()
 
 
-def _refuse() -> NoReturn:
-    raise RuntimeError("no CUDA device is available for eager tensors; check jitcore.cuda.is_available() first")
-
+add_paths(__name__)
 
 __all__ = [
+    "Event", "OutOfMemoryError", "Stream", "current_stream", "default_stream", "device", "mem_get_info", "stream",
     "amp", "current_device", "device_count", "empty_cache", "get_device_capability", "get_device_name",
     "get_device_properties", "get_rng_state_all", "init", "ipc_collect", "is_available", "is_bf16_supported",
     "is_initialized", "manual_seed", "manual_seed_all", "max_memory_allocated", "max_memory_reserved",

@@ -1,5 +1,6 @@
 """`jitcore.distributions`: probability distributions with the names, shapes and checks of torch.distributions."""
 
+from ..paths import add_paths
 from . import constraints, transforms
 from .combined import Independent, LogNormal, MultivariateNormal, TransformedDistribution
 from .continuous import Cauchy, Gumbel, HalfNormal, Laplace, Normal, StudentT, Uniform
@@ -17,6 +18,8 @@ from .distribution import Distribution, ExponentialFamily
 from .gamma import Beta, Chi2, Dirichlet, Exponential, Gamma
 from .kl import kl_divergence, register_kl
 from .transforms import *  # noqa: F403
+
+add_paths(__name__)
 
 __all__ = [
     "Bernoulli", "Beta", "Binomial", "Categorical", "Cauchy", "Chi2", "Dirichlet", "Distribution", "Exponential",

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from ..paths import add_paths
 from . import activations, attention, functional, init, losses, parallel, pooling, reshaping, utils
 from .activations import *  # noqa: F403
 from .adaptive_softmax import AdaptiveLogSoftmaxWithLoss
@@ -26,7 +27,7 @@ from .norm import (
     SyncBatchNorm,
 )
 from .parallel import DataParallel
-from .parameter import Buffer, Parameter
+from .parameter import Buffer, Parameter, UninitializedParameter
 from .pooling import *  # noqa: F403
 from .reshaping import *  # noqa: F403
 from .rnn import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNBase, RNNCell, RNNCellBase
@@ -45,12 +46,15 @@ if TYPE_CHECKING:  # the layers that tables make
     def __getattr__(name: str) -> Any: ...
 
 
+add_paths(__name__)
+
 __all__ = [
     "AdaptiveLogSoftmaxWithLoss", "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "Bilinear", "Buffer", "Conv1d", "Conv2d",
     "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d", "Embedding", "EmbeddingBag", "Flatten",
     "GroupNorm", "Identity", "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d", "LayerNorm", "Linear",
     "LocalResponseNorm", "Module", "ModuleDict", "ModuleList", "Parameter", "ParameterDict", "ParameterList", "RMSNorm",
-    "Sequential", "SyncBatchNorm", "Unflatten", "functional", "init", "DataParallel", "parallel",
+    "Sequential", "SyncBatchNorm", "Unflatten", "UninitializedParameter",
+    "functional", "init", "DataParallel", "parallel",
     *activations.__all__, *_lazy, *losses.__all__,
     *pooling.__all__, *reshaping.__all__,
     "GRU", "GRUCell", "LSTM", "LSTMCell", "RNN", "RNNBase", "RNNCell", "RNNCellBase", "utils", "attention",

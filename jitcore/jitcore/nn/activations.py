@@ -52,7 +52,7 @@ class _Hardtanh(FromTable):
         return arguments
 
 
-class _Dropout(FromTable):
+class _DropoutNd(FromTable):
     """In training, zero elements (or whole channels) with probability p and scale the rest."""
 
     def prepared(self, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -106,7 +106,7 @@ class PReLU(Module):
 __all__ = [
     "PReLU",
     *make_layers(globals(), _ACTIVATIONS),
-    *make_layers(globals(), _DROPOUTS, _Dropout),
+    *make_layers(globals(), _DROPOUTS, _DropoutNd),
     *make_layers(globals(), {"Hardtanh": Row("hardtanh", _RANGE, ("min_val=", "max_val=", "inplace?"))}, _Hardtanh),
     *make_layers(globals(), {"RReLU": Row("rrelu", _SLOPES, ("lower=", "upper=", "inplace?"))}, _RReLU),
 ]

@@ -17,7 +17,7 @@ from .parameter import Parameter
 Sizes = int | tuple[int, ...]
 
 
-class _Conv(Module):
+class _ConvNd(Module):
     """Shared by convolution layers. weight: [out, in / groups, *kernel], or transposed [in, out / groups, *kernel]."""
 
     rank: ClassVar[int]
@@ -67,7 +67,7 @@ class _Conv(Module):
         """Uniform in +-1/sqrt(fan in), as PyTorch draws it."""
         init.kaiming_uniform_(self.weight, a=math.sqrt(5))
         if self.bias is not None:
-            fan_in, _ = init.fans(self.weight)
+            fan_in, _ = init._calculate_fan_in_and_fan_out(self.weight)
             bound = 1 / math.sqrt(fan_in) if fan_in else 0
             init.uniform_(self.bias, -bound, bound)
 
@@ -98,7 +98,7 @@ class _Conv(Module):
         return text + (f", padding_mode={self.padding_mode}" if self.padding_mode != "zeros" else "")
 
 
-class Conv1d(_Conv):
+class Conv1d(_ConvNd):
     """[N, in_channels, L] -> [N, out_channels, L']."""
 
     rank = 1
@@ -108,7 +108,7 @@ class Conv1d(_Conv):
         return F.conv1d(input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
 
-class Conv2d(_Conv):
+class Conv2d(_ConvNd):
     """[N, in_channels, H, W] -> [N, out_channels, H', W']."""
 
     rank = 2
@@ -118,7 +118,7 @@ class Conv2d(_Conv):
         return F.conv2d(input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
 
-class Conv3d(_Conv):
+class Conv3d(_ConvNd):
     """[N, in_channels, D, H, W] -> [N, out_channels, D', H', W']."""
 
     rank = 3
@@ -128,7 +128,7 @@ class Conv3d(_Conv):
         return F.conv3d(input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
 
-class _ConvTranspose(_Conv):
+class _ConvTransposeNd(_ConvNd):
     transposed = True
 
     def __init__(
@@ -176,19 +176,19 @@ class _ConvTranspose(_Conv):
         return tuple(found)
 
 
-class ConvTranspose1d(_ConvTranspose):
+class ConvTranspose1d(_ConvTransposeNd):
     """The gradient of Conv1d in its input, as a layer."""
 
     rank = 1
 
 
-class ConvTranspose2d(_ConvTranspose):
+class ConvTranspose2d(_ConvTransposeNd):
     """The gradient of Conv2d in its input, as a layer."""
 
     rank = 2
 
 
-class ConvTranspose3d(_ConvTranspose):
+class ConvTranspose3d(_ConvTransposeNd):
     """The gradient of Conv3d in its input, as a layer."""
 
     rank = 3

@@ -11,11 +11,7 @@ from .conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, Conv
 from .linear import Linear
 from .module import Module
 from .norm import BatchNorm1d, BatchNorm2d, BatchNorm3d, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d
-from .parameter import Parameter
-
-
-class UninitializedParameter(Parameter):
-    """A parameter without a shape yet; it holds no elements."""
+from .parameter import UninitializedParameter
 
 
 class LazyModule(Module):

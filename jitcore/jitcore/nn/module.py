@@ -19,6 +19,7 @@ class IncompatibleKeys(NamedTuple):
     unexpected_keys: list[str]
 
 
+_IncompatibleKeys = IncompatibleKeys
 _TABLES = ("_parameters", "_buffers", "_modules")
 
 
@@ -86,13 +87,13 @@ class Module:
             object.__setattr__(self, name, value)
             return
         if isinstance(value, Parameter):
-            self._forget(name)
+            self._forget(name, "_parameters")
             tables["_parameters"][name] = value
         elif isinstance(value, Module):
-            self._forget(name)
+            self._forget(name, "_modules")
             tables["_modules"][name] = value
         elif isinstance(value, Buffer):
-            self._forget(name)
+            self._forget(name, "_buffers")
             self.register_buffer(name, value, value.persistent)
         elif name in tables["_parameters"]:
             if value is not None:
@@ -123,11 +124,14 @@ class Module:
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *self._parameters, *self._buffers, *self._modules})
 
-    def _forget(self, name: str) -> bool:
-        """Remove `name` wherever it is registered or stored; whether it was registered."""
+    def _forget(self, name: str, keep: str = "") -> bool:
+        """Remove `name` wherever it is registered or stored; whether it was registered.
+
+        The table `keep` keeps it: what replaces an entry takes its place in the order.
+        """
         self.__dict__.pop(name, None)
         self._non_persistent.discard(name)
-        return sum(self.__dict__[table].pop(name, self) is not self for table in _TABLES) > 0
+        return sum(self.__dict__[table].pop(name, self) is not self for table in _TABLES if table != keep) > 0
 
     def register_parameter(self, name: str, parameter: Parameter | None) -> None:
         """Add a parameter. Raises TypeError, KeyError or AttributeError for a bad value or name."""

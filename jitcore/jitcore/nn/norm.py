@@ -14,7 +14,7 @@ from .module import Module
 from .parameter import Parameter
 
 
-class _Norm(Module):
+class _NormBase(Module):
     """Shared by batch and instance norm: scale and shift per channel, running statistics."""
 
     ranks: ClassVar[tuple[int, ...]]
@@ -65,7 +65,7 @@ class _Norm(Module):
         )
 
 
-class _BatchNorm(_Norm):
+class _BatchNorm(_NormBase):
     """Normalize each channel (dimension 1) over the batch; running statistics are used in eval mode."""
 
     def forward(self, input: Tensor) -> Tensor:
@@ -103,7 +103,7 @@ class BatchNorm3d(_BatchNorm):
     ranks = (5,)
 
 
-class _InstanceNorm(_Norm):
+class _InstanceNorm(_NormBase):
     """Normalize each channel of each sample; a single sample [C, ...] is taken too."""
 
     def __init__(
@@ -155,11 +155,42 @@ class InstanceNorm3d(_InstanceNorm):
     ranks = (5,)
 
 
-class SyncBatchNorm(BatchNorm1d):
-    """Refused: statistics over several processes are not offered."""
+class SyncBatchNorm(_BatchNorm):
+    """Batch normalization of any rank. The one process there is has nothing to synchronize with."""
 
-    def __init__(self, *arguments: Any, **keywords: Any) -> None:
-        raise NotImplementedError("SyncBatchNorm is not offered by jitcore; the nearest is BatchNorm2d in one process")
+    ranks = (2, 3, 4, 5)
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        process_group: Any = None,
+        device: Any = None,
+        dtype: DType | None = None,
+        *,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
+        self.process_group = process_group
+
+    @classmethod
+    def convert_sync_batchnorm(cls, module: Module, process_group: Any = None) -> Module:
+        """The module with a SyncBatchNorm, with the same weights, in the place of every batch normalization in it."""
+        made = module
+        if isinstance(module, _BatchNorm):
+            made = cls(
+                module.num_features, module.eps, module.momentum, module.affine, module.track_running_stats,
+                process_group, bias=module.bias is not None,
+            )  # fmt: skip
+            made._parameters.update(module._parameters)
+            made._buffers.update(module._buffers)
+            made.training = module.training
+        for name, child in module.named_children():
+            made.add_module(name, cls.convert_sync_batchnorm(child, process_group))
+        return made
 
 
 class LayerNorm(Module):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..paths import add_paths
 from .module import Module
 
 
@@ -29,4 +30,12 @@ class DistributedDataParallel(Module):
         )
 
 
-__all__ = ["DataParallel", "DistributedDataParallel"]
+def data_parallel(module: Module, inputs: Any, *devices: Any, module_kwargs: Any = None, **rest: Any) -> Any:
+    """module(*inputs), on the one device."""
+    return module(*(inputs if isinstance(inputs, tuple) else (inputs,)), **(module_kwargs or {}))
+
+
+__path__: list[str] = []
+add_paths(__name__)
+
+__all__ = ["DataParallel", "DistributedDataParallel", "data_parallel"]

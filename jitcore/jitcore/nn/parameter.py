@@ -36,6 +36,15 @@ class Buffer(Tensor):
         pass
 
 
+class UninitializedParameter(Parameter):
+    """A parameter without a shape yet, of a lazy layer; it holds no elements."""
+
+
+def is_lazy(param: Any) -> bool:
+    """Whether a parameter has no shape yet."""
+    return isinstance(param, UninitializedParameter)
+
+
 def _as_leaf(cls: type, data: Tensor | None, requires_grad: bool) -> Any:
     """A leaf of class `cls` on the memory of `data`."""
     if data is None:

@@ -31,7 +31,23 @@ class _Strided(FromTable):
         return arguments
 
 
-class _Unpool(FromTable):
+class _MaxPoolNd(_Strided):
+    """The largest of each window."""
+
+
+class _AvgPoolNd(_Strided):
+    """The mean of each window."""
+
+
+class _AdaptiveAvgPoolNd(FromTable):
+    """The mean of windows that give the wanted size."""
+
+
+class _AdaptiveMaxPoolNd(FromTable):
+    """The largest of windows that give the wanted size."""
+
+
+class _MaxUnpoolNd(FromTable):
     def prepared(self, arguments: dict[str, Any]) -> dict[str, Any]:
         rank = int(self._row.function[-2])
         if arguments["stride"] is None:
@@ -65,13 +81,13 @@ __all__ = [
     *make_layers(
         globals(),
         {f"MaxPool{n}d": Row(f"max_pool{n}d", _MAX, (*_SHOWN, "dilation=", "ceil_mode=")) for n in _RANKS},
-        _Strided,
+        _MaxPoolNd,
     ),
-    *make_layers(globals(), {"AvgPool1d": Row("avg_pool1d", _AVERAGE, _SHOWN)}, _Strided),
+    *make_layers(globals(), {"AvgPool1d": Row("avg_pool1d", _AVERAGE, _SHOWN)}, _AvgPoolNd),
     *make_layers(
         globals(),
         {f"AvgPool{n}d": Row(f"avg_pool{n}d", {**_AVERAGE, "divisor_override": None}, _SHOWN) for n in (2, 3)},
-        _Strided,
+        _AvgPoolNd,
     ),
     *make_layers(
         globals(),
@@ -79,6 +95,7 @@ __all__ = [
             f"AdaptiveAvgPool{n}d": Row(f"adaptive_avg_pool{n}d", {"output_size": REQUIRED}, ("output_size=",))
             for n in _RANKS
         },
+        _AdaptiveAvgPoolNd,
     ),
     *make_layers(
         globals(),
@@ -88,6 +105,7 @@ __all__ = [
             )
             for n in _RANKS
         },
+        _AdaptiveMaxPoolNd,
     ),
     *make_layers(
         globals(),
@@ -104,7 +122,7 @@ __all__ = [
             )
             for n in _RANKS
         },
-        _Unpool,
+        _MaxUnpoolNd,
     ),
     *make_layers(
         globals(),

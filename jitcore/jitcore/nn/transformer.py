@@ -153,7 +153,7 @@ class _Layer(Module):
             setattr(self, f"norm{number}", LayerNorm(d_model, eps=layer_norm_eps, bias=bias, **made))
         for number in blocks:
             setattr(self, f"dropout{number}", Dropout(dropout))
-        self.activation = _activation(activation) if isinstance(activation, str) else activation
+        self.activation = _get_activation_fn(activation) if isinstance(activation, str) else activation
 
     def _block(self, number: int, x: Tensor, block: Callable[[Tensor], Tensor]) -> Tensor:
         """x + dropout(block(x)), normalized before or after."""
@@ -267,7 +267,7 @@ class TransformerEncoder(Module):
         mask_check: bool = True,
     ) -> None:
         super().__init__()
-        self.layers = _copies(encoder_layer, num_layers)
+        self.layers = _get_clones(encoder_layer, num_layers)
         self.num_layers = num_layers
         self.norm = norm
         self.enable_nested_tensor = enable_nested_tensor
@@ -315,7 +315,7 @@ class TransformerDecoder(Module):
 
     def __init__(self, decoder_layer: TransformerDecoderLayer, num_layers: int, norm: Module | None = None) -> None:
         super().__init__()
-        self.layers = _copies(decoder_layer, num_layers)
+        self.layers = _get_clones(decoder_layer, num_layers)
         self.num_layers = num_layers
         self.norm = norm
 
@@ -418,11 +418,11 @@ class Transformer(Module):
                 init.xavier_uniform_(parameter)
 
 
-def _copies(module: Module, count: int) -> ModuleList:
+def _get_clones(module: Module, count: int) -> ModuleList:
     return ModuleList(copy.deepcopy(module) for _ in range(count))
 
 
-def _activation(name: str) -> Callable[[Tensor], Tensor]:
+def _get_activation_fn(name: str) -> Callable[[Tensor], Tensor]:
     found: Any = {"relu": F.relu, "gelu": F.gelu}.get(name)
     if found is None:
         raise RuntimeError(f"activation should be relu/gelu, not {name}")

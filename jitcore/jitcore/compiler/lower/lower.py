@@ -160,10 +160,12 @@ class _Stretch:
     def _emit_anchored(self, cluster: Cluster, maker: Callable[[str], KernelBuilder], kept: set[Value]) -> None:
         def finish(kernel: KernelBuilder, anchor: Node, place: Indices) -> None:
             kernel.members = {n.value for n in cluster.nodes}
-            given = {variable_name(v): i for v, i in zip(anchor.place, place, strict=True) if v != 0}
+            given = {variable_name(v): i for v, i in zip(anchor.place, place, strict=True) if v not in (0, i)}
             for node in cluster.nodes:
                 if node.value in kept and cluster.anchor_of[node] is anchor:
-                    where = tuple(shapes.substitute(i, given) for i in cluster.places[node])
+                    where = cluster.places[node]  # as fusion tried it: substituting would simplify, and find no match
+                    if given:
+                        where = tuple(shapes.substitute(i, given) for i in where)
                     kernel.store_value(node.value, where)
 
         if cluster.shape is None:

@@ -1,5 +1,6 @@
 """`jitcore.utils.data`: datasets, samplers, batches and loaders, with worker processes."""
 
+from ...paths import add_paths
 from .collate import default_collate, default_convert
 from .dataset import (
     ChainDataset,
@@ -22,6 +23,8 @@ from .sampler import (
     WeightedRandomSampler,
 )  # fmt: skip
 from .workers import WorkerInfo, get_worker_info
+
+add_paths(__name__)
 
 __all__ = [
     "BatchSampler", "ChainDataset", "ConcatDataset", "DataLoader", "Dataset", "DistributedSampler", "IterableDataset",
