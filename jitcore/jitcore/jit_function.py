@@ -25,7 +25,7 @@ from .state import state
 from .tensor import Tensor
 from .trace.capture import Recording, capture
 from .trace.containers import flatten
-from .trace.numbers import same_float
+from .trace.numbers import same_float, settled
 from .trace.tree import MISSED, Node, TraceTree
 from .trace.variant import CannotReplay, Variant
 
@@ -204,12 +204,20 @@ class JitFunction:
                 return self._eagerly(arguments, keywords)
             self._retraces.append(retrace)
         result, recording = capture(self._function, arguments, keywords, leaves, _identifier(self._name))
-        if recording.problem is not None:
+        recorder = recording.recorder
+        assert recorder is not None
+        variant = None
+        try:
+            if recording.problem is None:
+                variant = self._variant(recording)
+        finally:
+            result = settled(result, recorder)
+        if variant is None:
+            assert recording.problem is not None
             entry.failures += 1
             if "changes Python state" not in recording.problem or entry.failures >= MOST_ATTEMPTS:
                 self._stay_eager(entry, recording.problem)
             return result
-        variant = self._variant(recording)
         with self._lock:
             variant.last_call = self._calls
             entry.tree.add(variant)

@@ -42,18 +42,20 @@ def run(
     create_graph: bool,
     captured: Sequence[Any] | None = None,
     accumulate: bool = True,
+    ends: bool = False,
 ) -> list[Any]:
     """Send the root gradients down the tape.
 
     roots: (edge, gradient) pairs. captured: edges whose gradients are wanted, which limits the run to the nodes that
     lead to them; they come back in a list, None for an edge nothing reached. accumulate: add what reaches leaves to
-    their `.grad` (to the captured leaves only, where `captured` is given).
+    their `.grad` (to the captured leaves only, where `captured` is given). ends: the run is a part of another one,
+    which its results are given to: it ends at captured edges, leaves their hooks alone, and keeps no `.grad`.
     """
     pending: dict[Any, Any] = {}
     heap: list[tuple[int, Node]] = []
     leaves: dict[Tensor, None] = {}  # in the order in which gradients first reach them
     targets = None if captured is None else set(captured)
-    wanted = None if targets is None else _leading_to([edge for edge, _ in roots], targets)
+    wanted = None if targets is None else _leading_to([edge for edge, _ in roots], targets, ends)
     taken: set[Storage] = set()  # memory that others may see, so that no leaf's `.grad` takes it over
     results: dict[Any, Any] = {}
 
@@ -80,9 +82,12 @@ def run(
         while heap:
             node = heapq.heappop(heap)[1]
             g = pending.pop(node)
+            if ends and targets is not None and node in targets:
+                results[node] = g
+                continue
             if node.hooks:
                 g = _run_hooks(node.hooks.values(), g, node, taken)
-            if node.retains is not None:
+            if node.retains is not None and not ends:
                 _retain(node, g, create_graph, taken)
             if targets is not None and node in targets:
                 results[node] = g
@@ -99,7 +104,7 @@ def run(
         for leaf in leaves:
             g = pending.pop(leaf)
             hooks = leaf._hooks
-            if hooks is not None and hooks.before:
+            if hooks is not None and hooks.before and not ends:
                 g = _run_hooks(hooks.before.values(), g, leaf, taken)
             results[leaf] = g
             if accumulate:
@@ -179,8 +184,8 @@ def _retain(node: Node, g: Tensor, create_graph: bool, taken: set[Storage]) -> N
         taken.add(tensor._grad._storage)
 
 
-def _leading_to(roots: Sequence[Any], targets: set[Any]) -> set[Any]:
-    """Edges from which some target can be reached, targets included."""
+def _leading_to(roots: Sequence[Any], targets: set[Any], ends: bool) -> set[Any]:
+    """Edges from which some target can be reached, targets included; with `ends`, not by way of another target."""
     nodes: dict[Any, None] = {}
     stack = list(roots)
     while stack:
@@ -188,7 +193,7 @@ def _leading_to(roots: Sequence[Any], targets: set[Any]) -> set[Any]:
         if edge is None or edge in nodes:
             continue
         nodes[edge] = None
-        if isinstance(edge, Node):
+        if isinstance(edge, Node) and not (ends and edge in targets):
             stack.extend(edge.edges)
     wanted = {edge for edge in nodes if edge in targets}
     for node in sorted((e for e in nodes if isinstance(e, Node)), key=lambda n: n.sequence):

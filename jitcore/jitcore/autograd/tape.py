@@ -48,7 +48,7 @@ class Saved:
     def unpack(self, node: Node) -> Tensor:
         """The tensor as it was saved. Raises RuntimeError where its memory has been written since."""
         if self.storage.version != self.version:
-            raise RuntimeError(_changed(self, node))
+            raise RuntimeError(changed(self, node))
         t = self.tensor
         if t is not None and t._array is self.array and edge_of(t) is self.edge:
             return t
@@ -381,7 +381,8 @@ def zeros_like(g: Tensor) -> Tensor:
     return make(g)
 
 
-def _changed(saved: Saved, node: Node) -> str:
+def changed(saved: Saved, node: Node) -> str:
+    """What to say of a saved tensor whose memory has been written since."""
     where = saved.storage.written_at
     dtype, shape = saved.array.dtype, list(saved.array.shape)
     return (

@@ -17,7 +17,8 @@ from ..tensor import Tensor
 from .checks import Checks
 from .containers import flatten
 from .effects import Print, watched_prints
-from .numbers import RecordedNumber, settled
+from .history import outside_leaf
+from .numbers import RecordedNumber
 from .recorder import GradientSlot, Read, Recorder, Root
 from .sources import Argument
 from .views import Chain
@@ -82,7 +83,8 @@ class Recording:
 def capture(
     function: Callable, arguments: tuple, keywords: dict, leaves: Sequence[Any], name: str
 ) -> tuple[Any, Recording]:
-    """Run `function(*arguments, **keywords)` eagerly and record it.
+    """Run `function(*arguments, **keywords)` eagerly and record it. The result may hold numbers of the recording, which
+    `settled` makes plain.
 
     The function's own exceptions pass through, after what it did to memory from outside has been undone.
     """
@@ -96,7 +98,7 @@ def capture(
     result, recording = record(recorder, function, given, named, leaves)
     given.clear()
     named.clear()
-    return settled(result, recorder), recording
+    return result, recording
 
 
 def _with_numbers(recorder: Recorder, arguments: tuple, keywords: dict) -> tuple[list, dict]:
@@ -165,6 +167,8 @@ def _finish(recorder: Recorder, watcher: Watcher, result: Any) -> Recording:
             )
     broken = watcher.checks.first_broken()
     problem = recorder.problem or recorder.aliasing_problem() or watcher.problem or _unaccounted(recorder, watcher)
+    if problem is None and outside_leaf(recorder, [tensor for tensor, _ in differentiable]) is not None:
+        problem = "gradients flow to a tensor that shares its memory with another input"
     if problem is None and broken is not None:
         problem = f"the function itself changes Python state: {broken}"
     return Recording(

@@ -1,7 +1,8 @@
 """The backward pass of a recorded function whose result carries gradient history, as a program of its own.
 
-Right after the forward run, the vector-Jacobian products of the result are recorded too, then cut off: what they need
-of the forward values becomes extra forward outputs, except constants and views, which are cheap to make again.
+Right after the forward run, the vector-Jacobian products of the result are recorded too, behind the forward operations,
+and cut off again. What they need of the forward values is kept as extra outputs, or computed again from what is kept,
+as `recompute` chooses. `compiled_node` puts calls on the tape.
 """
 
 from __future__ import annotations
@@ -12,17 +13,22 @@ from typing import Any
 
 import numpy as np
 
-from jitcore_ir import Graph, Operation, Trait, Value, ops
+from jitcore_ir import Graph, Operation, Trait, Value, ops, shapes
+from jitcore_ir.clone import clone_operation
 from jitcore_runtime.executor import Executor
 
-from ..autograd import Function, enable_grad, grad
+from ..autograd.engine import run
+from ..autograd.tape import edge_of
 from ..state import state
 from ..tensor import Tensor, wrap
-from .capture import Recording, whole_of
-from .containers import flatten
+from .capture import Recording
+from .checks import Checks
+from .effects import silent_prints
+from .history import hooks_between, reached_from_another
+from .recompute import operands, size_of, values_to_keep
+from .recorder import Read, Recorder, Root
 from .sources import Entry, Number
-
-_REMADE = (ops.CONSTANT, ops.IOTA, ops.SIZE)
+from .watch import Watcher
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,170 +46,316 @@ class FromForward:
     number: int
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """A backward input: a tensor that the user's code met first in the backward pass."""
+
+    tensor: Tensor
+
+
+@dataclass(eq=False, slots=True)
 class Backward:
-    """`outputs` are the forward outputs that carry gradients, `roots` the forward inputs that receive them."""
+    """`outputs` are the forward outputs that carry gradients, `roots` the forward inputs that receive them; `leaves`
+    are outputs that require gradients and have no history, `retained` those whose gradients are to be kept.
+
+    watched_inputs, watched_outputs: forward inputs and outputs that the backward pass reads where they are, and so must
+    not have been written since. `problem` says why there is no program: the function is then run again, eagerly.
+    """
 
     outputs: list[int]
     roots: list[int]
     graph: Graph
-    inputs: list[Seed | FromForward] = field(default_factory=list)
+    inputs: list[Seed | FromForward | Captured] = field(default_factory=list)
     has_gradient: list[bool] = field(default_factory=list)
+    copied: list[tuple[int, int]] = field(default_factory=list)
+    """Kept outputs that hold the same as a result, as (output, result): in memory of their own."""
+    watched_inputs: list[int] = field(default_factory=list)
+    watched_outputs: list[int] = field(default_factory=list)
+    leaves: list[int] = field(default_factory=list)
+    retained: list[int] = field(default_factory=list)
+    inner: list[int] = field(default_factory=list)
+    """Positions in `outputs` of those that others are computed from."""
+    kept: tuple[int, int] = (0, 0)
+    """How many values are kept for the backward pass beside inputs and results, and their bytes."""
+    recomputed: int = 0
+    reads: list[Read] = field(default_factory=list)
+    checks: Checks = field(default_factory=Checks)
+    problem: str | None = None
+    spent: bool = False
+    """The function called backward itself: the history of its result cannot be used again."""
+    autocast: Any = None
+    written: tuple[int, ...] = ()
+    sets_gradients: bool = False
     function: Callable | None = None
+    holds: Callable[[], str | None] | None = None
+    """What Python state that the forward run read is no longer as it was, in words; None where all is."""
+    still_valid: Callable[[], bool] | None = None
     executor: Executor | None = None
 
     def compile(self, function: Callable, compile_graph: Callable, native: bool) -> Backward:
         """Compile the backward graph; `function` is run again where the backward pass itself is differentiated."""
         self.function = function
-        self.executor = Executor(compile_graph(self.graph), native)
+        if self.outputs and self.problem is None:
+            first_guard = len(self.graph.outputs) - len(self.reads)
+            guards = tuple((first_guard + k, read.outcome) for k, read in enumerate(self.reads))
+            self.executor = Executor(compile_graph(self.graph, guards=guards), native)
+            self.still_valid = self.checks.compile() if self.checks.conditions else None
         return self
 
 
-def differentiate(recording: Recording) -> Backward | None:
-    """Record the backward pass; None where the history is spent already (the function called backward itself).
-
-    Extends `recording.values` by what the backward pass needs; `recording.graph` then holds the forward part alone.
-    """
+def differentiate(recording: Recording) -> Backward:
+    """Record the backward pass. Extends `recording.values` by what it keeps; `recording.graph` then holds the forward
+    part alone."""
     recorder = recording.recorder
     assert recorder is not None
-    count = len(recorder.roots)
-    outputs = {number: tensor for tensor, number in recording.differentiable}
+    outputs = {number: tensor for tensor, number in recording.differentiable if tensor._node is not None}
     receiving = [
         i for i, root in enumerate(recorder.roots)
         if not isinstance(root.source, Entry | Number) and root.tensor.requires_grad
     ]  # fmt: skip
-    mark = len(recorder.graph.operations)
-    seeds = [wrap(np.ones(t._array.shape, t._array.dtype)) for t in outputs.values()]
-    for number, seed in enumerate(seeds):
-        recorder.add_root(seed, f"gradient{number}", None)
-    state.recorder = recorder
-    try:
-        inputs = [recorder.roots[i].tensor for i in receiving]
-        found = grad(list(outputs.values()), inputs, seeds, retain_graph=True, allow_unused=True)
-        values = [None if g is None else recorder.value_of(g) for g in found]
-    except RuntimeError:
-        values = None
-    finally:
-        state.recorder = None
-    backward = None if values is None else _split(recording, mark, count, list(outputs), receiving, values)
-    _cut(recorder.graph, mark, count)
-    del recorder.roots[count:]
-    return backward
-
-
-def _split(
-    recording: Recording,
-    mark: int,
-    count: int,
-    outputs: list[int],
-    receiving: list[int],
-    values: Sequence[Value | None],
-) -> Backward:
-    joint = recording.graph
-    graph = Graph(f"{joint.name}_backward")
-    made = Backward(outputs, receiving, graph, has_gradient=[v is not None for v in values])
-    arguments = {v: i for i, v in enumerate(joint.inputs)}
-    order = {operation: i for i, operation in enumerate(joint.operations)}
-    copies: dict[Value, Value] = {}
-
-    def bring(value: Value) -> Value:
-        """The backward graph's copy of a joint value; its operands have been brought before."""
-        if value in copies:
-            return copies[value]
-        operation = value.operation
-        if operation is not None and (order[operation] >= mark or _is_remade(operation)):
-            operands = [bring(v) for v in operation.operands]
-            copies[value] = graph.block.append(
-                operation.spec, operands, operation.attributes, operation.location
-            ).result
-            return copies[value]
-        if value in arguments:
-            number = arguments[value]
-            source: Seed | FromForward = Seed(number - count) if number >= count else FromForward(True, number)
-        else:
-            if value not in recording.values:
-                recording.values.append(value)
-            source = FromForward(False, recording.values.index(value))
-        made.inputs.append(source)
-        copies[value] = graph.block.add_argument(value.type, value.name)
-        return copies[value]
-
-    for operation in _needed(joint, mark, [v for v in values if v is not None]):
-        bring(operation.result)
-    graph.block.append(ops.RETURN, [bring(v) for v in values if v is not None])
+    made = Backward(list(outputs), receiving, Graph(f"{recording.graph.name}_backward"))
+    made.written, made.sets_gradients = tuple(recording.written), bool(recording.gradients)
+    made.autocast, made.holds = state.autocast, recording.checks.first_broken
+    made.leaves = [n for tensor, n in recording.differentiable if tensor._node is None]
+    made.retained = [n for n, tensor in outputs.items() if tensor._node.retains is not None]
+    made.inner = reached_from_another([tensor._node for tensor in outputs.values()])
+    targets = [edge_of(recorder.roots[i].tensor) for i in receiving]
+    made.problem = hooks_between([edge_of(t) for t in outputs.values()], targets)
+    if outputs and made.problem is None:
+        _record(recording, made, list(outputs.values()), targets)
     return made
 
 
-def _needed(graph: Graph, mark: int, values: Sequence[Value]) -> list[Operation]:
-    """The backward operations that `values` depend on, in order."""
+def _record(recording: Recording, made: Backward, outputs: list[Tensor], targets: list[Any]) -> None:
+    recorder = recording.recorder
+    assert recorder is not None
+    count, mark, reads = len(recorder.roots), len(recorder.graph.operations), len(recorder.reads)
+    seeds = []
+    for number, output in enumerate(outputs):
+        seeds.append(wrap(np.ones(output._array.shape, output._array.dtype)))
+        recorder.add_root(seeds[-1], f"gradient{number}", None, recorder.value_of(output).type.shape)
+    memory = [(root, root.current, root.written) for root in recorder.roots]
+    watcher = Watcher(_record, ())
+    autocast = state.autocast
+    recorder.open = True
+    state.recorder, state.autocast = recorder, None  # gradients are computed in the dtypes that the forward run had
+    values: list[Value | None] = []
+    try:
+        with watcher, silent_prints() as printed:
+            roots = [(edge_of(output), seed) for output, seed in zip(outputs, seeds, strict=True)]
+            found = run(roots, True, False, targets, accumulate=False, ends=True)
+        values = [None if g is None else recorder.value_of(g) for g in found]
+        made.problem = f"it prints at {printed[0]}" if printed else None
+    except RuntimeError as error:
+        made.spent = "second time" in str(error)
+        made.problem = f"{type(error).__name__}: {error}"
+    finally:
+        state.recorder, state.autocast = None, autocast
+        recorder.open = False
+    made.reads, made.checks = recorder.reads[reads:], watcher.checks
+    count, late = _sort_late(recorder, count, len(seeds))
+    made.problem = made.problem or _problem(recording, watcher, memory, late)
+    if made.problem is None:
+        _Split(recording, made, mark, count, late).split(values)
+    recorder.undo_writes()
+    for root, current, written in memory:
+        root.current, root.written = current, written
+    _cut(recorder.graph, made, mark, recording.values)
+    del recorder.graph.block.arguments[count:], recorder.roots[count:], recorder.reads[reads:]
+    recorder.problem = None
+
+
+def _sort_late(recorder: Recorder, count: int, seeds: int) -> tuple[int, list[Root]]:
+    """Of the roots that came behind the seeds, move float arguments before them, as they are inputs of the forward
+    program too: how many forward inputs there are then, and the other late roots."""
+    late = recorder.roots[count + seeds :]
+    numbers = [root for root in late if isinstance(root.source, Number)]
+    late = [root for root in late if not isinstance(root.source, Number)]
+    recorder.roots[count:] = [*numbers, *recorder.roots[count : count + seeds], *late]
+    recorder.graph.block.arguments[:] = [root.value for root in recorder.roots]
+    for index, root in enumerate(recorder.roots):
+        root.value.index = index
+    return count + len(numbers), late
+
+
+def _problem(
+    recording: Recording, watcher: Watcher, memory: list[tuple[Root, Value, bool]], late: list[Root]
+) -> str | None:
+    """Why the recorded backward pass may not be replayed."""
+    recorder = recording.recorder
+    assert recorder is not None
+    if recorder.problem is not None:
+        return recorder.problem
+    if watcher.problem is not None:
+        return watcher.problem
+    for root, value, _ in memory:
+        if _original(root.current) is not _original(value):
+            return f"it writes a tensor at {root.location}"
+    for root in late:
+        owners = watcher.seen.get(id(root.tensor._storage), [])
+        if root.written:
+            return f"it writes a tensor at {root.location}"
+        if root.source is not None or not owners:
+            return "it uses a tensor that jitcore cannot watch"
+        root.tensor = next((t for t in owners if t._view == root.chain), root.tensor)
+    broken = watcher.checks.first_broken()
+    return None if broken is None else f"it changes Python state: {broken}"
+
+
+def _original(value: Value) -> Value:
+    """What `value` is a copy of: a generator's state that was set and set back is as before."""
+    while value.operation is not None and value.operation.spec is ops.COPY:
+        value = value.operation.operands[0]
+    return value
+
+
+class _Split:
+    """Takes the operations behind `mark` out of the joint graph into a graph of their own, with what it computes again
+    of the forward ones."""
+
+    def __init__(self, recording: Recording, made: Backward, mark: int, count: int, late: list[Root]) -> None:
+        self.recording, self.made, self.late = recording, made, late
+        joint = recording.graph
+        self.arguments = {v: i for i, v in enumerate(joint.inputs)}
+        self.count = count
+        self.behind = set(joint.operations[mark:])
+        self.first_late = count + len(made.outputs)
+        self.copies: dict[Value, Value] = {}
+        self.kept: set[Value] = set()
+        self.watched: set[Value] = set()
+        self.results = len(recording.values)
+
+    def split(self, values: Sequence[Value | None]) -> None:
+        joint, made, recorder = self.recording.graph, self.made, self.recording.recorder
+        assert recorder is not None
+        ends = [v for v in values if v is not None] + [read.value for read in made.reads]
+        needed = self._needed(joint.operations, ends)
+        seeded = self._seeded(needed)
+        used = [v for o in needed if o in seeded for v in operands(o)] + ends
+        wanted = [v for v in used if not self._is_seeded(v, seeded)]
+        self.watched = self._read_in_place([v for o in needed for v in operands(o)] + ends)
+        byte_size = size_of(recorder.symbols)
+        self.kept = set(values_to_keep(wanted, self.watched, self.behind.__contains__, byte_size))
+        order = {operation: i for i, operation in enumerate(joint.operations)}
+        for value in sorted(wanted, key=lambda v: -1 if v.operation is None else order[v.operation]):
+            self._bring(value)
+        for operation in needed:
+            if operation in seeded:
+                self._bring(operation.results[0])
+        made.graph.block.append(ops.RETURN, [self._bring(v) for v in ends])
+        made.has_gradient = [v is not None for v in values]
+        self._bind_symbols()
+        made.watched_inputs = sorted(self.arguments[v] for v in self.watched if v in self.arguments)
+        results = self.recording.values[: self.results]
+        made.watched_outputs = [n for n, v in enumerate(results) if v in self.watched and v not in self.arguments]
+        new = self.recording.values[self.results :]
+        made.copied = [(self.results + n, results.index(v)) for n, v in enumerate(new) if v in results]
+        made.kept = len(new), sum(byte_size(v) for v in new)
+
+    def _needed(self, operations: Sequence[Operation], ends: Sequence[Value]) -> list[Operation]:
+        """The backward operations that `ends` depend on, in order."""
+        live = set(ends)
+        found = []
+        for operation in reversed(operations):
+            if operation in self.behind and any(result in live for result in operation.results):
+                live.update(operands(operation))
+                found.append(operation)
+        return found[::-1]
+
+    def _seeded(self, needed: Sequence[Operation]) -> set[Operation]:
+        """The operations that depend on what only the backward pass has (the gradients of the outputs, above all);
+        others could be part of the forward pass."""
+        found: set[Operation] = set()
+        for operation in needed:
+            if any(self._is_seeded(v, found) for v in operands(operation)):
+                found.add(operation)
+        return found
+
+    def _is_seeded(self, value: Value, seeded: set[Operation]) -> bool:
+        if value.operation is None:
+            return self.arguments.get(value, -1) >= self.count
+        return value.operation in seeded
+
+    def _read_in_place(self, values: Sequence[Value]) -> set[Value]:
+        """Forward inputs and results that the backward pass reads, as themselves or as views: the tape would keep them
+        too, and so they are kept by reference, and must not be written before the backward pass. Inputs that the
+        function itself writes are no longer what was read."""
+        results = set(self.recording.values[: self.results])
+        written = set(self.made.written)
+        found: set[Value] = set()
+        for value in dict.fromkeys(values):
+            while value not in results and value.operation is not None and value.operation.spec.has(Trait.VIEW):
+                value = value.operation.operands[0]
+            number = self.arguments.get(value, self.count)
+            if value in results or (number < self.count and number not in written):
+                found.add(value)
+        return found
+
+    def _bring(self, value: Value) -> Value:
+        """The backward graph's copy of a joint value. Without recursion: chains of operations may be long."""
+        stack = [value]
+        while stack:
+            last = stack[-1]
+            operation = last.operation
+            if last in self.copies:
+                stack.pop()
+            elif operation is None or last in self.kept or last in self.watched:
+                self.copies[last] = self._input(stack.pop())
+            else:
+                missing = [v for v in operands(operation) if v not in self.copies]
+                if missing:
+                    stack += reversed(missing)
+                    continue
+                new = clone_operation(operation, self.copies)
+                new.block = self.made.graph.block
+                new.block.operations.append(new)
+                self.made.recomputed += operation not in self.behind and not _is_free(operation)
+        return self.copies[value]
+
+    def _input(self, value: Value) -> Value:
+        made = self.made
+        number = self.arguments.get(value, -1)
+        source: Seed | FromForward | Captured
+        if number >= self.first_late:
+            source = Captured(self.late[number - self.first_late].tensor)
+        elif number >= self.count:
+            source = Seed(number - self.count)
+        elif value in self.watched:
+            source = FromForward(number >= 0, number if number >= 0 else self.recording.values.index(value))
+        else:  # a result that the tape would not keep is kept in memory of its own
+            self.recording.values.append(value)
+            source = FromForward(False, len(self.recording.values) - 1)
+        made.inputs.append(source)
+        return made.graph.block.add_argument(value.type, value.name)
+
+    def _bind_symbols(self) -> None:
+        """Add forward inputs for the sizes that no input of the backward graph tells."""
+        graph = self.made.graph
+        bound = {d for v in graph.inputs for d in v.type.shape}
+        for value in [v for o in graph.walk() for v in o.results]:
+            for name in dict.fromkeys(s for d in value.type.shape for s in shapes.symbols_of(d)):
+                if shapes.symbol(name) in bound:
+                    continue
+                for number, root in enumerate(self.recording.roots[: self.count]):
+                    if shapes.symbol(name) in root.value.type.shape:
+                        self.made.inputs.append(FromForward(True, number))
+                        graph.block.add_argument(root.value.type, root.value.name)
+                        bound.update(root.value.type.shape)
+                        break
+
+
+def _is_free(operation: Operation) -> bool:
+    return operation.spec.has(Trait.VIEW) or not operation.operands
+
+
+def _cut(graph: Graph, made: Backward, mark: int, values: Sequence[Value]) -> None:
+    """Erase the backward operations, but those whose results the forward pass keeps for it."""
     live = set(values)
-    kept = []
+    stay = []
     for operation in reversed(graph.operations[mark:]):
         if any(result in live for result in operation.results):
-            live.update(operation.operands)
-            kept.append(operation)
-    return kept[::-1]
-
-
-def _is_remade(operation: Operation) -> bool:
-    return operation.spec in _REMADE or operation.spec.has(Trait.VIEW)
-
-
-def _cut(graph: Graph, mark: int, count: int) -> None:
-    for operation in reversed(graph.operations[mark:]):
-        operation.erase_unchecked()
-    del graph.block.arguments[count:]
-
-
-@dataclass(slots=True)
-class Call:
-    """One forward call, for its backward."""
-
-    backward: Backward
-    arguments: tuple
-    keywords: dict
-    inputs: Sequence[Tensor]
-    arrays: Sequence[np.ndarray]
-    can_run_again: bool
-
-
-class CompiledFunction(Function):
-    """Attaches the outputs of a compiled call to the tape."""
-
-    @staticmethod
-    def forward(ctx: Any, call: Call, *receiving: Tensor) -> Any:
-        ctx.call = call
-        used = [call.inputs[s.number] for s in call.backward.inputs if isinstance(s, FromForward) and s.is_input]
-        ctx.save_for_backward(*(used or receiving))
-        return tuple(wrap(call.arrays[number]) for number in call.backward.outputs)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Any:
-        call: Call = ctx.call
-        ctx.saved_tensors  # noqa: B018  raises where an input was written since, or the history is spent
-        if state.grad_enabled:
-            return (None, *_run_again(call, gradients))
-        assert call.backward.executor is not None
-        arrays = []
-        for source in call.backward.inputs:
-            if isinstance(source, Seed):
-                arrays.append(gradients[source.number]._array)
-            else:
-                arrays.append(call.inputs[source.number]._array if source.is_input else call.arrays[source.number])
-        results = iter(call.backward.executor.run(arrays))
-        return (None, *(wrap(next(results)) if there else None for there in call.backward.has_gradient))
-
-
-def _run_again(call: Call, gradients: Sequence[Tensor]) -> Sequence[Any]:
-    """Gradients that can be differentiated once more: by running the user's function eagerly."""
-    if not call.can_run_again:
-        raise RuntimeError(
-            "double backward through a jitted function that writes tensors or draws random numbers: the function would "
-            "have to run again; call it without jitcore.jit here"
-        )
-    assert call.backward.function is not None
-    with enable_grad():
-        result = call.backward.function(*call.arguments, **call.keywords)
-        leaves = [whole_of(t) for t in flatten(result)[0] if isinstance(t, Tensor) and t.requires_grad]
-        inputs = [call.inputs[i] for i in call.backward.roots]
-        return grad(list(dict.fromkeys(leaves)), inputs, list(gradients), create_graph=True, allow_unused=True)
+            live.update(operands(operation))
+            stay.append(operation)
+        else:
+            operation.erase_unchecked()
+    graph.block.operations[mark:] = stay[::-1]

@@ -99,12 +99,31 @@ def watched_prints() -> Iterator[None]:
                 builtins.print = _print
 
 
+@contextmanager
+def silent_prints() -> Iterator[list[str]]:
+    """Inside, this thread's calls of `print` do nothing, for what runs twice; gives a list of where they are."""
+    before, _silent.places = _silent.places, []
+    try:
+        with watched_prints():
+            yield _silent.places
+    finally:
+        _silent.places = before
+
+
+class _Silent(threading.local):
+    places: list[str] | None = None
+
+
+_silent = _Silent()
 _lock = threading.Lock()
 _depth = 0
 _print = builtins.print
 
 
 def _recorded_print(*arguments: Any, **keywords: Any) -> None:
+    if _silent.places is not None:
+        _silent.places.append(str(user_location()))
+        return
     recorder = state.recorder
     if recorder is None or not hasattr(recorder, "prints"):
         _print(*arguments, **keywords)

@@ -11,6 +11,7 @@ from jitcore_runtime.plan import BufferKind, Plan
 from jitcore_runtime.program import Program
 
 from .capture import Recording
+from .differentiate import Backward
 from .sources import Argument
 from .tree import Node
 from .variant import Variant
@@ -57,13 +58,23 @@ def _variant(name: str, variant: Variant, way: Sequence[Node]) -> list[str]:
     called = ", ".join(filter(None, map(called_natively, programs)))
     if called:
         lines.append(f"  Called natively from within the compiled program: {called}.")
-    if variant.backward is not None:
-        lines.append("  Its backward pass is compiled too.")
+    if variant.backward is not None and variant.backward.outputs and not variant.backward.spent:
+        lines.append(f"  {_backward(variant.backward)}")
     conditions = recording.checks.descriptions
     if conditions:
         lines.append(f"  It holds while {len(conditions)} pieces of Python state are unchanged, among them:")
         lines += [f"    {text}" for text in sorted(set(conditions), key=len)[:8]]
     return lines
+
+
+def _backward(backward: Backward) -> str:
+    if backward.problem is not None:
+        return f"Its backward pass runs the function again, eagerly: {backward.problem}."
+    count, size = backward.kept
+    return (
+        f"Its backward pass is compiled too: the call saves {count} values ({size} bytes) for its backward pass, which "
+        f"recomputes {backward.recomputed} operations."
+    )
 
 
 def called_out(program: Program) -> str:

@@ -137,7 +137,7 @@ class Recorder:
                 self._inside[storage] = write_through(self._emitter(location), current, chain, update)
                 return
             root = self._root_for(target)
-            if not root.written:
+            if root.before is None:
                 root.before = root.tensor._array.copy()
             chain = target._view[len(root.chain) :]
             root.current = write_through(self._emitter(location), root.current, chain, update)
@@ -329,13 +329,18 @@ class Recorder:
 
     def roll_back(self) -> None:
         """Undo the run, which failed: elements of outside memory and gradients are as they were before it."""
+        self.undo_writes()
+        for slot in self.gradients.values():
+            if slot.assigned:
+                slot.leaf._grad = slot.before
+
+    def undo_writes(self) -> None:
+        """Give outside memory the elements back that it had before the first write."""
         for root in self.roots:
             if root.before is not None:
                 np.copyto(root.tensor._array, root.before)
                 root.tensor._storage.version += 1
-        for slot in self.gradients.values():
-            if slot.assigned:
-                slot.leaf._grad = slot.before
+                root.before = None
 
     def refuse(self, what: str, location: Location) -> None:
         """Note why this run cannot be replayed; the first reason is kept."""
@@ -369,11 +374,12 @@ class Recorder:
         return known[1]
 
     def _root_for(self, tensor: Any) -> Root:
-        """The root a captured tensor lies in: the whole of its storage, so that all views of it meet there."""
+        """The root a captured tensor lies in: the whole of its storage, so that all views of it meet there; but a view
+        that gradients flow to is a root itself."""
         known = self.root_of(tensor)
         if known is not None:
             return known
-        if tensor._view and id(tensor._storage) not in self._roots_of:
+        if tensor._view and id(tensor._storage) not in self._roots_of and not tensor.requires_grad:
             whole = alias(tensor)
             whole._array, whole._view = tensor._storage.array, ()
             tensor = whole

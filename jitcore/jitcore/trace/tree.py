@@ -142,9 +142,10 @@ class TraceTree:
         found = variant.inputs(leaves)
         for number, tensor in enumerate(found):
             known[number] = tensor._array
+        call = variant.begin(found, arguments, keywords)
         if self._run_node(node, variant, known) is MISSED:
             return MISSED
-        return variant.results(found, [known[key] for key in variant.values], arguments, keywords)
+        return variant.results(found, [known[key] for key in variant.values], call)
 
     @staticmethod
     def run_whole(node: Node, leaves: Sequence[Any], arguments: tuple, keywords: dict) -> Any:
@@ -152,7 +153,8 @@ class TraceTree:
         variant = node.variant
         assert variant is not None
         inputs = variant.inputs(leaves)
-        return variant.results(inputs, node.code.executor.run([x._array for x in inputs]), arguments, keywords)
+        call = variant.begin(inputs, arguments, keywords)
+        return variant.results(inputs, node.code.executor.run([x._array for x in inputs]), call)
 
     def _run_node(self, node: Node, guide: Variant, known: dict[Key, np.ndarray]) -> Any:
         """Run one program of several; the outcome it ends in, or MISSED where a guard inside it fails."""

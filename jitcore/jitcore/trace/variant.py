@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from ..dispatch import apply
-from ..tensor import Tensor, wrap
+from ..tensor import Tensor, alias, wrap
 from .capture import FromNumber, FromOutput, FromRoot, Piece, Recording, Static
+from .compiled_node import Call
 from .containers import LEAF, unflatten
 from .numbers import same_float
 from .segments import Numbering
@@ -71,25 +72,19 @@ class Variant:
             self._check_overlap(inputs)
         return inputs
 
-    def results(self, inputs: list[Tensor], outputs: list[Any], arguments: tuple, keywords: dict) -> Any:
+    def begin(self, inputs: list[Tensor], arguments: tuple, keywords: dict) -> Call | None:
+        """What the backward pass needs to know of the call before its program writes anything."""
+        return None if self.backward is None else Call(self.backward, inputs, arguments, keywords)
+
+    def results(self, inputs: list[Tensor], outputs: list[Any], call: Call | None) -> Any:
         """What the user gets, once the program has run: `outputs` are the recording's values."""
         if self._prints:
             arrays = dict(zip(self.recording.values, outputs))
             for printed in self._prints:
                 printed.replay(arrays.__getitem__)
-        if self.backward is not None:
-            made = self._differentiable(inputs, outputs, arguments, keywords)
-            for number, tensor in zip(self.backward.outputs, made, strict=True):
-                outputs[number] = tensor
+        if call is not None:
+            call.attach(outputs)
         return self._finish(inputs, outputs)
-
-    def _differentiable(self, inputs: list[Tensor], outputs: list[Any], arguments: tuple, keywords: dict) -> tuple:
-        """The outputs that carry gradients, on the tape."""
-        from .differentiate import Call, CompiledFunction
-
-        call = Call(self.backward, arguments, keywords, inputs, list(outputs), not self._written)
-        made = CompiledFunction.apply(call, *(inputs[i] for i in self.backward.roots))
-        return made if isinstance(made, tuple) else (made,)
 
     def _check_overlap(self, inputs: Sequence[Tensor]) -> None:
         """Memory that NumPy shares may overlap although the storages differ; then a write could be seen by an input.
@@ -127,6 +122,8 @@ class Variant:
             made = wrap(made)
             if len(self._pieces) > 1:  # results that share memory must go on sharing it
                 outputs[piece.output] = made  # type: ignore[index]
+        elif made._requires_grad and not piece.requires_grad:
+            made = alias(made)
         return view_through(made, piece.chain) if piece.chain else made
 
     def _single_output(self) -> int | None:

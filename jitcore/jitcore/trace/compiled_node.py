@@ -1,0 +1,247 @@
+"""Calls of a compiled function on the tape: one node each, whose backward pass is compiled too.
+
+Where there is no compiled backward pass that fits, and where gradients of gradients are asked for, the function is run
+again, eagerly, on everything as it was at the call, and the tape of that run is used.
+"""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from jitcore_runtime.errors import GuardFailed
+
+from ..autograd.engine import Bundle, run
+from ..autograd.tape import CallNode, Node, Saved, changed, edge_of, zeros_like
+from ..state import state
+from ..tensor import Tensor, alias, wrap
+from .capture import whole_of
+from .containers import flatten
+from .differentiate import Backward, Captured, Seed
+from .effects import silent_prints
+
+_MOST_COPIED = 1 << 22
+"""Bytes of tensors the function writes, up to which they are copied at each call so that it can be run again."""
+
+_rerun_versions = itertools.count(1 << 40, 1 << 20)
+
+
+class Call:
+    """One forward call: what its backward pass needs. `arrays` are the program's outputs."""
+
+    __slots__ = ("arguments", "arrays", "backward", "before", "inputs", "keywords", "saved", "versions")
+
+    def __init__(self, backward: Backward, inputs: Sequence[Tensor], arguments: tuple, keywords: dict) -> None:
+        self.backward, self.inputs = backward, inputs
+        self.arguments, self.keywords = arguments, keywords
+        self.versions = [x._storage.version for x in inputs]
+        self.before: list[np.ndarray] | None = None
+        if sum(inputs[n]._array.nbytes for n in backward.written) <= _MOST_COPIED:
+            self.before = [inputs[n]._array.copy() for n in backward.written]
+
+    def attach(self, outputs: list[Any]) -> None:
+        """Put the outputs that carry gradients on the tape; `outputs`, arrays, get tensors in their places."""
+        backward = self.backward
+        for number, result in backward.copied:
+            if outputs[number] is outputs[result]:
+                outputs[number] = outputs[number].copy()
+        for number in backward.watched_outputs:
+            outputs[number] = wrap(outputs[number])
+        for number in backward.leaves:
+            outputs[number] = made = wrap(outputs[number])
+            made._requires_grad = True
+        if not backward.outputs:
+            return
+        if backward.spent:
+            for number in backward.outputs:
+                outputs[number] = _with_node(outputs[number], CallNode("CompiledBackward", (), outputs[number], _spent))
+            return
+        self.saved = [Saved(self.inputs[n], None, "an input") for n in backward.watched_inputs]
+        self.saved += [Saved(outputs[n], None, "a result") for n in backward.watched_outputs]
+        self.arrays = [None if s is None else _array(outputs[s]) for s in _from_outputs(backward)]
+        node = CompiledNode(self, [_array(outputs[n]) for n in backward.outputs])
+        for position, number in enumerate(backward.outputs):
+            array = _array(outputs[number])
+            outputs[number] = _with_node(outputs[number], node.result_edge(position, array))
+            if number in backward.retained:
+                outputs[number].retain_grad()
+
+    def gradients(self, seeds: Sequence[Tensor]) -> list[Tensor | None] | None:
+        """By the compiled backward pass; None where it does not fit."""
+        backward = self.backward
+        if backward.executor is None or (backward.still_valid is not None and not backward.still_valid()):
+            return None
+        arrays: list[Any] = []
+        for source, kept in zip(backward.inputs, self.arrays, strict=True):
+            if isinstance(source, Seed):
+                arrays.append(seeds[source.number]._array)
+            elif isinstance(source, Captured):
+                arrays.append(source.tensor._array)
+            else:
+                arrays.append(self.inputs[source.number]._array if source.is_input else kept)
+        try:
+            found = iter(backward.executor.run(arrays))
+        except GuardFailed:
+            return None
+        return [wrap(next(found)) if there else None for there in backward.has_gradient]
+
+    def gradients_by_tape(self, seeds: Sequence[Tensor], create_graph: bool) -> list[Tensor | None]:
+        """By running the function again. To be called inside `as_at_the_call`."""
+        backward = self.backward
+        assert backward.function is not None
+        modes = state.grad_enabled, state.autocast, state.recorder, state.batching
+        state.grad_enabled, state.autocast, state.recorder, state.batching = True, backward.autocast, None, None
+        try:
+            with silent_prints():
+                result = backward.function(*self.arguments, **self.keywords)
+        finally:
+            state.grad_enabled, state.autocast, state.recorder, state.batching = modes
+        results = [whole_of(t) for t in flatten(result)[0] if isinstance(t, Tensor) and t.requires_grad]
+        edges = {id(t._storage): edge_of(t) for t in results if t._node is not None}  # one for each program output
+        roots = list(zip(edges.values(), seeds, strict=True))
+        targets = [edge_of(self.inputs[i]) for i in backward.roots]
+        return run(roots, True, create_graph, targets, accumulate=False, ends=True)
+
+    @contextmanager
+    def as_at_the_call(self) -> Iterator[None]:
+        """The memory that the function writes (a generator's state, say) is inside as it was at the call, and as before
+        afterwards. Raises RuntimeError where the function cannot be run again as it was."""
+        self._check_unchanged()
+        written = [self.inputs[n] for n in self.backward.written]
+        now = [(x._array.copy(), x._storage.version) for x in written]
+        for x, array in zip(written, self.before or (), strict=True):
+            x._array[...] = array
+            x._storage.version = next(_rerun_versions)  # what a tape saves of it inside is known not to be there later
+        try:
+            yield
+        finally:
+            for x, (array, version) in zip(written, now, strict=True):
+                x._array[...] = array
+                x._storage.version = version
+
+    def _check_unchanged(self) -> None:
+        backward = self.backward
+        why = None
+        if self.before is None:
+            why = "it writes large tensors"
+        elif backward.sets_gradients:
+            why = "it calls backward() itself"
+        elif backward.holds is not None and (broken := backward.holds()) is not None:
+            why = f"since the call, Python state has changed: {broken}"
+        written = set(backward.written)
+        for number, (x, version) in enumerate(zip(self.inputs, self.versions, strict=True)):
+            if why is None and number not in written and x._storage.version != version:
+                at = x._storage.written_at
+                why = f"a tensor it reads has been written since{f', at {at[0]}:{at[1]}' if at else ''}"
+        if why is not None:
+            raise RuntimeError(
+                f"backward through a jitted function that has to run again (for gradients of gradients, or as its "
+                f"backward pass is not compiled: see explain()), which it cannot: {why}; call it without "
+                "jitcore.jit here"
+            )
+
+
+class CompiledNode(Node):
+    """The tape step of one call; with several outputs its gradient arrives as a `Bundle`."""
+
+    __slots__ = ("call", "inner", "outputs")
+
+    def __init__(self, call: Call, outputs: Sequence[np.ndarray]) -> None:
+        self.call: Call | None = call
+        self.outputs = outputs
+        self.inner: list[weakref.ref[Node]] = []
+        self._start([edge_of(call.inputs[i]) for i in call.backward.roots], outputs[0])
+
+    def name(self) -> str:
+        return "CompiledBackward"
+
+    def vjp(self, g: Any) -> Sequence[Any]:
+        call = self.call
+        if call is None:
+            _spent(g)
+        assert call is not None
+        for saved in call.saved:
+            if saved.storage.version != saved.version:
+                raise RuntimeError(changed(saved, self))
+        if any((n := inner()) is not None and (n.hooks or n.extra or n.retains) for inner in self.inner):
+            raise RuntimeError(
+                "a hook or retain_grad() on a result of a jitted function that other results are computed from: its "
+                "whole gradient is not known outside; call the function without jitcore.jit here"
+            )
+        parts = g.parts if type(g) is Bundle else {0: g}
+        seeds = [parts[i] if i in parts else zeros_like(wrap(kind)) for i, kind in enumerate(self.outputs)]
+        found = call.gradients(seeds) if state.recorder is None else None
+        if found is None:
+            with call.as_at_the_call():
+                return call.gradients_by_tape(seeds, state.grad_enabled)
+        if state.grad_enabled:
+            _attach_second(call, seeds, found)
+        return found
+
+    def result_edge(self, position: int, array: np.ndarray) -> Node:
+        if len(self.outputs) == 1:
+            return self
+        made = CallNode(self.name(), (self,), array, _part(position))
+        if self.call is not None and position in self.call.backward.inner:
+            self.inner.append(weakref.ref(made))
+        return made
+
+    def release(self) -> None:
+        self.call = None
+
+
+def _attach_second(call: Call, seeds: Sequence[Tensor], found: Sequence[Tensor | None]) -> None:
+    """Give gradients that came from a program a history: made by running the function again, if it is ever used."""
+    edges = [edge_of(g) for g in seeds] + [edge_of(call.inputs[i]) for i in call.backward.roots]
+    made = [g for g in found if g is not None]
+    positions = [i for i, g in enumerate(found) if g is not None]
+
+    def vjp(g: Any) -> Sequence[Any]:
+        parts = g.parts
+        own = [alias(seed) for seed in seeds]
+        for seed in own:
+            seed._requires_grad = True
+        targets = [*own, *edges[len(seeds) :]]
+        with call.as_at_the_call():
+            with silent_prints():
+                first = call.gradients_by_tape(own, True)
+            starts = {n: edge_of(g) for n, i in enumerate(positions) if n in parts and (g := first[i]) is not None}
+            roots = [(edge, parts[n]) for n, edge in starts.items() if edge is not None]
+            return run(roots, True, state.grad_enabled, targets, accumulate=False, ends=True)
+
+    if made:
+        node = CallNode("CompiledBackwardBackward", edges, made[0]._array, vjp)
+        for n, g in enumerate(made):
+            _with_node(g, CallNode(node.label, (node,), g._array, _part(n)))
+
+
+def _with_node(output: Any, node: Node) -> Tensor:
+    made = output if isinstance(output, Tensor) else wrap(output)
+    made._node = node
+    made._requires_grad = True
+    return made
+
+
+def _part(position: int) -> Callable[[Any], Sequence[Any]]:
+    return lambda g: (Bundle({position: g}),)
+
+
+def _array(output: Any) -> np.ndarray:
+    return output._array if isinstance(output, Tensor) else output
+
+
+def _from_outputs(backward: Backward) -> Iterator[int | None]:
+    for source in backward.inputs:
+        yield None if isinstance(source, Seed | Captured) or source.is_input else source.number
+
+
+def _spent(g: Any) -> Sequence[Any]:
+    raise RuntimeError(
+        "Trying to backward through the graph a second time: the tensors that a jitted function saved have been freed. "
+        "Pass retain_graph=True to the first backward() or grad() call."
+    )
