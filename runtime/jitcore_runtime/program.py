@@ -19,7 +19,8 @@ class Program:
     input's memory. `guards` are pairs (graph output, expected Python value) of 0-d outputs: where a value differs, the
     run ends with `GuardFailed` and nothing has been written. `plan` and `image` are both there or both None; without
     them the graph is interpreted. `operations[n]` names the operation that native code calls number n in an IndexError,
-    which is `graph.operations[n]` where the graph is the one that was lowered.
+    which is `graph.operations[n]` where the graph is the one that was lowered. `exact`: the native code gives the bits
+    that the NumPy kernels give; whoever compiles the graph again has to see to that again.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Program:
     updates: tuple[tuple[int, int], ...] = ()
     guards: tuple[tuple[int, Any], ...] = ()
     operations: tuple[str, ...] = ()
+    exact: bool = False
 
     @property
     def results(self) -> tuple[int, ...]:

@@ -1,6 +1,6 @@
 """Random graphs over the primitives with NumPy's answers, for tests that compile or interpret them.
 
-Values are small whole numbers, so sums do not depend on their order. The sizes at which lowering changes its mind
+Values are small whole numbers, so sums do not depend on their order; `exact` ones are any float32. The sizes at which lowering changes its mind
 (unrolling, tiles, chunks, keeping a value) are drawn too, so that tiny tensors reach every path.
 """
 
@@ -15,7 +15,7 @@ from jitcore.compiler.fuse import cluster, roots, schedule, split
 from jitcore.compiler.lower import columns, rows, writes
 from jitcore_ir import Graph, TensorType, ops
 from jitcore_ir.builder import Builder
-from jitcore_ir.dtypes import complex128, float32, float64, int64
+from jitcore_ir.dtypes import bfloat16, complex64, complex128, float16, float32, float64, int32, int64
 from jitcore_ir.ops.rules import broadcast_shapes
 from jitcore_ir.shapes import Expr, evaluate, product, symbol
 from jitcore_runtime.kernels import KERNELS
@@ -26,9 +26,11 @@ SIZES = {"N": (0, 1, 2, 3), "M": (1, 2, 4)}
 class Program:
     """A graph under construction together with NumPy's answer for every value."""
 
-    def __init__(self, draw, symbols):
+    def __init__(self, draw, symbols, exact=False):
         self.draw = draw
         self.symbols = symbols
+        self.exact = exact
+        self.real, self.complex_dtype = (float32, complex64) if exact else (float64, complex128)
         self.graph = Graph("random")
         self.build = Builder(self.graph.block)
         self.arrays = {}
@@ -36,25 +38,32 @@ class Program:
         self.pool = []
         self.complex = []
 
-    def input(self, shape, dtype=float64, low=-3, high=3):
+    def input(self, shape, dtype=None, low=-3, high=3):
+        dtype = dtype or self.real
         value = self.graph.block.add_argument(TensorType(dtype, tuple(shape)))
         concrete = tuple(evaluate(d, self.symbols) for d in shape)
         seed = self.draw(st.integers(0, 2**16))
-        array = np.random.default_rng(seed).integers(low, high + 1, concrete).astype(dtype.numpy)
+        generator = np.random.default_rng(seed)
+        array = generator.integers(low, high + 1, concrete).astype(dtype.numpy)
+        if self.exact and dtype is self.real:
+            array = np.asarray(any_numbers(generator, concrete))
         self.inputs.append(array)
         self.arrays[value] = array
-        if dtype is float64:
+        if dtype is self.real:
             self.pool.append(value)
         return value
+
+    def number(self, value):
+        return self.constant(self.real.numpy.type(value))
 
     def add(self, spec, *operands, keep=True, **attributes):
         value = self.build.value(spec, *operands, **attributes)
         given_ = {k: self.concrete(v) for k, v in attributes.items()}
         with np.errstate(all="ignore"):
             self.arrays[value] = KERNELS[spec](*(self.arrays[v] for v in operands), **given_)
-        if keep and value.type.dtype is float64:
+        if keep and value.type.dtype is self.real:
             self.pool.append(value)
-        if keep and value.type.dtype is complex128:
+        if keep and value.type.dtype is self.complex_dtype:
             self.complex.append(value)
         return value
 
@@ -100,8 +109,8 @@ def binary(p):
     spec = p.draw(st.sampled_from([ops.ADD, ops.SUB, ops.MAXIMUM, ops.MINIMUM, ops.MUL]))
     result = p.add(spec, x, y, keep=spec is not ops.MUL)
     if spec is ops.MUL:
-        bounded = p.add(ops.MINIMUM, result, p.constant(np.float64(8)), keep=False)
-        p.add(ops.MAXIMUM, bounded, p.constant(np.float64(-8)))
+        bounded = p.add(ops.MINIMUM, result, p.number(8), keep=False)
+        p.add(ops.MAXIMUM, bounded, p.number(-8))
 
 
 def _broadcasts(a, b):
@@ -115,16 +124,16 @@ def _broadcasts(a, b):
 @step
 def choose(p):
     x = p.pick()
-    test = p.add(ops.GT, x, p.constant(np.float64(0)))
+    test = p.add(ops.GT, x, p.number(0))
     if p.draw(st.booleans()):
-        p.add(ops.WHERE, test, p.constant(np.float64(2)), x)
+        p.add(ops.WHERE, test, p.number(2), x)
     else:
-        p.add(ops.CAST, test, dtype=float64)
+        p.add(ops.CAST, test, dtype=p.real)
 
 
 @step
 def through_float32(p):
-    p.add(ops.CAST, p.add(ops.CAST, p.pick(), dtype=float32), dtype=float64)
+    p.add(ops.CAST, p.add(ops.CAST, p.pick(), dtype=float32), dtype=p.real)
 
 
 @step
@@ -159,7 +168,7 @@ def position(p):
     if p.arrays[x].shape[axis] == 0:
         return
     spec = p.draw(st.sampled_from([ops.ARGMAX, ops.ARGMIN]))
-    p.add(ops.CAST, p.add(spec, x, axis=axis, keepdims=p.draw(st.booleans())), dtype=float64)
+    p.add(ops.CAST, p.add(spec, x, axis=axis, keepdims=p.draw(st.booleans())), dtype=p.real)
 
 
 @step
@@ -228,7 +237,7 @@ def slice_update(p):
         return
     starts = tuple(p.draw(st.integers(0, d - 1)) for d in x.type.shape)
     sizes = tuple(p.draw(st.integers(0, d - s)) for d, s in zip(x.type.shape, starts, strict=True))
-    update = p.add(ops.BROADCAST_TO, p.constant(np.float64(5)), shape=sizes, keep=False)
+    update = p.add(ops.BROADCAST_TO, p.number(5), shape=sizes, keep=False)
     p.add(ops.SLICE_UPDATE, x, update, starts=starts, steps=(1,) * x.type.rank)
 
 
@@ -244,7 +253,7 @@ def pad(p):
     x = p.pick()
     amounts = st.integers(0, 2)
     low, high = (tuple(p.draw(amounts) for _ in x.type.shape) for _ in range(2))
-    p.add(ops.PAD, x, p.constant(np.float64(7)), low=low, high=high)
+    p.add(ops.PAD, x, p.number(7), low=low, high=high)
 
 
 @step
@@ -323,8 +332,8 @@ def count(p):
     if x is None:
         return
     axis = p.axis(x)
-    p.add(ops.ADD, x, p.add(ops.IOTA, shape=x.type.shape, axis=axis, dtype=float64))
-    p.add(ops.ADD, x, p.add(ops.CAST, p.add(ops.SIZE, dim=x.type.shape[axis]), dtype=float64))
+    p.add(ops.ADD, x, p.add(ops.IOTA, shape=x.type.shape, axis=axis, dtype=p.real))
+    p.add(ops.ADD, x, p.add(ops.CAST, p.add(ops.SIZE, dim=x.type.shape[axis]), dtype=p.real))
 
 
 def make_complex(p):
@@ -351,11 +360,11 @@ def complex_arithmetic(p):
     if kind == "same":
         p.add(p.draw(st.sampled_from([ops.NEG, ops.CONJ, ops.COPY])), x)
     elif kind == "turn":
-        p.add(ops.MUL, x, p.constant(np.complex128(p.draw(st.sampled_from([1j, -1, 1 - 1j])))))
+        p.add(ops.MUL, x, p.constant(p.complex_dtype.numpy.type(p.draw(st.sampled_from([1j, -1, 1 - 1j])))))
     elif kind == "sum of two":
         p.add(p.draw(st.sampled_from([ops.ADD, ops.SUB])), x, p.draw(st.sampled_from(fitting)))
     elif kind == "cast":
-        p.add(ops.ADD, x, p.add(ops.CAST, p.add(ops.REAL, x, keep=False), dtype=complex128, keep=False))
+        p.add(ops.ADD, x, p.add(ops.CAST, p.add(ops.REAL, x, keep=False), dtype=p.complex_dtype, keep=False))
     elif x.type.rank and kind == "sum":
         p.add(p.draw(st.sampled_from([ops.SUM])), x, axes=(p.axis(x),), keepdims=p.draw(st.booleans()))
     elif x.type.rank and kind == "call out" and p.arrays[x].size:  # of signs, whose products stay small
@@ -370,10 +379,50 @@ def complex_arithmetic(p):
 COMPLEX_STEPS = [make_complex] * 3 + [complex_arithmetic] * 6 + [complex_parts] * 3 + [binary, reduce, permute, reshape]
 
 
+def rounded(p):
+    """What rounds, once or by NumPy's own approximation."""
+    x = p.pick()
+    if p.draw(st.booleans()):
+        y = p.pick(lambda v: _broadcasts(v.type.shape, x.type.shape))
+        p.add(p.draw(st.sampled_from([ops.DIV, ops.MUL, ops.ADD, ops.SUB, ops.ATAN2, ops.POW, ops.REMAINDER])), x, y)
+    elif p.draw(st.booleans()):
+        y = p.number(p.draw(st.sampled_from([3, 4, 0.1, 2, -1, 0.5])))
+        p.add(p.draw(st.sampled_from([ops.DIV, ops.MUL, ops.POW, ops.FLOOR_DIVIDE, ops.MAXIMUM])), x, y)
+    else:
+        kinds = [ops.EXP, ops.TANH, ops.SQRT, ops.RSQRT, ops.SIGMOID, ops.ERF, ops.LOG, ops.SIN, ops.ROUND, ops.CEIL]
+        p.add(p.draw(st.sampled_from(kinds)), x)
+
+
+def narrowed(p):
+    dtype = p.draw(st.sampled_from([float16, bfloat16, float64, int32, int64]))
+    x = p.add(ops.CAST, p.pick(), dtype=dtype)
+    if p.draw(st.booleans()):
+        spec = p.draw(st.sampled_from([ops.ADD, ops.MUL, ops.MAXIMUM, ops.ABS, ops.NEG]))
+        x = p.add(spec, *[x] * len(spec.operands))
+    p.add(ops.CAST, x, dtype=p.real)
+
+
+def multiplied(p):
+    x = p.pick(lambda v: v.type.rank >= 2)
+    if x is not None:
+        rank = x.type.rank
+        p.add(ops.DOT, x, p.add(ops.PERMUTE, x, permutation=(*range(rank - 2), rank - 1, rank - 2)))
+
+
+EXACT_STEPS = (*STEPS, *[rounded, rounded, reduce] * 4, *[narrowed, multiplied] * 2)
+
+
+def any_numbers(generator, shape):
+    """float32 of all sizes, zeros of both signs, subnormals, infinities and NaN among them."""
+    array = (generator.standard_normal(shape) * 10.0 ** generator.integers(-3, 4, shape)).astype(np.float32)
+    rare = np.array([0.0, -0.0, 0.0, -0.0, 1.0, -1.0, 2.0, 1e-41, -3e-42, 1e38, np.inf, -np.inf, np.nan], np.float32)
+    return np.where(generator.random(shape) < 0.15, generator.choice(rare, shape), array)
+
+
 @st.composite
-def programs(draw, steps=(*STEPS, *[center_rows, reduce, binary] * 2)):
+def programs(draw, steps=(*STEPS, *[center_rows, reduce, binary] * 2), exact=False):
     symbols = {name: draw(st.sampled_from(sizes)) for name, sizes in SIZES.items()}
-    p = Program(draw, symbols)
+    p = Program(draw, symbols, exact)
     n, m = symbol("N"), symbol("M")
     p.input((n, m), int64)  # where the symbols get their values
     for shape in draw(

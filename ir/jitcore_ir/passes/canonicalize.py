@@ -86,10 +86,10 @@ def concat_without_empty_parts(op: Operation, build: Builder) -> Value | None:
 
 @canonicalize.on(*_REDUCTIONS)
 def reduction_over_no_axes(op: Operation, build: Builder) -> Value | None:
-    """Not a sum of floats, which starts at 0.0 and so makes 0.0 of -0.0, nor a product of complex numbers."""
+    """Not a sum or extreme of floats, which makes 0.0 of -0.0, nor a product of complex numbers."""
     x, dtype = op.operands[0], tensor(op.result).dtype
-    starts = (op.spec is ops.SUM and not dtype.is_integer) or (op.spec is ops.PROD and dtype.is_complex)
-    return None if op.attributes["axes"] or starts else x
+    changes = dtype.is_complex if op.spec is ops.PROD else not dtype.is_integer and dtype.kind != "bool"
+    return None if op.attributes["axes"] or changes else x
 
 
 @canonicalize.on(*_REDUCTIONS)
@@ -102,9 +102,12 @@ def axes_ascend(op: Operation, build: Builder) -> Value | None:
 
 @canonicalize.on(ops.AMAX, ops.AMIN)
 def extreme_of_one(op: Operation, build: Builder) -> Value | None:
-    x = op.operands[0]
-    if any(shape_of(x)[a] != 1 for a in op.attributes["axes"]):
+    """Adding 0.0 makes 0.0 of -0.0, as an extreme of floats does."""
+    x, dtype = op.operands[0], tensor(op.result).dtype
+    if not op.attributes["axes"] or any(shape_of(x)[a] != 1 for a in op.attributes["axes"]):
         return None
+    if dtype.is_floating_point:
+        x = build.value(ops.ADD, x, build.constant(0.0, dtype))
     return build.value(ops.RESHAPE, x, shape=shape_of(op.result))
 
 

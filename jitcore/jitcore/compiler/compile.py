@@ -27,12 +27,14 @@ def compile_graph(
     constant_inputs: Collection[int] = (),
     target: str | None = None,
     cache: bool = True,
+    exact: bool = False,
 ) -> Program:
     """Compile `graph`, which is left as it is, for `target` (default: this machine).
 
     updates: (graph output, graph input) pairs: the output's value is committed to the input's memory at the end.
     guards: (graph output, expected Python value): a run whose value differs changes nothing.
     constant_inputs: inputs with the same values in every call, whose packed form is computed once.
+    exact: the program's results are those of the NumPy kernels to the bit (docs/jit.md).
 
     Raises ValueError for an unknown target and LinkError where the code would need what the runtime does not provide.
     """
@@ -40,12 +42,13 @@ def compile_graph(
 
     target = target or host_target()
     graph = optimize(graph)
-    module = lower_graph(graph, constant_inputs)
+    module = lower_graph(graph, constant_inputs, exact)
     log("loops", lambda: str(module))
     from .cpu.layout import lay_out
 
     memory = lay_out(module, updates, [output for output, _ in guards], target)
-    content = ("program", str(module), repr(list(updates)), repr(list(guards)), repr(sorted(constant_inputs)))
+    kind = "exact program" if exact else "program"
+    content = (kind, str(module), repr(list(updates)), repr(list(guards)), repr(sorted(constant_inputs)))
 
     def build() -> Image:
         from .cpu.build import build_image
@@ -55,4 +58,6 @@ def compile_graph(
     image = cached_image(content, target, build, cache)
     if target in host_targets() and not pool_installed():
         install_pool(build_pool_image(host_target()))
-    return Program(graph.name, graph, memory.plan, image, tuple(updates), tuple(guards), module.operations)
+    return Program(
+        graph.name, graph, memory.plan, image, tuple(updates), tuple(guards), module.operations, exact
+    )

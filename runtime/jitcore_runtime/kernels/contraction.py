@@ -1,4 +1,9 @@
-"""NumPy kernels of the matrix product and of the convolutions, which become matrix products of gathered windows."""
+"""NumPy kernels of the matrix product and of the convolutions, which become matrix products of gathered windows.
+
+BLAS multiplies matrices in the same order however they lie in memory, but not a matrix and a vector: that is one product
+of rows in one layout and a sum of rows in the other. `dot` always asks for products of rows. A matrix times its own
+transpose is a routine of its own where NumPy sees that their memory is the same, so one of them is copied.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +14,8 @@ import numpy as np
 from jitcore_ir import ops
 from jitcore_ir.spec import OpSpec
 
-from .floating import Kernel, accumulator, in_float32, is_half, quiet
+from ..arena import address_of
+from .floating import Kernel, accumulator, in_float32, is_half, quiet, row_major
 from .movement import add_windows, windows
 
 Ints = tuple[int, ...]
@@ -25,6 +31,10 @@ _matmul_16 = in_float32(_matmul)
 
 def dot(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     matmul = _matmul_16 if x.dtype.itemsize == 2 else _matmul
+    if x.shape[-2] == 1 or y.shape[-1] == 1:
+        return matmul(row_major(x), row_major(y.swapaxes(-1, -2)).swapaxes(-1, -2))
+    if x.shape[-2] == y.shape[-1] and address_of(x) == address_of(y):
+        return matmul(np.array(x, order="C"), y if y.flags.c_contiguous else _for_blas(y))
     return matmul(x if x.flags.c_contiguous else _for_blas(x), y if y.flags.c_contiguous else _for_blas(y))
 
 
@@ -120,7 +130,8 @@ def _pad(x: np.ndarray, padding: Pairs) -> np.ndarray:
 
 
 def _wide(x: np.ndarray) -> np.ndarray:
-    return x.astype(np.float32) if is_half(x.dtype) else x
+    """x row-major, 16-bit floats as float32."""
+    return row_major(x.astype(np.float32) if is_half(x.dtype) else x)
 
 
 def _chunks(samples: int, bytes_each: int) -> list[tuple[int, int]]:

@@ -46,14 +46,18 @@ _square = unary(np.square)
 
 
 def power(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """x**y. Squares are products; an integer to a negative power is 1 / x**-y truncated towards 0 (0**-1 gives 0)."""
+    """x**y. Squares are products, element by element; an integer to a negative power is 1 / x**-y truncated towards 0
+    (0**-1 gives 0)."""
     if y.ndim == 0 and y.item() == 2:
         return _square(x)
     if y.dtype.kind == "i" and (y < 0).any():
         odd = (y & 1) != 0
         inverse = np.where(x == 1, 1, np.where(x == -1, np.where(odd, -1, 1), 0))
         return np.where(y < 0, inverse.astype(x.dtype), np.power(x, np.maximum(y, 0)))
-    return _power(x, y)
+    result, squared = _power(x, y), y == 2
+    if y.ndim and x.dtype.kind not in "iub" and squared.any():
+        np.copyto(result, _square(x), where=squared)
+    return result
 
 
 def where(condition: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:

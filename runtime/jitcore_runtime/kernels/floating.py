@@ -108,6 +108,19 @@ def in_float32(kernel: Kernel) -> Kernel:
     return widened
 
 
+def row_major(x: np.ndarray) -> np.ndarray:
+    """x, or a row-major copy where it lies otherwise or off its alignment.
+
+    Sums and products round by the order in which they add. Kernels that leave that order to NumPy or BLAS, which choose
+    it by strides, take their operands through here, so that a result depends on values and shapes alone.
+    """
+    return x if x.flags.num & _PLAIN == _PLAIN else np.array(x, order="C")
+
+
+_PLAIN = 0x101
+"""Bits of `ndarray.flags.num` (numpy/ndarraytypes.h): row-major and aligned."""
+
+
 def is_half(dtype: np.dtype) -> bool:
     """True for float16 and bfloat16 (a NumPy extension type, whose `kind` differs between ml_dtypes versions)."""
     return dtype.itemsize == 2 and dtype.kind not in "iu"

@@ -2,6 +2,9 @@
 
 NumPy adds pairwise only along the axis whose elements are neighbours in memory; over any other axis it adds one row
 after another, and the float32 sum of a million rows is wrong in the third digit. `sum_` adds such axes in blocks.
+
+A sum's order follows from the shape alone: what is not row-major is copied first. The extreme of floats that equals 0 is
+0.0, never -0.0, so that it does not depend on an order either.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import numpy as np
 from jitcore_ir import ops
 from jitcore_ir.spec import OpSpec
 
-from .floating import Kernel, accumulator, is_half, of_reals, quiet
+from .floating import Kernel, accumulator, is_half, of_reals, quiet, row_major
 
 _BLOCK = 128
 """Rows added one after another before their sums are added in turn: the error grows with log(n), not n."""
@@ -21,7 +24,10 @@ _BLOCK = 128
 
 @quiet
 def sum_(x: np.ndarray, axes: tuple[int, ...], keepdims: bool) -> np.ndarray:
-    parts = x if x.size <= _BLOCK or x.dtype.kind in "iu" else _in_blocks(x, axes)
+    if x.dtype.kind in "iu":
+        return _reduced(np.add, x, axes, keepdims).astype(x.dtype, copy=False)
+    x = row_major(x)
+    parts = x if x.size <= _BLOCK else _in_blocks(x, axes)
     return _reduced(np.add, parts, axes, keepdims).astype(x.dtype, copy=False)
 
 
@@ -31,7 +37,7 @@ def _reduced(ufunc: Any, x: np.ndarray, axes: tuple[int, ...], keepdims: bool) -
 
 def _in_blocks(x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
     """x with the reduced axes that NumPy would not add pairwise already summed down to at most _BLOCK elements."""
-    fastest = min((a for a in range(x.ndim) if x.shape[a] > 1), key=lambda a: abs(x.strides[a]), default=-1)
+    fastest = max((a for a in range(x.ndim) if x.shape[a] > 1), default=-1)
     for axis in axes:
         while axis != fastest and x.shape[axis] > _BLOCK:
             x = _sum_blocks(x, axis)
@@ -60,13 +66,14 @@ def _sum_blocks(x: np.ndarray, axis: int) -> np.ndarray:
 
 @quiet
 def prod(x: np.ndarray, axes: tuple[int, ...], keepdims: bool) -> np.ndarray:
-    return _reduced(np.multiply, x, axes, keepdims).astype(x.dtype, copy=False)
+    return _reduced(np.multiply, row_major(x), axes, keepdims).astype(x.dtype, copy=False)
 
 
 def _extreme(ufunc: Any) -> Kernel:
     @quiet
     def kernel(x: np.ndarray, axes: tuple[int, ...], keepdims: bool) -> np.ndarray:
-        return np.asarray(ufunc.reduce(x, axis=axes, keepdims=keepdims))
+        result = np.asarray(ufunc.reduce(x, axis=axes, keepdims=keepdims))
+        return result if x.dtype.kind in "iub" else np.add(result, x.dtype.type(0), out=result)
 
     return kernel
 

@@ -43,6 +43,7 @@ class Lowering:
     operations: list[Operation]
     constants: set[int]
     lower_stretch: Callable[[Stretch, Lowering], None]
+    exact: bool = False
     numbers: dict[Operation, int] = field(init=False)
     loops: int = 0
 

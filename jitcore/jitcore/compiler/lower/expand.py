@@ -16,18 +16,22 @@ import numpy as np
 from jitcore_ir import Graph, Location, Operation, OpSpec, Value, ops
 from jitcore_ir.dtypes import bool_, int32, int64
 
-from .parts import holds_complex, split_complex
+from . import exact as exactly
+from .parts import CALL_OUT_PARTS, holds_complex, split_complex
 
 Numbers = dict[Operation, int]
 Make = Callable[..., Value]
 Rewrite = Callable[[Make, Operation, list[Value]], Value | None]
 
 
-def expand(graph: Graph) -> tuple[Graph, Numbers]:
-    """A new graph that computes the same, and the number in `graph` of the operation each of its operations is from."""
+def expand(graph: Graph, exact: bool = False) -> tuple[Graph, Numbers]:
+    """A new graph that computes the same, and the number in `graph` of the operation each of its operations is from.
+
+    `exact`: to the bit; what native code would round otherwise than its NumPy kernel becomes a `call_out_parts`.
+    """
     origin: Numbers | None = None
     if holds_complex(graph):
-        graph, origin = split_complex(graph)
+        graph, origin = split_complex(graph, exact)
     copy, numbers = Graph(graph.name), Numbers()
     values = {v: copy.block.add_argument(v.type, v.name) for v in graph.inputs}
     live = _live(graph)
@@ -35,7 +39,12 @@ def expand(graph: Graph) -> tuple[Graph, Numbers]:
         if operation not in live:
             continue
         operands = [values[v] for v in operation.operands]
-        rewrite, make = REWRITES.get(operation.spec), _maker(copy, numbers, number, operation.location)
+        make = _maker(copy, numbers, number, operation.location)
+        if exact and operation.spec is not CALL_OUT_PARTS and not exactly.is_native(operation):
+            type = operation.result.type
+            values[operation.result] = make(CALL_OUT_PARTS, *operands, dtype=type.dtype, shape=type.shape)
+            continue
+        rewrite = (exactly.REWRITES if exact else {}).get(operation.spec) or REWRITES.get(operation.spec)
         found = rewrite(make, operation, operands) if rewrite is not None else None
         if found is not None:
             values[operation.result] = found

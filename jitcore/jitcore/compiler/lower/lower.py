@@ -35,12 +35,13 @@ from .table import LOWERINGS
 from .writes import NESTS, copy_into
 
 
-def lower_graph(graph: Graph, constant_inputs: Collection[int] = ()) -> LoopModule:
+def lower_graph(graph: Graph, constant_inputs: Collection[int] = (), exact: bool = False) -> LoopModule:
     """Lower `graph`, which is left as it is.
 
     `constant_inputs` are numbers of inputs that hold the same values in every call (weights of an exported model): what
-    a contraction reads of them is prepared once. Symbols in the inputs' shapes stay symbols. Raises NotImplementedError
-    for an operation that has no lowering.
+    a contraction reads of them is prepared once. Symbols in the inputs' shapes stay symbols. `exact`: the program gives
+    the bits that the NumPy kernels give (`lower.exact`). Raises NotImplementedError for an operation that has no
+    lowering.
     """
     operations = list(graph.walk())
     for operation in operations:
@@ -56,7 +57,8 @@ def lower_graph(graph: Graph, constant_inputs: Collection[int] = ()) -> LoopModu
         places.add(LoopBuffer(BufferKind.OUTPUT, value.type.dtype, value.type.shape, number))
         for number, value in enumerate(graph.outputs)
     ]
-    lower_block(graph.block, inputs, outputs, Lowering(places, operations, set(constant_inputs), lower_stretch))
+    lowering = Lowering(places, operations, set(constant_inputs), lower_stretch, exact)
+    lower_block(graph.block, inputs, outputs, lowering)
     _share_equal_kernels(module)
     return module
 
@@ -70,7 +72,7 @@ class _Stretch:
     def __init__(self, stretch: Stretch, lowering: Lowering) -> None:
         self.stretch = stretch
         self.lowering = lowering
-        self.graph, numbers = expand(stretch.graph)
+        self.graph, numbers = expand(stretch.graph, lowering.exact)
         self.numbers = {operation: stretch.numbers[n] for operation, n in numbers.items()}
         self.memory = Memory(lowering.places, self.numbers)
         self.constants = lowering.constants

@@ -85,10 +85,10 @@ def holds_complex(graph: Graph) -> bool:
     return any(map(_is_complex, graph.inputs)) or any(_is_complex(v) for o in graph.operations for v in o.results)
 
 
-def split_complex(graph: Graph) -> tuple[Graph, dict[Operation, int]]:
+def split_complex(graph: Graph, exact: bool = False) -> tuple[Graph, dict[Operation, int]]:
     """A graph that computes the same from real values, and the number in `graph` of the operation that each of its
-    operations is from."""
-    splitter = Splitter(graph)
+    operations is from. `exact`: arithmetic of complex numbers is left to their kernels."""
+    splitter = Splitter(graph, exact)
     for number, operation in enumerate(graph.operations):
         splitter.number, splitter.operation = number, operation
         splitter.translate(operation)
@@ -98,8 +98,9 @@ def split_complex(graph: Graph) -> tuple[Graph, dict[Operation, int]]:
 class Splitter:
     """The real graph while it is made: `real` and `parts` say what became of each value."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, exact: bool = False) -> None:
         self.copy = Graph(graph.name)
+        self.rules = {spec: RULES[spec] for spec in (*PARTS, ops.CONSTANT)} if exact else RULES
         self.numbers: dict[Operation, int] = {}
         self.real: dict[Value, Value] = {}
         self.parts: dict[Value, Parts] = {}
@@ -118,7 +119,7 @@ class Splitter:
             made = self.append(operation.spec, *map(self.of, operation.operands), **operation.attributes)
             self.real.update(zip(operation.results, made.results, strict=True))
             return
-        found = RULES.get(operation.spec, _call_out)(self, operation)
+        found = self.rules.get(operation.spec, _call_out)(self, operation)
         if found is None:
             found = _call_out(self, operation)
         if isinstance(found, Parts):
