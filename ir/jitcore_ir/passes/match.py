@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..graph import Operation, Value
-from ..ops import BROADCAST_TO, CONSTANT, MAXIMUM, MINIMUM, MUL, RESHAPE
+from ..ops import BROADCAST_TO, CONSTANT, MUL, RESHAPE
 from ..shapes import Shape
 from ..spec import OpSpec, Trait
 from ..types import TensorType
@@ -38,14 +38,10 @@ def without_leading_ones(value: Value) -> Value:
 
 
 def is_commutative(operation: Operation) -> bool:
-    """Whether swapping the operands changes no bit. Not so for complex products, whose parts round by their place, and
-    for extremes of floats, which are the second operand where 0.0 meets -0.0."""
+    """Whether swapping the operands changes no bit. Not so for complex products, whose parts round by their place."""
     if not operation.spec.has(Trait.COMMUTATIVE):
         return False
-    dtype = tensor(operation.result).dtype
-    if operation.spec in (MAXIMUM, MINIMUM):
-        return not dtype.is_floating_point
-    return operation.spec is not MUL or not dtype.is_complex
+    return operation.spec is not MUL or not tensor(operation.result).dtype.is_complex
 
 
 def constant_of(value: Value) -> np.ndarray | None:
