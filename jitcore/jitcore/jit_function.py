@@ -45,9 +45,11 @@ class JitWarning(UserWarning):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a function is compiled. native: to machine code, else its graph is interpreted."""
+    """How a function is compiled. native: to machine code, else its graph is interpreted; exact: to the bit of what it
+    gives eagerly."""
 
     native: bool = True
+    exact: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +238,7 @@ class JitFunction:
     def _compile_graph(self, graph: Any, **what: Any) -> Any:
         from .compiler import compile_graph
 
-        return compile_graph(graph, **what)
+        return compile_graph(graph, exact=self._options.exact, **what)
 
     def _variants(self) -> list[tuple[Entry, Variant]]:
         return [(entry, variant) for entry in self._entries.values() for variant in entry.variants]
@@ -269,21 +271,22 @@ class JitFunction:
             warn_user(f"jitcore.jit: {self._name} runs eagerly: {reason}", JitWarning)
 
 
-def jit(function: Callable | None = None, *, native: bool = True) -> Any:
+def jit(function: Callable | None = None, *, native: bool = True, exact: bool = False) -> Any:
     """Compile a function, method or Module by recording it: `@jitcore.jit`, or `fast = jitcore.jit(model)`.
 
     The first call runs eagerly and is recorded; later calls with arguments of the same structure, dtypes and shapes run
     the compiled program. Tensors may be nested in tuples, lists, dicts and dataclasses. A float argument is a value of
     the program, as a tensor is; other leaves are constants of the recording, by value. `native=False` interprets the
-    recorded graph instead of compiling it.
+    recorded graph instead of compiling it. `exact=True`: results have the bits that the function gives eagerly; what
+    native code would round otherwise (sums, products of matrices, exp and its like) is then run by NumPy.
 
     Raises TypeError where `function` is not callable. A run that cannot be replayed safely stays eager, with one
     `JitWarning` that says why. An exception of the function's own, while it is recorded, leaves every tensor as it was
     before the call.
     """
     if function is None:
-        return functools.partial(jit, native=native)
-    options = Options(native)
+        return functools.partial(jit, native=native, exact=exact)
+    options = Options(native, exact)
     if isinstance(function, type) and issubclass(function, Module):
         function.forward = JitFunction(function.forward, options)  # type: ignore[method-assign]
         return function

@@ -1,7 +1,8 @@
 """Random graphs over the primitives with NumPy's answers, for tests that compile or interpret them.
 
-Values are small whole numbers, so sums do not depend on their order; `exact` ones are any float32. The sizes at which lowering changes its mind
-(unrolling, tiles, chunks, keeping a value) are drawn too, so that tiny tensors reach every path.
+Values are small whole numbers, so sums do not depend on their order; those of `exact` graphs are any float32. The sizes
+at which lowering changes its mind (unrolling, tiles, chunks, keeping a value) are drawn too, so that tiny tensors reach
+every path.
 """
 
 import contextlib

@@ -58,6 +58,4 @@ def compile_graph(
     image = cached_image(content, target, build, cache)
     if target in host_targets() and not pool_installed():
         install_pool(build_pool_image(host_target()))
-    return Program(
-        graph.name, graph, memory.plan, image, tuple(updates), tuple(guards), module.operations, exact
-    )
+    return Program(graph.name, graph, memory.plan, image, tuple(updates), tuple(guards), module.operations, exact)

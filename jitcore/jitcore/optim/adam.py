@@ -12,7 +12,7 @@ from typing import Any
 
 from .. import ops
 from ..tensor import Tensor
-from .optimizer import Optimizer, as_number, check_hyperparameters, hyperparameter, scalar_dtype
+from .optimizer import Optimizer, as_number, check_hyperparameters, hyperparameter, power, rounded, scalar_dtype
 
 
 class _Moments(Optimizer):
@@ -92,8 +92,8 @@ class Adam(_Moments):
             largest = entries["max_exp_avg_sq"]
             largest.copy_(largest.maximum(square))
             square = largest
-        root = square.sqrt() / (1 - beta2**step) ** 0.5 + group["eps"]
-        parameter.copy_(parameter - (lr / (1 - beta1**step)) * (entries["exp_avg"] / root))
+        root = square.sqrt() / power(1 - power(beta2, step), 0.5) + group["eps"]
+        parameter.copy_(parameter - (lr / (1 - power(beta1, step))) * (entries["exp_avg"] / root))
 
 
 class AdamW(Adam):
@@ -157,12 +157,14 @@ class Adamax(_Moments):
         entries["step"].add_(1)
         mean.copy_(mean + (gradient - mean) * (1 - beta1))
         largest.copy_(ops.maximum(largest * beta2, gradient.abs() + group["eps"]))
-        rate = hyperparameter(group, "lr") / (1 - beta1 ** as_number(entries["step"]))
+        rate = hyperparameter(group, "lr") / (1 - power(beta1, as_number(entries["step"])))
         parameter.copy_(parameter - rate * (mean / largest))
 
 
 class NAdam(_Moments):
     """Adam with Nesterov momentum, whose schedule `mu_product` remembers."""
+
+    number_state = ("step", "mu_product")
 
     def __init__(
         self,
@@ -194,11 +196,11 @@ class NAdam(_Moments):
         gradient = self._decay(parameter, gradient, group, group["decoupled_weight_decay"])
         step = self._advance(gradient, entries, beta1, beta2)
         decay = group["momentum_decay"]
-        mu = beta1 * (1 - 0.5 * 0.96 ** (step * decay))
-        mu_next = beta1 * (1 - 0.5 * 0.96 ** ((step + 1) * decay))
-        entries["mu_product"].mul_(mu)
+        mu = beta1 * (1 - 0.5 * power(0.96, step * decay))
+        mu_next = beta1 * (1 - 0.5 * power(0.96, (step + 1) * decay))
+        entries["mu_product"].mul_(rounded(mu, scalar_dtype()))
         product = as_number(entries["mu_product"])
-        root = (entries["exp_avg_sq"] / (1 - beta2**step)).sqrt() + group["eps"]
+        root = (entries["exp_avg_sq"] / (1 - power(beta2, step))).sqrt() + group["eps"]
         now = (gradient / root) * (lr * (1 - mu) / (1 - product))
         ahead = (entries["exp_avg"] / root) * (lr * mu_next / (1 - product * mu_next))
         parameter.copy_(parameter - now - ahead)
@@ -231,13 +233,13 @@ class RAdam(_Moments):
         beta1, beta2 = self._betas(group)
         gradient = self._decay(parameter, gradient, group, group["decoupled_weight_decay"])
         step = self._advance(gradient, entries, beta1, beta2)
-        correction = 1 - beta2**step
-        mean = entries["exp_avg"] / (1 - beta1**step)
+        correction = 1 - power(beta2, step)
+        mean = entries["exp_avg"] / (1 - power(beta1, step))
         most = 2 / (1 - beta2) - 1
-        length = most - 2 * step * beta2**step / correction
+        length = most - 2 * step * power(beta2, step) / correction
         enough: Any = length > 5
         if isinstance(enough, Tensor) or enough:
-            rectified = ((length - 4) * (length - 2) * most / ((most - 4) * (most - 2) * length)) ** 0.5
-            factor = rectified * correction**0.5 / (entries["exp_avg_sq"].sqrt() + group["eps"])
+            rectified = power((length - 4) * (length - 2) * most / ((most - 4) * (most - 2) * length), 0.5)
+            factor = rectified * power(correction, 0.5) / (entries["exp_avg_sq"].sqrt() + group["eps"])
             mean = mean * (factor if not isinstance(enough, Tensor) else ops.where(enough, factor, 1.0))
         parameter.copy_(parameter - mean * lr)

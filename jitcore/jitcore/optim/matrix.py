@@ -13,7 +13,7 @@ from typing import Any
 from .. import ops
 from ..tensor import Tensor
 from ..typeinfo import finfo
-from .optimizer import Optimizer, as_number, check_hyperparameters, hyperparameter, scalar_dtype
+from .optimizer import Optimizer, as_number, check_hyperparameters, hyperparameter, power, rounded, scalar_dtype
 
 
 class Adafactor(Optimizer):
@@ -66,10 +66,10 @@ class Adafactor(Optimizer):
         eps1 = finfo(parameter.dtype).eps if eps1 is None else eps1
         entries["step"].add_(1)
         step = as_number(entries["step"])
-        weight = step ** group["beta2_decay"]
-        rate = 1 / step**0.5
+        weight = power(step, group["beta2_decay"])
+        rate = 1 / power(step, 0.5)
         rate = ops.minimum(rate, lr) if isinstance(rate, Tensor) else min(rate, lr)
-        rate = rate * _root_mean_square(parameter).clamp(min=eps2)
+        rate = rounded(rate, parameter.dtype) * _root_mean_square(parameter).clamp(min=eps2)
         if group["weight_decay"]:
             parameter.copy_(parameter * (1 - lr * group["weight_decay"]))
         squares = gradient * gradient

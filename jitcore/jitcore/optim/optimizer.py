@@ -7,13 +7,15 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
-from functools import wraps
+from functools import lru_cache, wraps
 from typing import Any, ClassVar
 
 import numpy as np
 
 from jitcore_ir import DType
 from jitcore_ir.dtypes import float32, float64
+from jitcore_ir.ops import POW
+from jitcore_runtime.kernels import KERNELS
 
 from .. import ops
 from ..autograd import enable_grad, set_grad_enabled
@@ -63,11 +65,13 @@ class Optimizer:
     """Base of all optimizers. A subclass defines `update`, which changes one parameter in place, or `step` itself.
 
     Under `jit`, state tensors and parameters are written in place by the compiled program, and the entries named in
-    `run_time_scalars` are read anew at each call, so that a learning-rate schedule records nothing again. Entries of
-    `hidden_state` are left out of `state_dict()`, which has PyTorch's keys.
+    `run_time_scalars` are read anew at each call, so that a learning-rate schedule records nothing again. State entries
+    in `number_state` are numbers in 0-d tensors, whatever the parameter's shape. Entries of `hidden_state` are left out
+    of `state_dict()`, which has PyTorch's keys.
     """
 
     run_time_scalars: ClassVar[tuple[str, ...]] = ("lr",)
+    number_state: ClassVar[tuple[str, ...]] = ("step",)
     hidden_state: ClassVar[tuple[str, ...]] = ()
     _opt_called: bool
     _step_pre_hooks: OrderedDict[int, Callable]
@@ -156,6 +160,8 @@ class Optimizer:
                         gradient = -gradient
                     if parameter.is_complex():
                         parameter, gradient, entries = as_parts(parameter), as_parts(gradient), as_parts(entries)
+                    elif state.recorder is not None and not parameter.ndim:
+                        parameter, gradient, entries = self._as_vectors(parameter, gradient, entries)
                     self.update(parameter, gradient, entries, group)
         return loss
 
@@ -269,6 +275,12 @@ class Optimizer:
         for group in self.param_groups:
             yield from group["params"]
 
+    def _as_vectors(self, parameter: Tensor, gradient: Tensor, entries: dict[str, Any]) -> tuple:
+        """A 0-d parameter, its gradient and state as views of shape [1]: while a program is recorded numbers are 0-d
+        float64 tensors, which must not widen it."""
+        kept = {k: v if k in self.number_state or v is None else v.reshape(1) for k, v in entries.items()}
+        return parameter.reshape(1), gradient.reshape(1), kept
+
     def _entries(self, parameter: Tensor, group: dict[str, Any]) -> dict[str, Any]:
         entries = self.state.get(parameter)
         if not entries:
@@ -319,6 +331,21 @@ def hyperparameter(group: dict[str, Any], name: str, index: int | None = None) -
 def as_number(x: Tensor) -> Any:
     """A 0-d state tensor (a step count) as a Python float, or while a program is recorded as a float64 tensor."""
     return x.item() if state.recorder is None else x.double()
+
+
+def rounded(x: Any, dtype: DType) -> Any:
+    """A number as a 0-d tensor of `dtype` takes it: while a program is recorded it is float64, which would widen it."""
+    return x.to(dtype) if isinstance(x, Tensor) else x
+
+
+def power(x: Any, y: Any) -> Any:
+    """x**y, of numbers with the bits that a recorded program gives."""
+    return x**y if isinstance(x, Tensor) or isinstance(y, Tensor) else _number_power(x, y)
+
+
+@lru_cache(maxsize=64)
+def _number_power(x: float, y: float) -> float:
+    return KERNELS[POW](np.array(x, np.float64), np.array(y, np.float64)).item()
 
 
 def scalar_dtype() -> DType:

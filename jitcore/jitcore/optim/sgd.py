@@ -9,7 +9,7 @@ from jitcore_ir.dtypes import float64
 
 from .. import ops
 from ..tensor import Tensor
-from .optimizer import Optimizer, as_number, at_least, check_hyperparameters, hyperparameter, scalar_dtype
+from .optimizer import Optimizer, as_number, at_least, check_hyperparameters, hyperparameter, power, scalar_dtype
 
 
 class SGD(Optimizer):
@@ -76,6 +76,8 @@ class ASGD(Optimizer):
     State: `step`, `eta` (the present rate), `mu` (the weight of the average), `ax` (the average).
     """
 
+    number_state = ("step", "eta", "mu")
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -111,7 +113,7 @@ class ASGD(Optimizer):
             gradient = gradient + parameter * group["weight_decay"]
         parameter.copy_(parameter * (1 - group["lambd"] * rate) - gradient * rate)
         average.copy_(ops.where(mu == 1, parameter, average + (parameter - average) * mu))
-        eta.copy_(_tensor(lr / (1 + group["lambd"] * lr * step) ** group["alpha"]))
+        eta.copy_(_tensor(lr / power(1 + group["lambd"] * lr * step, group["alpha"])))
         mu.copy_(_tensor(1 / at_least(step - group["t0"], 1)))
 
 

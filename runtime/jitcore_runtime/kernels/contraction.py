@@ -1,6 +1,6 @@
 """NumPy kernels of the matrix product and of the convolutions, which become matrix products of gathered windows.
 
-BLAS multiplies matrices in the same order however they lie in memory, but not a matrix and a vector: that is one product
+BLAS multiplies matrices in the same order however they lie in memory, but not a matrix and a vector: those are products
 of rows in one layout and a sum of rows in the other. `dot` always asks for products of rows. A matrix times its own
 transpose is a routine of its own where NumPy sees that their memory is the same, so one of them is copied.
 """

@@ -42,21 +42,29 @@ def _checked_division(name: str, ufunc: np.ufunc) -> Kernel:
 
 
 _power = binary(np.power)
-_square = unary(np.square)
+_FORMS: dict[float, Kernel] = {2.0: unary(np.square), 0.5: unary(np.sqrt), -1.0: unary(np.reciprocal)}
+"""Powers of real numbers that are not made by logarithms. NumPy does so too, but only for exponents that it sees to be
+equal by their strides; here it goes element by element."""
 
 
 def power(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """x**y. Squares are products, element by element; an integer to a negative power is 1 / x**-y truncated towards 0
-    (0**-1 gives 0)."""
-    if y.ndim == 0 and y.item() == 2:
-        return _square(x)
-    if y.dtype.kind == "i" and (y < 0).any():
+    """x**y. Squares, roots and reciprocals are products, `sqrt` and divisions; an integer to a negative power is
+    1 / x**-y truncated towards 0 (0**-1 gives 0)."""
+    kind = x.dtype.kind
+    if y.ndim == 0:
+        form = _FORMS.get(y.item())
+        if form is not None and (kind not in "iubc" or y == 2):
+            return form(x)
+    if kind == "i" and (y < 0).any():
         odd = (y & 1) != 0
         inverse = np.where(x == 1, 1, np.where(x == -1, np.where(odd, -1, 1), 0))
         return np.where(y < 0, inverse.astype(x.dtype), np.power(x, np.maximum(y, 0)))
-    result, squared = _power(x, y), y == 2
-    if y.ndim and x.dtype.kind not in "iub" and squared.any():
-        np.copyto(result, _square(x), where=squared)
+    result = _power(x, y)
+    if kind not in "iubc" and y.ndim:
+        for exponent, form in _FORMS.items():
+            found = y == exponent
+            if found.any():
+                np.copyto(result, form(x), where=found)
     return result
 
 

@@ -3,7 +3,7 @@
 NumPy adds pairwise only along the axis whose elements are neighbours in memory; over any other axis it adds one row
 after another, and the float32 sum of a million rows is wrong in the third digit. `sum_` adds such axes in blocks.
 
-A sum's order follows from the shape alone: what is not row-major is copied first. The extreme of floats that equals 0 is
+A sum's order follows from the shape alone: what is not row-major is copied first. An extreme of floats that equals 0 is
 0.0, never -0.0, so that it does not depend on an order either.
 """
 

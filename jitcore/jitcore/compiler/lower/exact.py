@@ -7,8 +7,8 @@ kernels have them:
     %m = maximum(%x, %y)             %m = where(%x > %y | isnan(%x), %x, %y)       NumPy takes the second of equal ones
     %m = amax(%x) {axes = [0]}       %m = add(amax(%x), 0.0)                       an extreme is never -0.0
 
-16-bit floats are rounded after every operation by the kernels, but by native code when they are stored: their arithmetic
-is called out.
+16-bit floats are rounded after every operation by the kernels, but only when they are stored by native code: their
+arithmetic is called out.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def is_native(operation: Operation) -> bool:
     if spec is ops.CAST:
         return _casts_alike(*dtypes)
     if spec is ops.POW:
-        return _is_square(operation)
+        return _form_of_power(operation) is not None
     floats = [d for d in dtypes if d.is_floating_point]
     if not floats:
         return spec in _OF_INTEGERS
@@ -75,15 +75,27 @@ def _casts_alike(source: DType, target: DType) -> bool:
     return True
 
 
-def _is_square(operation: Operation) -> bool:
+def _form_of_power(operation: Operation) -> Callable[..., Value] | None:
+    """How a power with a constant exponent is written where the kernel does not use logarithms for it."""
     x, exponent = operation.operands[0], operation.operands[1].operation
     if x.type.dtype.kind != "float" or x.type.dtype.bits == 16 or exponent is None:
-        return False
-    return exponent.spec is ops.CONSTANT and exponent.result.type.rank == 0 and exponent.attributes["value"] == 2
+        return None
+    if exponent.spec is not ops.CONSTANT or exponent.result.type.rank:
+        return None
+    return _POWERS.get(exponent.attributes["value"].item())
 
 
-def _square(make: Callable[..., Value], operation: Operation, operands: list[Value]) -> Value:
-    return make(ops.MUL, operands[0], operands[0])
+_POWERS: dict[float, Callable[..., Value]] = {
+    2.0: lambda make, x: make(ops.MUL, x, x),
+    0.5: lambda make, x: make(ops.SQRT, x),
+    -1.0: lambda make, x: make(ops.DIV, make(ops.CONSTANT, value=np.ones((), x.type.dtype.numpy)), x),
+}
+
+
+def _power(make: Callable[..., Value], operation: Operation, operands: list[Value]) -> Value:
+    form = _form_of_power(operation)
+    assert form is not None
+    return form(make, operands[0])
 
 
 def _extreme(above: OpSpec) -> Rewrite:
@@ -106,7 +118,7 @@ def _unsigned_zero(make: Callable[..., Value], operation: Operation, operands: l
 
 
 REWRITES: dict[OpSpec, Rewrite] = {
-    ops.POW: _square,
+    ops.POW: _power,
     ops.MAXIMUM: _extreme(ops.GT),
     ops.MINIMUM: _extreme(ops.LT),
     ops.AMAX: _unsigned_zero,
