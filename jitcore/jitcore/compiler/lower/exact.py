@@ -20,7 +20,8 @@ import numpy as np
 from jitcore_ir import Operation, OpSpec, Value, ops
 from jitcore_ir.dtypes import DType, int32, int64
 
-from .parts import INTERLEAVE, PARTS
+from ..fuse.roots import CALL_OUT
+from .parts import CALL_OUT_PARTS, INTERLEAVE, PARTS
 
 Rewrite = Callable[[Callable[..., Value], Operation, list[Value]], Value]
 
@@ -47,9 +48,11 @@ _OF_INTEGERS = frozenset((
 ))  # fmt: skip
 
 
-def is_native(operation: Operation) -> bool:
-    """Whether native code gives the kernel's bits."""
+def keeps_bits(operation: Operation) -> bool:
+    """Whether native code gives the kernel's bits, or it is the kernel that runs anyway."""
     spec = operation.spec
+    if spec in CALL_OUT or spec is CALL_OUT_PARTS:
+        return True
     dtypes = [v.type.dtype for v in (*operation.operands, *operation.results)]
     if any(d.is_complex for d in dtypes):
         return spec in PARTS

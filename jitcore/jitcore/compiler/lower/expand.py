@@ -40,7 +40,7 @@ def expand(graph: Graph, exact: bool = False) -> tuple[Graph, Numbers]:
             continue
         operands = [values[v] for v in operation.operands]
         make = _maker(copy, numbers, number, operation.location)
-        if exact and operation.spec is not CALL_OUT_PARTS and not exactly.is_native(operation):
+        if exact and not exactly.keeps_bits(operation):
             type = operation.result.type
             values[operation.result] = make(CALL_OUT_PARTS, *operands, dtype=type.dtype, shape=type.shape)
             continue
