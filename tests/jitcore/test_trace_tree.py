@@ -367,3 +367,74 @@ def test_what_is_logged_or_written_is_not_lost(caplog, tmp_path):
             for v in (1, 2, 3):
                 jitted(vector(v))
     assert (tmp_path / "log").read_text() == "1.0\n2.0\n3.0\n"
+
+
+def steps(x, bias, limit):
+    y = (x * x).sum()
+    if y > limit:
+        bias.add_(x)
+        return y.item(), x * 2
+    if x[0] > 0:
+        return -1.0, (x + bias).sum(), x
+    for _ in range(int(x[1])):
+        x = x + 1
+    return y.item() * 2, x
+
+
+def test_a_small_tree_becomes_one_program_with_branches(monkeypatch):
+    jitted = jitcore.jit(steps)
+    ours, theirs = jitcore.zeros(2), jitcore.zeros(2)
+    calls = [(3, 1), (1, 1), (-1, 0), (-1, 1), (-1, 2), (2, 2), (0.5, 0), (-2, 5), (-1, 1)]
+
+    def agree():
+        for a, b in calls:
+            given, expected = jitted(vector(a, b), ours, 4.5), steps(vector(a, b), theirs, 4.5)
+            assert len(given) == len(expected)
+            for x, y in zip(given, expected, strict=True):
+                assert type(x) is type(y)
+                np.testing.assert_allclose(np.asarray(x), np.asarray(y), rtol=1e-6)
+            np.testing.assert_allclose(ours.numpy(), theirs.numpy())
+
+    for _ in range(4):
+        agree()
+    (root,) = entries(jitted)[0].tree.roots
+    assert root.merged is not None and "cond" in str(root.merged.program.graph)
+    ran = runs_of(monkeypatch, jitted)
+    agree()
+    assert len(ran) == len(calls)  # one native call each, whichever way it goes
+    calls.append((-1.5, 1.5))  # an outcome that was not seen before: recorded, and the tree grows
+    agree()
+    calls.append((-1, 3))
+    agree()
+    for _ in range(2):
+        agree()
+    assert len(root.merged.variants) == recordings(jitted) and jitted._eager_calls == 0
+
+
+def test_merged_ways_are_differentiable_and_follow_python_state():
+    layer = jitcore.nn.Linear(2, 1)
+    scale = 2.0
+
+    def f(x):
+        y = layer(x)
+        return (y * scale).sum() if y.sum() > 0 else (y * y).sum()
+
+    jitted = jitcore.jit(f)
+
+    def agree():
+        for v in (3, -3, 1, -1):
+            ours, theirs = [], []
+            for function, into in ((jitted, ours), (f, theirs)):
+                layer.zero_grad()
+                x = vector(v, v).requires_grad_()
+                function(x).backward()
+                into += [x.grad.numpy(), layer.weight.grad.numpy(), layer.bias.grad.numpy()]
+            for a, b in zip(ours, theirs, strict=True):
+                np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+    for _ in range(6):
+        agree()
+    assert any(root.merged is not None for entry in entries(jitted) for root in entry.tree.roots)
+    scale = 5.0
+    for _ in range(6):
+        agree()

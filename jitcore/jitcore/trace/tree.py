@@ -26,10 +26,13 @@ from jitcore_runtime.program import Program
 from ..tensor import Tensor
 from .numbers import same_float
 from .segments import Key, cut, is_remade
-from .variant import Variant
+from .variant import CannotReplay, Variant
 
 Compile = Callable[..., Program]
 """`compile_graph` with the options of the function: (graph, updates=, guards=) -> Program."""
+
+PATIENCE = 16
+"""Calls of a tree that no longer grows, after which it is made one program if it is small."""
 
 MISSED = object()
 """What `TraceTree.run` returns where nothing was recorded for the call."""
@@ -63,6 +66,10 @@ class Node:
     parent: Node | None = None
     whole: bool = False
     """It takes all graph inputs in order and gives all values: the common case of a single way."""
+    steps: int = 0
+    """Calls that went down from this root since it last grew."""
+    merged: Any = None
+    """This root and all below as one program (see `merge`)."""
 
     def variants(self) -> Iterator[Variant]:
         """The leaves below, oldest first."""
@@ -93,7 +100,8 @@ class TraceTree:
 
     @property
     def programs(self) -> list[Program]:
-        return [node.code.program for root in self.roots for node in root.nodes()]
+        merged = [root.merged.program for root in self.roots if root.merged is not None]
+        return [*merged, *(node.code.program for root in self.roots for node in root.nodes())]
 
     def way(self, variant: Variant) -> list[Node]:
         """The nodes whose programs a call that goes the way of `variant` runs, in order."""
@@ -122,6 +130,12 @@ class TraceTree:
             except GuardFailed as failure:
                 self.missed = (node.variant, failure.index, failure.observed)
                 return MISSED
+        root = node
+        if root.merged is not None and root.merged.fits(leaves):
+            try:
+                return root.merged.run(leaves, arguments, keywords)
+            except (GuardFailed, CannotReplay):
+                pass  # step by step it is found out where
         inputs: dict[int, Tensor] = {}
         known: dict[Key, np.ndarray] = {}
         while node.variant is None:
@@ -145,6 +159,11 @@ class TraceTree:
         call = variant.begin(found, arguments, keywords)
         if self._run_node(node, variant, known) is MISSED:
             return MISSED
+        root.steps += 1
+        if root.steps == PATIENCE:
+            from .merge import merge
+
+            root.merged = merge(root, self.compile, self.native)
         return variant.results(found, [known[key] for key in variant.values], call)
 
     @staticmethod
@@ -183,6 +202,8 @@ class TraceTree:
         """Make `variant` a leaf, below what it begins alike with."""
         for root in self.roots:
             if self._grow(root, variant):
+                for top in self.roots:
+                    top.steps, top.merged = 0, None
                 return
         code = self._leaf_code(variant, 0, 0, True)
         recording = variant.recording
@@ -191,6 +212,8 @@ class TraceTree:
 
     def remove(self, variant: Variant) -> None:
         """Forget a recording; a node left with nothing below it goes too."""
+        for root in self.roots:
+            root.steps, root.merged = 0, None
         for node in reversed(self.way(variant)):
             if node.parent is None:
                 self.roots = [root for root in self.roots if root is not node]
@@ -315,10 +338,11 @@ def _begins_alike(a: Variant, b: Variant, count: int) -> bool:
         return False
     used = {v.index for o in a.recording.graph.operations[:count] for v in o.operands if v.operation is None}
     roots, others = a.recording.roots, b.recording.roots
-    return all(_same_root(roots[n], others[n]) for n in used)
+    return all(same_root(roots[n], others[n]) for n in used)
 
 
-def _same_root(a: Any, b: Any) -> bool:
+def same_root(a: Any, b: Any) -> bool:
+    """Whether two graph inputs are one: found the same way, of the same type."""
     return a.value.type == b.value.type and (a.tensor is b.tensor if a.source is None else a.source == b.source)
 
 

@@ -68,8 +68,8 @@ class Variant:
         """The tensors that are this call's graph inputs. Raises CannotReplay where a captured one changed its shape, or
         where memory that is written overlaps another input."""
         inputs = [find(leaves) for find in self.finders]
-        if self._written:
-            self._check_overlap(inputs)
+        for number in self._written:
+            check_overlap(inputs, number)
         return inputs
 
     def begin(self, inputs: list[Tensor], arguments: tuple, keywords: dict) -> Call | None:
@@ -85,17 +85,6 @@ class Variant:
         if call is not None:
             call.attach(outputs)
         return self._finish(inputs, outputs)
-
-    def _check_overlap(self, inputs: Sequence[Tensor]) -> None:
-        """Memory that NumPy shares may overlap although the storages differ; then a write could be seen by an input.
-        Raises CannotReplay, which sends the call to eager execution."""
-        for number in self._written:
-            if not inputs[number]._storage.shared:
-                continue
-            array = inputs[number]._array
-            for other, x in enumerate(inputs):
-                if other != number and np.may_share_memory(array, x._array):
-                    raise CannotReplay("an input overlaps memory that the function writes")
 
     def _finish(self, inputs: Sequence[Tensor], outputs: Sequence[np.ndarray]) -> Any:
         """Commit what the run changed besides memory (versions, gradients) and build the result."""
@@ -133,6 +122,17 @@ class Variant:
             if isinstance(piece, FromOutput) and not piece.chain:
                 return piece.output
         return None
+
+
+def check_overlap(inputs: Sequence[Tensor], written: int) -> None:
+    """Memory that NumPy shares may overlap although the storages differ; then a write could be seen by an input.
+    Raises CannotReplay, which sends the call to eager execution."""
+    if not inputs[written]._storage.shared:
+        return
+    array = inputs[written]._array
+    for other, x in enumerate(inputs):
+        if other != written and np.may_share_memory(array, x._array):
+            raise CannotReplay("an input overlaps memory that the function writes")
 
 
 def view_through(tensor: Tensor, chain: Chain) -> Tensor:
