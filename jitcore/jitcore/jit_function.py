@@ -299,18 +299,15 @@ def _key(leaves: Sequence[Any], structure: Any) -> Any:
     """What must be equal for a recording to fit: everything that can be told without looking at tensor elements."""
     parts: list[Any] = [structure, *_modes()]
     storages: dict[int, int] = {}
-    shared = False
+    tensors = 0
     for leaf in leaves:
         if isinstance(leaf, Tensor):
             array = leaf._array
             parts.append(array.dtype)
             parts.append(array.shape)
             parts.append(leaf.requires_grad)
-            storage = leaf._storage
-            first = storages.setdefault(id(storage), len(storages))
-            if first != len(storages) - 1 or shared:
-                parts.append(first)
-                shared = True
+            storages.setdefault(id(leaf._storage), tensors)
+            tensors += 1
         elif type(leaf) is float:
             parts.append(float)
         elif isinstance(leaf, _BY_VALUE):
@@ -318,7 +315,15 @@ def _key(leaves: Sequence[Any], structure: Any) -> Any:
             parts.append(leaf if leaf == leaf else "nan")
         else:
             parts.append(id(leaf))
+    if tensors > len(storages):
+        parts += [(storages[id(x._storage)], _place(x)) for x in leaves if isinstance(x, Tensor)]
     return tuple(parts)
+
+
+def _place(tensor: Tensor) -> Any:
+    """Where in its memory a tensor lies: part of the key where arguments share memory."""
+    memory = tensor._storage.array
+    return repr([(spec.name, sorted(attributes.items())) for spec, attributes in tensor._view]), memory.shape
 
 
 _BY_VALUE = (int, float, complex, str, bytes, bool, type(None))

@@ -438,3 +438,49 @@ def test_merged_ways_are_differentiable_and_follow_python_state():
     scale = 5.0
     for _ in range(6):
         agree()
+
+
+def test_arguments_that_share_memory_are_written_natively():
+    def f(x, y, z):
+        x.add_(y)
+        y.mul_(2)
+        z[0] = x.sum() + y.sum()
+        return x, y * z.sum(), y, z[1:]
+
+    views = {
+        "same": lambda b: (b, b, b),
+        "two handles": lambda b: (b, b.view(-1), b[:]),
+        "overlapping": lambda b: (b[0:3], b[2:5], b[3:6]),
+        "strided": lambda b: (b[::2], b[1::2], b[0:3]),
+        "transposed": lambda b: (b.view(2, 3), b.view(3, 2).T, b.view(2, 3)),
+    }
+    for make in views.values():
+        jitted = jitcore.jit(f)
+        for n in range(4):
+            ours, theirs = jitcore.arange(6.0) + n, jitcore.arange(6.0) + n
+            mine = make(ours)
+            given, expected = jitted(*mine), f(*make(theirs))
+            np.testing.assert_allclose(ours.numpy(), theirs.numpy())
+            for a, b in zip(given, expected, strict=True):
+                np.testing.assert_allclose(a.numpy(), b.numpy())
+            assert given[0] is mine[0] and given[2] is mine[1]
+            given[3].fill_(50.0)
+            expected[3].fill_(50.0)
+            np.testing.assert_allclose(ours.numpy(), theirs.numpy())
+        assert jitted._eager_calls == 0 and recordings(jitted) == 1
+
+
+def test_other_places_in_the_same_memory_are_another_recording():
+    jitted = jitcore.jit(lambda x, y: x.add_(y))
+    for start, stop in ((0, 2), (1, 2), (2, 0), (0, 2), (1, 2)):
+        ours, theirs = jitcore.arange(6.0), jitcore.arange(6.0)
+        jitted(ours[start : start + 3], ours[stop : stop + 3])
+        theirs[start : start + 3].add_(theirs[stop : stop + 3])
+        np.testing.assert_allclose(ours.numpy(), theirs.numpy())
+
+
+def test_the_same_tensor_twice_says_nothing_of_two_tensors():
+    jitted = jitcore.jit(lambda x, y: x * y + 1)
+    a, b = vector(2, 3), vector(5, 7)
+    for x, y in ((a, a), (a, b), (b, a), (b, b), (a[:], b[:])):
+        np.testing.assert_allclose(jitted(x, y).numpy(), x.numpy() * y.numpy() + 1)

@@ -20,8 +20,8 @@ from .effects import Print, watched_prints
 from .history import outside_leaf
 from .numbers import RecordedNumber
 from .recorder import GradientSlot, Read, Recorder, Root
-from .sources import Argument
-from .views import Chain
+from .sources import Argument, MemoryOf
+from .views import Chain, same_chain, whole_memory
 from .watch import Watcher
 
 
@@ -89,16 +89,36 @@ def capture(
     The function's own exceptions pass through, after what it did to memory from outside has been undone.
     """
     recorder = Recorder(name)
-    for position, leaf in enumerate(leaves):
-        if isinstance(leaf, Tensor):
-            recorder.add_root(leaf, f"arg{position}", Argument(position))
-        elif type(leaf) is float:
-            recorder.pins[position] = (leaf, UNKNOWN)
+    enter_tensors(recorder, leaves)
+    recorder.pins |= {position: (leaf, UNKNOWN) for position, leaf in enumerate(leaves) if type(leaf) is float}
     given, named = _with_numbers(recorder, arguments, keywords)
     result, recording = record(recorder, function, given, named, leaves)
     given.clear()
     named.clear()
     return result, recording
+
+
+def enter_tensors(recorder: Recorder, leaves: Sequence[Any]) -> None:
+    """Declare the tensors among the arguments as graph inputs. Those that share memory are one input: the tensor itself
+    where all are the same view, else the whole memory, so that a write through one is seen by the others. (Where one of
+    them requires grad they stay apart, and a write is refused.)"""
+    groups: dict[int, list[int]] = {}
+    for position, leaf in enumerate(leaves):
+        if isinstance(leaf, Tensor):
+            groups.setdefault(id(leaf._storage), []).append(position)
+    for positions in groups.values():
+        first, *others = (leaves[position] for position in positions)
+        apart = any(not same_chain(other._view, first._view) for other in others)
+        if apart and not any(leaf.requires_grad for leaf in (first, *others)):
+            whole = whole_memory(first)
+            recorder.add_root(whole, f"memory{positions[0]}", MemoryOf(positions[0]))
+            recorder.aliases |= {id(leaves[position]): position for position in positions}
+        elif apart:
+            for position in positions:
+                recorder.add_root(leaves[position], f"arg{position}", Argument(position))
+        else:
+            recorder.add_root(first, f"arg{positions[0]}", Argument(positions[0]))
+            recorder.aliases |= {id(leaves[p]): p for p in positions[1:] if leaves[p] is not first}
 
 
 def _with_numbers(recorder: Recorder, arguments: tuple, keywords: dict) -> tuple[list, dict]:
@@ -123,7 +143,8 @@ def record(
     recorder: Recorder, function: Callable, arguments: Sequence[Any], keywords: dict, leaves: Sequence[Any]
 ) -> tuple[Any, Recording]:
     """As `capture`, with a recorder whose argument roots are already declared."""
-    before = {id(r): r.tensor._requires_grad for r in recorder.roots}
+    tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+    before = [x._requires_grad for x in tensors]
     watcher = Watcher(function, leaves)
     state.recorder = recorder
     try:
@@ -136,7 +157,7 @@ def record(
     finally:
         state.recorder = None
         recorder.open = False
-    if any(before.get(id(r), r.tensor._requires_grad) != r.tensor._requires_grad for r in recorder.roots):
+    if before != [x._requires_grad for x in tensors]:
         recording.problem = recording.problem or "requires_grad of an argument is changed inside the function"
     for root in recorder.roots:
         root.before = None
@@ -182,6 +203,8 @@ def _piece(recorder: Recorder, leaf: Any, values: dict[Value, int], differentiab
         return FromNumber(values.setdefault(leaf.graph_value(), len(values)))
     if not isinstance(leaf, Tensor):
         return Static(leaf)
+    if id(leaf) in recorder.aliases:
+        return FromRoot(recorder.returned(leaf), None)
     root = recorder.root_of(leaf)
     if root is not None:
         number = recorder.roots.index(root)

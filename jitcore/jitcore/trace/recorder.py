@@ -21,10 +21,10 @@ from jitcore_ir.shapes import Expr
 from ..errors import TraceError
 from ..source import user_location
 from ..symbolic import symbolic
-from ..tensor import alias, wrap
+from ..tensor import wrap
 from .numbers import RecordedNumber
-from .sources import GradientOf, Number, Source
-from .views import Chain, graph_attributes, read_through, starts_with, write_through
+from .sources import Argument, GradientOf, Number, Source
+from .views import Chain, graph_attributes, read_through, starts_with, whole_memory, write_through
 
 MOST_READ = 256
 """Elements up to which `tolist()` gives numbers that know where they are from."""
@@ -94,6 +94,8 @@ class Recorder:
     pins: dict[int, tuple[float, Location]] = field(default_factory=dict)
     """Argument leaves on whose very number the run depends."""
     problem: str | None = None
+    aliases: dict[int, int] = field(default_factory=dict)
+    """Argument leaves, by the tensor's id, in memory that another graph input stands for."""
     prints: list[Any] = field(default_factory=list)
     """What the function printed (see `effects`)."""
     texts: list[Any] = field(default_factory=list)
@@ -308,6 +310,14 @@ class Recorder:
                 return root.tensor
         return self.add_root(make(number), name, source).tensor
 
+    def returned(self, tensor: Any) -> int:
+        """The number of a graph input that exists only because the run returns this very argument."""
+        position = self.aliases[id(tensor)]
+        type = TensorType(from_numpy(tensor._array.dtype), tensor._array.shape)
+        value = self.graph.block.add_argument(type, f"arg{position}")
+        self.roots.append(Root(tensor, tensor._view, value, value, Argument(position)))
+        return len(self.roots) - 1
+
     def value_of(self, tensor: Any) -> Value:
         """The graph value that `tensor` holds now."""
         return self._value(tensor, user_location())
@@ -380,9 +390,7 @@ class Recorder:
         if known is not None:
             return known
         if tensor._view and id(tensor._storage) not in self._roots_of and not tensor.requires_grad:
-            whole = alias(tensor)
-            whole._array, whole._view = tensor._storage.array, ()
-            tensor = whole
+            tensor = whole_memory(tensor)
         return self.add_root(tensor, f"captured{len(self.roots)}", None)
 
     def _make(self, tensor: Any, value: Value) -> None:

@@ -14,6 +14,14 @@ class Argument:
 
 
 @dataclass(frozen=True, slots=True)
+class MemoryOf:
+    """A graph input that is the whole memory in which leaf number `index` of the call's arguments lies: several
+    arguments are views of it."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
 class Number:
     """A graph input that is the Python float at leaf number `index` of the call's arguments."""
 
@@ -46,4 +54,4 @@ class Entry:
         return self.key, self.index
 
 
-Source = Argument | Number | GradientOf | Entry
+Source = Argument | MemoryOf | Number | GradientOf | Entry

@@ -14,8 +14,8 @@ from .compiled_node import Call
 from .containers import LEAF, unflatten
 from .numbers import same_float
 from .segments import Numbering
-from .sources import Argument, Entry, GradientOf, Number
-from .views import Chain
+from .sources import Argument, Entry, GradientOf, MemoryOf, Number
+from .views import Chain, whole_memory
 
 
 class CannotReplay(Exception):
@@ -148,6 +148,9 @@ def _finder(root: Any) -> Callable[[Sequence[Any]], Tensor]:
     if isinstance(source, Argument):
         index = source.index
         return lambda leaves: leaves[index]
+    if isinstance(source, MemoryOf):
+        inside = source.index
+        return lambda leaves: whole_memory(leaves[inside])
     if isinstance(source, Number):
         position = source.index
         return lambda leaves: wrap(np.array(leaves[position]))

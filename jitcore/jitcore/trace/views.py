@@ -13,6 +13,7 @@ from jitcore_ir import OpSpec, Value, ops
 
 from ..errors import TraceError
 from ..symbolic import expression
+from ..tensor import alias
 
 Step = tuple[OpSpec, Mapping[str, Any]]
 Chain = tuple[Step, ...]
@@ -24,6 +25,18 @@ def starts_with(chain: Chain, prefix: Chain) -> bool:
     if len(prefix) > len(chain):
         return False
     return all(a is b or (a[0] is b[0] and a[1] == b[1]) for a, b in zip(chain, prefix, strict=False))
+
+
+def same_chain(chain: Chain, other: Chain) -> bool:
+    """Whether both lead to the same elements in the same way."""
+    return len(chain) == len(other) and starts_with(chain, other)
+
+
+def whole_memory(tensor: Any) -> Any:
+    """The storage that `tensor` is in, as a tensor."""
+    whole = alias(tensor)
+    whole._array, whole._view = tensor._storage.array, ()
+    return whole
 
 
 def graph_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
