@@ -35,6 +35,14 @@ def parse_graph(text: str) -> Graph:
         raise error_at(text, parser.peek().position, "this is nested too deeply") from None
 
 
+def parse_dim(text: str) -> Dim:
+    """The dim that `str` of it gives, such as `2*N + 1`. Raises ParseError."""
+    parser = _Parser(text)
+    found = parser.dim()
+    parser.kind("end", "the end")
+    return found
+
+
 class _Parser:
     def __init__(self, source: str) -> None:
         self.source = source

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import threading
 from dataclasses import dataclass
@@ -61,7 +62,11 @@ def create_machine(name: str, opt: int = 3) -> Any:
     )
 
 
-_lock = threading.Lock()
+llvm_lock = threading.RLock()
+"""Held while LLVM runs in this process. A fork waits for it: a child that began in the middle would find LLVM's own
+locks taken by a thread that it does not have."""
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=llvm_lock.acquire, after_in_parent=llvm_lock.release, after_in_child=llvm_lock.release)
 _initialized = False
 
 
@@ -70,7 +75,7 @@ def _initialize() -> None:
     global _initialized
     import llvmlite.binding as llvm
 
-    with _lock:
+    with llvm_lock:
         if not _initialized:
             llvm.initialize_all_targets()
             llvm.initialize_all_asmprinters()
