@@ -30,11 +30,13 @@ from .trace.tree import MISSED, Node, TraceTree
 from .trace.variant import CannotReplay, Variant
 
 MOST_VARIANTS = 32
-"""Recordings kept for one function."""
+"""Recordings kept for one kind of call: one structure, with one dtype and shape of each tensor."""
+MOST_KINDS = 256
+"""Kinds of calls remembered of one function."""
 MOST_BYTES = 256 << 20
 """Code and constants kept for one function."""
-PATIENCE = 256
-"""Calls after which a recording that was not used gives way to a new one where there is no room."""
+PATIENCE = 64
+"""Calls that fit no recording, after which one that none of the calls in between used gives way to a new one."""
 MOST_ATTEMPTS = 3
 """Recordings of one key that may fail because the function changes state, before it stays eager."""
 
@@ -134,7 +136,6 @@ class JitFunction:
         self._lock = threading.RLock()
         self._warned: set[str] = set()
         self._name = getattr(function, "__qualname__", type(function).__name__)
-        self._calls = 0
         self._eager_calls = 0
         self._retraces: list[Retrace] = []
         self._last: PlainCall | None = None
@@ -152,7 +153,6 @@ class JitFunction:
         leaves, structure = flatten((arguments, keywords))
         key = _key(leaves, structure)
         entry = self._entries.get(key)
-        self._calls += 1
         if entry is not None:
             if entry.reason is not None:
                 return self._eagerly(arguments, keywords)
@@ -193,18 +193,18 @@ class JitFunction:
             self._last = PlainCall.of(roots[0], leaves, arguments, keywords)
 
     def _record(self, key: Any, entry: Entry | None, leaves: list[Any], arguments: tuple, keywords: dict) -> Any:
+        retrace = None
         if entry is None:
-            with self._lock:
-                keep = tuple(leaf for leaf in leaves if not isinstance(leaf, Tensor))
-                entry = self._entries.setdefault(
-                    key, Entry(TraceTree(self._compile_graph, self._options.native), keep=keep)
-                )
+            entry = self._enter(key, leaves)
         elif entry.tree.roots:
             retrace = _cause(entry.tree, leaves)
-            if not self._make_room():
-                self._warn(f"{len(self._variants())} recordings were not enough: {retrace.cause}", retrace.location)
-                return self._eagerly(arguments, keywords)
+        if entry is None or not self._make_room(entry):
+            cause = retrace or Retrace(f"{MOST_KINDS} kinds of arguments (shapes, dtypes, structure)")
+            self._warn(f"{len(self._variants())} recordings were not enough: {cause.cause}", cause.location)
+            return self._eagerly(arguments, keywords)
+        if retrace is not None:
             self._retraces.append(retrace)
+            del self._retraces[:-MOST_KINDS]
         result, recording = capture(self._function, arguments, keywords, leaves, _identifier(self._name))
         recorder = recording.recorder
         assert recorder is not None
@@ -221,7 +221,6 @@ class JitFunction:
                 self._stay_eager(entry, recording.problem)
             return result
         with self._lock:
-            variant.last_call = self._calls
             entry.tree.add(variant)
             self._last = None
         return result
@@ -240,20 +239,40 @@ class JitFunction:
 
         return compile_graph(graph, exact=self._options.exact, **what)
 
-    def _variants(self) -> list[tuple[Entry, Variant]]:
-        return [(entry, variant) for entry in self._entries.values() for variant in entry.variants]
+    def _variants(self) -> list[Variant]:
+        return [variant for entry in self._entries.values() for variant in entry.variants]
 
-    def _make_room(self) -> bool:
-        """Whether one more recording may be kept, after forgetting what cannot be used again: recordings whose Python
-        state is gone, then the least recently used, if that was long ago."""
+    def _enter(self, key: Any, leaves: Sequence[Any]) -> Entry | None:
+        """A place for calls of another kind, if need be that of a kind not used lately; None where all are used."""
         with self._lock:
-            kept = sorted(self._variants(), key=lambda pair: pair[1].last_call)
-            for entry, variant in kept:
-                if len(self._variants()) < MOST_VARIANTS and self.bytes() < MOST_BYTES:
+            if len(self._entries) >= MOST_KINDS:
+                idle = (k for k, entry in self._entries.items() if all(v.idle for v in entry.variants))
+                oldest = next(idle, None)
+                if oldest is None:
+                    self._age()
+                    return None
+                del self._entries[oldest]
+            keep = tuple(leaf for leaf in leaves if not isinstance(leaf, Tensor))
+            return self._entries.setdefault(key, Entry(TraceTree(self._compile_graph, self._options.native), keep=keep))
+
+    def _make_room(self, entry: Entry) -> bool:
+        """Whether one more recording may be kept for a kind of call, after forgetting those that cannot be used again
+        because Python state is gone, then the ones not used for longest."""
+        with self._lock:
+            self._age()
+            kept = sorted(entry.variants, key=lambda variant: variant.idle, reverse=True)
+            for variant in kept:
+                if len(entry.variants) < MOST_VARIANTS and self.bytes() < MOST_BYTES:
                     return True
-                if not variant.is_valid() or self._calls - variant.last_call > PATIENCE:
+                if not variant.is_valid() or variant.idle > PATIENCE:
                     entry.tree.remove(variant)
-            return len(self._variants()) < MOST_VARIANTS and self.bytes() < MOST_BYTES
+            return len(entry.variants) < MOST_VARIANTS and self.bytes() < MOST_BYTES
+
+    def _age(self) -> None:
+        """Note which recordings were used since the last time."""
+        for variant in self._variants():
+            variant.idle = 0 if variant.hits > variant.noted else variant.idle + 1
+            variant.noted = variant.hits
 
     def bytes(self) -> int:
         """Code and constants that the recordings hold."""

@@ -287,12 +287,24 @@ def test_over_budget_new_ways_run_eagerly_and_old_ones_stay(monkeypatch):
 
 def test_recordings_not_used_for_long_make_room(monkeypatch):
     monkeypatch.setattr(jit_function, "MOST_VARIANTS", 2)
-    monkeypatch.setattr(jit_function, "PATIENCE", 5)
+    monkeypatch.setattr(jit_function, "PATIENCE", 3)
     jitted = jitcore.jit(lambda x: x * float(x[0]))
-    for v in (1, 2, *[2] * 8, 3, 3, 2):
-        np.testing.assert_allclose(jitted(vector(v, 1)).numpy(), [v * v, v])
-    assert jitted._eager_calls == 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", jitcore.JitWarning)
+        for v in (1, 2, *[3, 2] * 6):
+            np.testing.assert_allclose(jitted(vector(v, 1)).numpy(), [v * v, v])
     assert sorted(variant.outcomes for variant in entries(jitted)[0].variants) == [(2.0,), (3.0,)]
+    assert jitted._eager_calls == 2
+
+
+def test_kinds_of_calls_are_bounded(monkeypatch):
+    monkeypatch.setattr(jit_function, "MOST_KINDS", 4)
+    jitted = jitcore.jit(lambda x: x * 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", jitcore.JitWarning)
+        for rank in (*range(1, 12), *[2] * 4, 3, 2):
+            np.testing.assert_allclose(jitted(jitcore.ones(*[2] * rank)).numpy(), np.full([2] * rank, 2.0))
+    assert len(jitted._entries) <= 4
 
 
 def test_printing_happens_in_every_call_with_the_values_of_that_call(capsys):

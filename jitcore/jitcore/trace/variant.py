@@ -37,7 +37,8 @@ class Variant:
         self.pins = [(position, number) for position, (number, _) in recording.pins.items()]
         self.values = tuple(self.numbering.key(value) for value in recording.values)
         self.hits = 0
-        self.last_call = 0
+        self.noted = self.idle = 0
+        """Hits when they were last looked at, and how often they had not changed then."""
         self.backward = backward  # where the result carries gradient history
         self.finders = [_finder(root) for root in recording.roots]
         self._written = tuple(recording.written)
