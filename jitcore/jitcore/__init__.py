@@ -53,6 +53,7 @@ from .autograd.modes import (
     no_grad,
     set_grad_enabled,
 )  # fmt: skip
+from .dims import Dim
 from .errors import ExportError, OutOfMemoryError, TraceError
 from .exporting import export
 from .func.vmap import vmap
@@ -167,7 +168,7 @@ add_paths(__name__)
 __all__ = [
     "__version__", "autograd", "bfloat16", "bool", "bool_", "can_cast", "cdouble", "cfloat", "channels_last",
     "complex128", "complex64", "contiguous_format", "cuda", "default_generator", "Device", "device", "double",
-    "DType", "dtype", "e", "enable_grad", "export", "ExportError", "fft", "finfo", "float", "float16", "float32",
+    "Dim", "DType", "dtype", "e", "enable_grad", "export", "ExportError", "fft", "finfo", "float", "float16", "float32",
     "float64", "func", "Generator", "get_default_dtype", "get_rng_state", "half", "iinfo", "inf", "inference_mode",
     "initial_seed", "int", "int16", "int32", "int64", "int8", "is_grad_enabled", "is_inference_mode_enabled", "jit",
     "JitWarning", "linalg", "load", "long", "manual_seed", "nan", "newaxis", "nn", "no_grad", "operators", "optim",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import os
 import re
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,14 +18,18 @@ import numpy as np
 
 from jitcore_ir import shapes
 from jitcore_ir.dtypes import DType, dtype_named
+from jitcore_ir.equations import decided
 from jitcore_ir.shapes import Expr
 
 from .autograd import no_grad
+from .dims import Dim
 from .errors import ExportError
 from .nn.module import Module
+from .source import is_own_file
 from .tensor import Tensor, wrap
 from .trace.capture import FromOutput, FromRoot, Recording, Static, record
 from .trace.recorder import Recorder
+from .trace.sizes import ShapeGuard, Sizes, Specialization
 from .trace.sources import Argument
 
 DEFAULT_TARGETS = ("x86-64-v2", "x86-64-v3", "x86-64-v4")
@@ -65,6 +70,7 @@ def export(
     path: str | os.PathLike,
     inputs: Mapping[str, Any],
     *,
+    dynamic: Mapping[str, Mapping[int, str | Dim]] | None = None,
     entry: str = "main",
     targets: Sequence[str] | None = None,
 ) -> None:
@@ -72,6 +78,9 @@ def export(
 
     inputs: for each argument by name, `"float32[N,784]"` (a name is a size that each call may choose), or an example
         tensor (its dtype and shape).
+    dynamic: sizes that each call may choose, by input and dimension: `{"x": {0: "batch", 1: Dim("seq", max=512)}}`. The
+        same name is the same size. A `Dim` says which numbers it may be, which the runtime checks; a name alone says
+        any. Where operations need more (a window that must fit), the range in the file is narrower.
     targets: CPUs to compile for ("x86-64-v2", "x86-64-v3", "x86-64-v4", "aarch64"); none is fine: the runtime then
         interprets the graph. Default: the three x86-64 levels. "ptx-8.0" (a GPU's compute capability) stores CUDA
         kernels as well, for programs of elementwise operations and reductions; it needs `jitcore[cuda]`.
@@ -86,7 +95,8 @@ def export(
         function = function._function
     specs = {name: _spec(name, given) for name, given in inputs.items()}
     _check_names(function, specs)
-    recording, names = _record(function, specs, inputs)
+    dims = _make_dynamic(specs, dynamic or {})
+    recording, names = _record(function, specs, inputs, dims)
     weights = {number: names[id(root.tensor)] for number, root in enumerate(recording.roots) if root.source is None}
     write_program(path, recording, entry, weights, tuple(DEFAULT_TARGETS if targets is None else targets))
 
@@ -111,27 +121,65 @@ def _check_names(function: Callable, specs: Mapping[str, InputSpec]) -> None:
         ) from None
 
 
+def _make_dynamic(specs: dict[str, InputSpec], dynamic: Mapping[str, Mapping[int, str | Dim]]) -> dict[str, Dim]:
+    """Put the dimensions that `dynamic` names into the specs. Gives them all by symbol, those of the texts too."""
+    named: dict[str, Dim] = {}
+    for name, chosen in dynamic.items():
+        if name not in specs:
+            raise ExportError(f"dynamic names the input {name!r}; the inputs are {', '.join(specs) or '(none)'}")
+        dims = list(specs[name].shape)
+        for axis, given in chosen.items():
+            dim = _dim(name, given)
+            if not isinstance(axis, int) or not -len(dims) <= axis < len(dims):
+                raise ExportError(f"dynamic dimension {axis} of input {name!r}, which has {len(dims)} dimensions")
+            if named.setdefault(dim.name, dim) != dim:
+                raise ExportError(f"dimension {dim.name} is given as {dim} and as {named[dim.name]}")
+            low, high = dim.range
+            dims[axis] = dim.expr if low != high else dim.min
+        specs[name] = InputSpec(specs[name].dtype, tuple(dims))
+    for spec in specs.values():
+        for size in spec.shape:
+            for symbol in shapes.symbols_of(size):
+                if all(dim.symbol != symbol for dim in named.values()):
+                    named[symbol] = Dim(symbol)
+    return {dim.symbol: dim for dim in named.values()}
+
+
+def _dim(name: str, given: Any) -> Dim:
+    if isinstance(given, Dim):
+        return given
+    if not isinstance(given, str):
+        raise ExportError(f"a dynamic dimension of input {name!r} is a {type(given).__name__}; give a name or a Dim")
+    try:
+        return Dim(given)
+    except ValueError as error:
+        raise ExportError(f"input {name!r}: {error}") from None
+
+
 def _record(
-    function: Callable, specs: Mapping[str, InputSpec], inputs: Mapping[str, Any]
+    function: Callable, specs: Mapping[str, InputSpec], inputs: Mapping[str, Any], dims: Mapping[str, Dim]
 ) -> tuple[Recording, dict[int, str]]:
     """Record a run; refuse what would not hold elsewhere. Also gives a name for every captured tensor, by id."""
     recorder = Recorder("main", made_up=True)
-    recorder.symbols = _example_sizes(specs)
+    recorder.sizes.values.update(_example_sizes(dims))
+    recorder.sizes.ranges.update({symbol: dim.range for symbol, dim in dims.items()})
     arguments: dict[str, Tensor] = {}
     for position, (name, spec) in enumerate(specs.items()):
-        sizes = tuple(shapes.evaluate(d, recorder.symbols) for d in spec.shape)
+        sizes = tuple(map(recorder.sizes.number, spec.shape))
         given = inputs[name]
-        example = np.array(given._array) if isinstance(given, Tensor) else _placeholder(sizes, spec.dtype)
+        example = _resized(given._array, sizes) if isinstance(given, Tensor) else _placeholder(sizes, spec.dtype)
         arguments[name] = wrap(example)
         recorder.add_root(arguments[name], name, Argument(position), spec.shape)
     try:
         with no_grad():
             _, recording = record(recorder, function, (), arguments, list(arguments.values()))
     except Exception as error:
-        _refuse_specializations(recorder, error)  # a size used as a number is why the shapes stop fitting
+        _refuse_sizes(recorder.sizes, dims, error)  # a size used as a number is why the shapes stop fitting
+        if dims and isinstance(error, RuntimeError | ValueError | IndexError):
+            raise ExportError(_failed(dims, recorder.sizes.values, error)) from error
         raise
-    _refuse_specializations(recorder)
     _refuse(recording)
+    _refuse_sizes(recorder.sizes, dims)
     names = {id(tensor): name for name, tensor in _named_tensors(function)}
     for number, root in enumerate(recording.roots):
         if root.source is None:
@@ -148,25 +196,86 @@ def _placeholder(sizes: tuple[int, ...], dtype: DType) -> np.ndarray:
     return array
 
 
-def _example_sizes(specs: Mapping[str, InputSpec]) -> dict[str, int]:
+def _resized(example: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
+    """The example at the made-up sizes: repeated, or cut."""
+    for axis, size in enumerate(sizes):
+        have = example.shape[axis]
+        if size != have:
+            example = np.take(example, np.arange(size) % have, axis) if have else np.zeros(sizes, example.dtype)
+    return np.array(example)
+
+
+def _example_sizes(dims: Mapping[str, Dim]) -> dict[str, int]:
+    """A number for each symbol, in its range and, where there is room, of no other symbol."""
     sizes: dict[str, int] = {}
     candidate = _FIRST_SIZE
-    for spec in specs.values():
-        for dim in spec.shape:
-            for symbol in shapes.symbols_of(dim):
-                if symbol not in sizes:
-                    sizes[symbol] = candidate
-                    candidate = next(n for n in range(candidate + 1, 10**6) if all(n % k for k in range(2, n)))
+    for symbol, dim in dims.items():
+        low, high = dim.range
+        sizes[symbol] = max(candidate, low or 0)
+        if high is not None and sizes[symbol] > high:
+            free = [n for n in range(high, max((low or 0) - 1, high - 64), -1) if n not in sizes.values()]
+            sizes[symbol] = free[0] if free else high
+        candidate = next(n for n in range(candidate + 1, 10**6) if all(n % k for k in range(2, n)))
     return sizes
 
 
-def _refuse_specializations(recorder: Recorder, cause: Exception | None = None) -> None:
-    """Raise ExportError where Python used the number of a symbolic size."""
-    for used in recorder.specializations:
-        raise ExportError(
-            f"{used.expr} was used as the number {used.value} at {used.location}, so the graph would hold for that "
+def _refuse_sizes(sizes: Sizes, dims: Mapping[str, Dim], cause: Exception | None = None) -> None:
+    """Raise ExportError where the recording does not hold for all sizes asked for."""
+    for found in sizes.specializations:
+        raise ExportError(_fixed(found, dims)) from cause
+    for guard in sizes.guards:
+        if not guard.needed or not decided(guard.difference, guard.relation, sizes.ranges):
+            raise ExportError(_limited(guard, dims)) from cause
+
+
+def _fixed(found: Specialization, dims: Mapping[str, Dim]) -> str:
+    symbol = str(found.expr)
+    name = _name(symbol, dims)
+    if isinstance(found.value, int):
+        return (
+            f"{name} was used as the number {found.value} at {found.location}, so the graph would hold for that "
             f"size only; compute with the size itself (x.shape[0], x.reshape(-1, ...)), or give it as a number"
-        ) from cause
+        )
+    others = shapes.symbols_of(found.value)
+    if all(other.startswith(symbol) for other in others):
+        step = next(iter(found.value.terms))[0]
+        return (
+            f"{name} is taken to be {found.value} at {found.location}, so the graph would not hold for all sizes; say "
+            f"which it is for, such as jitcore.Dim({name!r}, multiple_of={step}) in dynamic="
+        )
+    return (
+        f"{name} must be {found.value} at {found.location}, so they cannot be chosen apart; give both dimensions the "
+        f"same name, or give sizes as numbers"
+    )
+
+
+def _limited(guard: ShapeGuard, dims: Mapping[str, Dim]) -> str:
+    names = [_name(symbol, dims) for symbol in shapes.symbols_of(guard.difference)]
+    does = "an operation needs" if guard.needed else "Python decided by"
+    return (
+        f"{does} {guard} at {guard.location}, so the graph would not hold for all sizes; give a range in which that is "
+        f"settled, such as jitcore.Dim({names[0]!r}, min=..., max=...) in dynamic="
+    )
+
+
+def _failed(dims: Mapping[str, Dim], values: Mapping[str, int], error: Exception) -> str:
+    sizes = ", ".join(f"{dim.name} = {values.get(symbol, 0) * dim.multiple_of}" for symbol, dim in dims.items())
+    lines = [
+        f"{frame.f_code.co_filename}:{line}"
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if not is_own_file(frame.f_code.co_filename)
+    ]
+    return (
+        f"the function fails with {sizes}, as an archive's caller may choose, at {lines[-1] if lines else 'its call'}: "
+        f"{error}. Give sizes that must be equal one name, and say what a size may be: "
+        "dynamic={...: jitcore.Dim(name, min=, max=, multiple_of=)}"
+    )
+
+
+def _name(symbol: str, dims: Mapping[str, Dim]) -> str:
+    """What the user calls a symbol."""
+    dim = dims.get(symbol)
+    return symbol if dim is None else dim.name if dim.multiple_of == 1 else f"{dim.name} // {dim.multiple_of}"
 
 
 def _refuse(recording: Recording) -> None:

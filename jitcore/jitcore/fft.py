@@ -192,9 +192,9 @@ def _places(x: Tensor, s: Any, dim: Any) -> tuple[tuple[int, ...], list[Any]]:
 
 def _resized(x: Tensor, axes: Sequence[int], sizes: Sequence[Any]) -> Tensor:
     for axis, n in zip(axes, sizes):
-        if n is None and not x._array.shape[axis]:
+        if n is None and not shape_of(x)[axis]:
             raise RuntimeError("Invalid number of data points (0) specified")
-        if n is None or n == x._array.shape[axis]:
+        if n is None or n == shape_of(x)[axis]:
             continue
         have = shape_of(x)[axis]
         x = x.narrow(axis, 0, n) if n < have else pad_constant(x, {axis: (0, n - have)}, 0)

@@ -23,7 +23,7 @@ from .ops.movement import broadcast_tensors
 from .ops.order import nonzero
 from .ops.select import from_the_end
 from .promotion import NUMBERS, as_operand
-from .symbolic import SymInt
+from .symbolic import SymInt, hint
 from .tensor import Tensor, memory, method, shape_of
 
 
@@ -189,18 +189,18 @@ def _range(item: Any, size: Any, axis: int) -> tuple[Any, Any, int, bool]:
         if item.start is None and step == 1:
             return 0, stop, 1, True
         count = stop - start
-        if isinstance(count, int):
-            return start, max((count + step - 1) // step, 0), step, True
+        if count < 0:
+            return start, 0, step, True
         return start, count if step == 1 else (count + step - 1) // step, step, True
     try:
-        position = item if isinstance(item, SymInt) else item.__index__()
+        position = item if type(item) is SymInt else item.__index__()
     except (AttributeError, TypeError):
         raise TypeError(
             f"only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices "
             f"(got {type(item).__name__})"
         ) from None
-    if isinstance(position, int):
-        limit = size.value if isinstance(size, SymInt) else size
+    if type(position) is int:
+        limit = hint(size)
         if not -limit <= position < limit:
             raise IndexError(f"index {position} is out of bounds for dimension {axis} with size {limit}")
         if position < 0:
@@ -212,14 +212,10 @@ def _bound(given: Any, default: Any, size: Any) -> Any:
     """A slice's end, counted from the front and clamped to the axis."""
     if given is None:
         return default
-    if isinstance(given, SymInt):
-        return given
-    position = int(given) if isinstance(given, Tensor) else given.__index__()
-    if isinstance(size, SymInt):  # a negative end counts from a symbolic size; a positive one is taken to lie inside
-        return position + size if position < 0 else position
+    position = given if type(given) is SymInt else int(given) if isinstance(given, Tensor) else given.__index__()
     if position < 0:
-        position += size
-    return min(max(position, 0), size)
+        position = position + size
+    return 0 if position < 0 else size if position > size else position
 
 
 # Index tensors

@@ -1,106 +1,128 @@
 """`SymInt`: a size that stands for many, seen by Python while a program with symbolic dimensions is recorded.
 
-It computes like an int and stays symbolic. Python may only learn its number by asking (`int(n)`, `range(n)`,
-`n == 3`, `if n`), and each such question is reported to the recorder with the line that asked: the recording then
-holds for that answer only.
+It computes like an int and stays symbolic. What Python learns about it is reported to the recorder with the line that
+asked: a comparison (`n > 4`, `n % 8 == 0`) holds for all sizes that compare alike, and where Python needs the number
+itself (`int(n)`, `range(n)`, `n * 0.5`) the recording holds for that number only.
 """
 
 from __future__ import annotations
 
 import operator
+import sys
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from jitcore_ir import shapes
+from jitcore_ir.equations import RELATIONS
 from jitcore_ir.shapes import Expr
 
 
 class SymInt:
     """An integer expression over symbols with the value it has in this recording.
 
-    Deliberately not a subclass of int: C code would read such a number without asking.
+    It says that it is an int (`isinstance(n, int)` holds) but does not derive from it: C code would read the number of
+    such an object without asking. `type(n) is int` tells plain ints from these.
     """
 
     __slots__ = ("expr", "value")
+    __array_priority__ = 1000
+    """NumPy's numbers leave arithmetic to this class."""
 
     def __init__(self, expr: Expr, value: int) -> None:
         self.expr = expr
         self.value = value
 
-    def __add__(self, other: Any) -> SymInt | int:
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:  # type: ignore[override]
+        return int
+
+    def __add__(self, other: Any) -> Any:
         return _combine(shapes.add, self, other)
 
     __radd__ = __add__
 
-    def __sub__(self, other: Any) -> SymInt | int:
+    def __sub__(self, other: Any) -> Any:
         return _combine(shapes.sub, self, other)
 
-    def __rsub__(self, other: Any) -> SymInt | int:
+    def __rsub__(self, other: Any) -> Any:
         return _combine(shapes.sub, other, self)
 
-    def __mul__(self, other: Any) -> SymInt | int:
+    def __mul__(self, other: Any) -> Any:
         return _combine(shapes.mul, self, other)
 
     __rmul__ = __mul__
 
-    def __floordiv__(self, other: Any) -> SymInt | int:
+    def __floordiv__(self, other: Any) -> Any:
         return _combine(shapes.floordiv, self, other)
 
-    def __rfloordiv__(self, other: Any) -> SymInt | int:
+    def __rfloordiv__(self, other: Any) -> Any:
         return _combine(shapes.floordiv, other, self)
 
-    def __mod__(self, other: Any) -> SymInt | int:
+    def __mod__(self, other: Any) -> Any:
         return _combine(shapes.mod, self, other)
 
-    def __rmod__(self, other: Any) -> SymInt | int:
+    def __rmod__(self, other: Any) -> Any:
         return _combine(shapes.mod, other, self)
 
-    def __neg__(self) -> SymInt | int:
+    def __divmod__(self, other: Any) -> Any:
+        return self // other, self % other
+
+    def __rdivmod__(self, other: Any) -> Any:
+        return other // self, other % self
+
+    def __neg__(self) -> Any:
         return _combine(shapes.sub, 0, self)
 
     def __pos__(self) -> SymInt:
         return self
 
-    def __truediv__(self, other: Any) -> float:
-        return int(self) / _number(other)
+    __trunc__ = __floor__ = __ceil__ = __pos__
 
-    def __rtruediv__(self, other: Any) -> float:
-        return _number(other) / int(self)
+    def __abs__(self) -> Any:
+        return self if self >= 0 else -self
 
-    def __pow__(self, other: Any) -> SymInt | int | float:
-        if isinstance(other, int) and 0 <= other <= 8:
-            total: SymInt | int = 1
+    def __lshift__(self, other: Any) -> Any:
+        return self * (1 << other) if type(other) is int else int(self) << other
+
+    def __rshift__(self, other: Any) -> Any:
+        return self // (1 << other) if type(other) is int else int(self) >> other
+
+    def __pow__(self, other: Any) -> Any:
+        if type(other) is int and 0 <= other <= 8:
+            total: Any = 1
             for _ in range(other):
                 total = self * total
             return total
         return int(self) ** other
 
     def __eq__(self, other: object) -> bool:
-        return _compare(self, other, lambda a, b: a == b, NotImplemented)
+        return _compare(self, other, "==")
 
     def __ne__(self, other: object) -> bool:
-        return _compare(self, other, lambda a, b: a != b, NotImplemented)
+        return _compare(self, other, "!=")
 
     def __lt__(self, other: Any) -> bool:
-        return _compare(self, other, lambda a, b: a < b, NotImplemented)
+        return _compare(self, other, "<")
 
     def __le__(self, other: Any) -> bool:
-        return _compare(self, other, lambda a, b: a <= b, NotImplemented)
+        return _compare(self, other, "<=")
 
     def __gt__(self, other: Any) -> bool:
-        return _compare(self, other, lambda a, b: a > b, NotImplemented)
+        return _compare(self, other, ">")
 
     def __ge__(self, other: Any) -> bool:
-        return _compare(self, other, lambda a, b: a >= b, NotImplemented)
+        return _compare(self, other, ">=")
 
     def __hash__(self) -> int:
         return hash(int(self))
 
     def __bool__(self) -> bool:
-        return int(self) != 0
+        return self != 0
 
     def __index__(self) -> int:
-        _specialize(self.expr, self.value)
+        _rely_on(shapes.sub(self.expr, self.value), "==")
         return self.value
 
     __int__ = __index__
@@ -108,18 +130,56 @@ class SymInt:
     def __float__(self) -> float:
         return float(int(self))
 
-    def __repr__(self) -> str:
-        return str(self.expr)
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        return np.asarray(int(self), dtype)
+
+    def __reduce__(self) -> Any:
+        return int, (int(self),)
+
+    def __str__(self) -> str:
+        return str(int(self))
+
+    __repr__ = __str__
+
+    def __format__(self, spec: str) -> str:
+        return format(int(self), spec)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(int(self), name)
+
+
+def _with_number(name: str) -> Callable[..., Any]:
+    """The method of int called `name`, on the number."""
+
+    def method(self: SymInt, *others: Any) -> Any:
+        return getattr(int(self), name)(*[int(o) if type(o) is SymInt else o for o in others])
+
+    return method
+
+
+for _name in (
+    "truediv", "rtruediv", "rpow", "rlshift", "rrshift", "and", "rand", "or", "ror", "xor", "rxor", "invert", "round",
+):  # fmt: skip
+    setattr(SymInt, f"__{_name}__", _with_number(f"__{_name}__"))
 
 
 def expression(dim: Any) -> int | Expr:
     """The dim for the IR: an int, or the expression of a SymInt."""
-    return dim.expr if isinstance(dim, SymInt) else int(dim)
+    return dim.expr if type(dim) is SymInt else int(dim)
 
 
 def hint(dim: Any) -> int:
     """The number a dim has in this recording, without asking: only for choosing what to run eagerly."""
-    return dim.value if isinstance(dim, SymInt) else dim
+    return dim.value if type(dim) is SymInt else dim
+
+
+def current(dim: Any) -> Any:
+    """A size that has turned out to be a number since it was asked for, as that number."""
+    from .state import state
+
+    if type(dim) is not SymInt or state.recorder is None:
+        return dim
+    return symbolic(state.recorder.current_size(dim.expr), dim.value)
 
 
 def symbolic(dim: int | Expr, value: int) -> SymInt | int:
@@ -129,54 +189,87 @@ def symbolic(dim: int | Expr, value: int) -> SymInt | int:
 
 def concrete(value: Any) -> Any:
     """Attributes for a kernel: every SymInt in `value` (also inside tuples and lists) replaced by its number."""
-    if isinstance(value, SymInt):
+    if type(value) is SymInt:
         return value.value
     if isinstance(value, tuple | list):
         return type(value)(concrete(v) for v in value)
     return value
 
 
+def larger(a: Any, b: Any) -> Any:
+    """The larger of two sizes or numbers; of a symbolic size, an expression rather than a decision."""
+    x, y = _plain(a), _plain(b)
+    if x is None or y is None:
+        return max(a, b)
+    return symbolic(shapes.maximum(_expr(x), _expr(y)), max(hint(x), hint(y)))
+
+
 def _combine(operation: Callable, left: Any, right: Any) -> Any:
-    if isinstance(left, float) or isinstance(right, float):
-        return _ON_FLOATS[operation](_number(left), _number(right))
-    if not isinstance(left, SymInt | int) or not isinstance(right, SymInt | int):
+    numbers = [_plain(left), _plain(right)]
+    if any(n is None for n in numbers):
+        if isinstance(left, float | complex | np.inexact) or isinstance(right, float | complex | np.inexact):
+            return _ON_NUMBERS[operation](_number(left), _number(right))
         return NotImplemented
-    return symbolic(operation(_expr(left), _expr(right)), operation(hint(left), hint(right)))
+    if operation in _DIVISIONS and not right:  # Python's own error; a size that is not 0 now is not 0 later
+        return _ON_NUMBERS[operation](_number(left), 0)
+    return symbolic(operation(*map(_expr, numbers)), operation(*map(hint, numbers)))
 
 
-_ON_FLOATS = {
+_ON_NUMBERS = {
     shapes.add: operator.add,
     shapes.sub: operator.sub,
     shapes.mul: operator.mul,
     shapes.floordiv: operator.floordiv,
     shapes.mod: operator.mod,
 }
+_DIVISIONS = (shapes.floordiv, shapes.mod)
+
+
+def _plain(value: Any) -> Any:
+    """A SymInt, or an int of whatever class as a plain one; None for anything else."""
+    if type(value) in (SymInt, int):
+        return value
+    return int(value) if isinstance(value, int | np.integer | np.bool_) else None
 
 
 def _number(value: Any) -> Any:
     """A size beside a float is a number: Python learns it."""
-    return int(value) if isinstance(value, SymInt) else value
+    return int(value) if type(value) is SymInt else value
 
 
-def _compare(left: SymInt, right: Any, relation: Callable[[int, int], bool], other: Any) -> Any:
-    if isinstance(right, float):
-        return relation(int(left), right)  # type: ignore[arg-type]
-    if not isinstance(right, SymInt | int):
-        return other
-    difference = shapes.sub(left.expr, _expr(right))
-    if isinstance(difference, int):
-        return relation(difference, 0)
-    _specialize(difference, shapes_value := left.value - hint(right))
-    return relation(shapes_value, 0)
+def _compare(left: SymInt, right: Any, relation: str) -> Any:
+    other = _plain(right)
+    if other is None:
+        if isinstance(right, float | complex | np.inexact):
+            return _COMPARE_NUMBERS[relation](int(left), right)  # type: ignore[arg-type]
+        return NotImplemented
+    _rely_on(shapes.sub(left.expr, _expr(other)), relation)
+    return RELATIONS[relation](left.value - hint(other))
+
+
+_COMPARE_NUMBERS = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
 
 
 def _expr(dim: SymInt | int) -> int | Expr:
-    return dim.expr if isinstance(dim, SymInt) else dim
+    return dim.expr if type(dim) is SymInt else dim  # type: ignore[return-value]
 
 
-def _specialize(expr: Expr, value: int) -> None:
-    """Tell the recorder that Python has used the number `value` of `expr`."""
+def _rely_on(difference: int | Expr, relation: str) -> None:
+    """Tell the recorder that Python has learned whether `difference relation 0`: a need of the program where our own
+    code asks, as operations do, and otherwise a decision of the user's."""
+    from .source import is_own_file
     from .state import state
 
-    if state.recorder is not None:
-        state.recorder.specialize(expr, value)
+    if state.recorder is None or isinstance(difference, int):
+        return
+    frame = sys._getframe(1)
+    while frame.f_code.co_filename == __file__ and frame.f_back is not None:
+        frame = frame.f_back
+    state.recorder.size_relation(difference, relation, is_own_file(frame.f_code.co_filename))

@@ -18,7 +18,7 @@ import numpy as np
 from numpy import empty, ndarray
 
 from jitcore_ir import ops
-from jitcore_ir.shapes import evaluate
+from jitcore_ir.shapes import evaluate, is_static
 
 from .arena import Frame, Layout, address_of, empty_aligned
 from .call_out import CALL_OUT_ERROR, CallOuts, register
@@ -57,11 +57,16 @@ class Executor:
         self._static = not self.signature.symbols
         self._written = tuple(dict.fromkeys(input for _, input in program.updates))
         self._expected = [
-            (tuple(spec.shape), spec.dtype.numpy, _PLAIN | _WRITEABLE if n in self._written else _PLAIN)
+            (
+                tuple(spec.shape) if is_static(spec.shape) else None,
+                spec.dtype.numpy,
+                _PLAIN | _WRITEABLE if n in self._written else _PLAIN,
+            )
             for n, spec in enumerate(self.signature.inputs)
         ]
         self.is_native = native
-        self._is_plain = self._static and native and not (program.plan and program.plan.prepared_from)
+        self._is_plain = native and not (program.plan and program.plan.prepared_from)
+        self._bound: dict[tuple[tuple[int, ...], ...], _LaidOut] = {}
         self.call: Callable[[Sequence[int]], list[ndarray]]
         """`run` for a native program with static shapes, unchecked: takes the addresses of row-major inputs, aligned to
         their elements, whose memory the caller keeps alive and vouches for. Raises NativeError for other programs."""
@@ -73,16 +78,22 @@ class Executor:
         Raises InputError for arrays that do not fit the signature or may not be written to, GuardFailed, IndexError
         and ZeroDivisionError.
         """
+        shapes: list[tuple[int, ...]] = []  # of the inputs whose shape is open
         if self._is_plain and len(arrays) == len(self._expected):
             addresses = []
             for array, (shape, dtype, flags) in zip(arrays, self._expected):  # 0.4 us an input
-                if type(array) is not ndarray or array.shape != shape or array.dtype != dtype:
+                if type(array) is not ndarray or array.dtype != dtype or array.flags.num & flags != flags:
                     break
-                if array.flags.num & flags != flags:
+                if shape is None:
+                    shapes.append(array.shape)
+                elif array.shape != shape:
                     break
                 addresses.append(address_of(array))
             else:
-                return self.call(addresses)
+                if self._static:
+                    return self.call(addresses)
+                laid_out = self._bound.get(tuple(shapes)) or self._laid_out(arrays, shapes)
+                return self._run.call(addresses, laid_out)  # type: ignore[union-attr]
         symbols = self.signature.bind(arrays)
         for number in self._written:
             if not arrays[number].flags.writeable:
@@ -91,6 +102,14 @@ class Executor:
                     "read-only; pass a copy"
                 )
         return self._run.run(arrays, symbols)
+
+    def _laid_out(self, arrays: Sequence[ndarray], shapes: list[tuple[int, ...]]) -> _LaidOut:
+        """Sizes of the memory for inputs of these shapes, remembered."""
+        found = self._run._laid_out(self.signature.bind(arrays))  # type: ignore[union-attr]
+        if len(self._bound) >= _LAYOUTS:
+            self._bound.clear()
+        self._bound[tuple(shapes)] = found
+        return found
 
     def invalidate_prepared(self) -> None:
         """Say that the constant inputs changed: what was prepared from them (packed weights) is computed anew."""

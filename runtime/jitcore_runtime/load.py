@@ -26,6 +26,10 @@ if TYPE_CHECKING:  # serialize stands on this package's plan, so it is imported 
     from jitcore_serialize.archive import Archive, Entry, Range
 
 
+_SHAPES = 1024
+"""Shapes of arguments remembered as fitting before forgetting them all."""
+
+
 def load(
     path: str | os.PathLike | bytes,
     native: bool = False,
@@ -159,7 +163,7 @@ class _LoadedEntry:
         self._written = {input for _, input in entry.updates} - entry.weights.keys()
         self._places = entry.arguments
         self._max_bytes = max_bytes
-        self._fits: set[tuple[int, ...]] = set()
+        self._fits: set[tuple[tuple[int, ...], ...]] = set()
         self._must_bind = bool(entry.ranges or (self._arguments.symbols and not self.executor.is_native))
         if not self.executor.is_native and not self._arguments.symbols:
             self._check_memory_at_load(file)
@@ -174,8 +178,11 @@ class _LoadedEntry:
             arrays[number] = weight
         for number, array in zip(self._places, arguments):
             arrays[number] = array
-        if self._must_bind:
+        if self._must_bind and (key := tuple([a.shape for a in arguments])) not in self._fits:
             self._check_symbols(self._arguments.bind(arguments))
+            if len(self._fits) >= _SHAPES:
+                self._fits.clear()
+            self._fits.add(key)
         return _arranged(self._structure, self.executor.run(arrays))
 
     def _check_updatable(self, arguments: tuple, named: Mapping[str, Any]) -> None:
@@ -190,12 +197,9 @@ class _LoadedEntry:
         for symbol, limits in self.signature.ranges.items():
             highest = limits.maximum
             if symbols[symbol] < limits.minimum or (highest is not None and symbols[symbol] > highest):
-                upper = "more" if highest is None else str(highest)
-                raise InputError(
-                    f"{symbol} is {symbols[symbol]}, expected {limits.minimum} to {upper}; {self.signature}"
-                )
-        key = tuple(symbols.values())
-        if not self.executor.is_native and key not in self._fits:
+                outside = self._arguments.outside(symbol, symbols[symbol], limits.minimum, highest)
+                raise InputError(f"{outside}; {self.signature}")
+        if not self.executor.is_native:
             needed = peak_bytes(self._graph, symbols)
             if needed > self._max_bytes:
                 sizes = ", ".join(f"{name} = {value}" for name, value in symbols.items())
@@ -203,7 +207,6 @@ class _LoadedEntry:
                     f"{self.name} with {sizes} needs about {needed} bytes at a time, but {self._max_bytes} are "
                     "allowed; pass smaller inputs, or load with a larger max_bytes"
                 )
-            self._fits.add(key)
 
     def _check_memory_at_load(self, file: str) -> None:
         from jitcore_serialize.errors import ArchiveError

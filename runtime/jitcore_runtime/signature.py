@@ -43,6 +43,18 @@ class Signature:
             specs.append(InputSpec(value.name or f"input{number}", value.type.dtype, tuple(value.type.shape)))
         return Signature(tuple(specs))
 
+    def outside(self, symbol: str, value: int, minimum: int, maximum: int | None) -> str:
+        """Words for a value outside the symbol's range, as a dimension that depends on it alone where there is one."""
+        name, dim = symbol, None
+        for spec in self.inputs:
+            for axis, size in enumerate(spec.shape):
+                if dim is None and symbols_of(size) == [symbol]:
+                    name, dim = f"dimension {axis} of input {spec.name!r}", size
+        given, low, high = (
+            n if n is None or dim is None else evaluate(dim, {symbol: n}) for n in (value, minimum, maximum)
+        )
+        return f"{name} is {given}, expected {low} to {'more' if high is None else high}"
+
     @property
     def symbols(self) -> tuple[str, ...]:
         """Names of the symbols in the shapes, in order of first appearance."""
@@ -105,8 +117,10 @@ def _check_dim(
         return
     unknown = [s for s in symbols_of(dim) if s not in values]
     if unknown:
+        multiple = _multiple(dim)
         raise InputError(
-            f"input {spec.name!r}: dimension {axis} is {size}, which no {' or '.join(unknown)} makes {dim} equal to"
+            f"input {spec.name!r}: dimension {axis} is {size}, expected "
+            + (multiple or f"{dim}, which no {' or '.join(unknown)} gives")
         )
     try:
         expected = evaluate(dim, values)
@@ -115,6 +129,15 @@ def _check_dim(
     if size != expected:
         known = ", ".join(f"{s} = {values[s]} from {origins[s]}" for s in symbols_of(dim))
         raise InputError(f"input {spec.name!r}: dimension {axis} is {size}, expected {dim} = {expected} ({known})")
+
+
+def _multiple(dim: Expr) -> str | None:
+    """Words for the sizes that `8*N` or `8*N + 3` may be."""
+    constant = sum(c for c, atoms in dim.terms if not atoms)
+    slopes = [c for c, atoms in dim.terms if atoms]
+    if len(slopes) > 1 or slopes[0] < 2:
+        return None
+    return f"a multiple of {slopes[0]}" + (f" plus {constant}" if constant > 0 else "")
 
 
 def _plain(dim: Dim, size: int, values: Mapping[str, int]) -> tuple[str, int] | None:

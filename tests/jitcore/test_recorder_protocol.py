@@ -4,15 +4,12 @@ The recorder here is a second, independent execution: it knows memory only from 
 operation with the NumPy kernels on its own copies, and must end with the same memory as the tensors.
 """
 
-import traceback
-
 import numpy as np
 import pytest
 
 import jitcore
 from jitcore.state import state
-from jitcore.symbolic import SymInt, concrete
-from jitcore_ir import ops, shapes
+from jitcore.symbolic import concrete
 from jitcore_runtime.kernels import KERNELS
 
 F = jitcore.nn.functional
@@ -177,103 +174,6 @@ def test_masked_writes_of_one_value_need_no_read(shadow):
     x.masked_fill_(x > 0, 7.0)
     assert not any(entry.startswith("read") for entry in shadow.log)
     shadow.check()
-
-
-class Symbolic(Shadow):
-    """Says that every size of 7 is the symbol N."""
-
-    def __init__(self):
-        super().__init__()
-        self.specialized = []
-        self.dims = {}
-
-    def shape(self, tensor):
-        n = SymInt(shapes.symbol("N"), 7)
-        return tuple(n if d == 7 else n * 3 if d == 21 else n * 12 if d == 84 else d for d in tensor._array.shape)
-
-    def specialize(self, expr, value):
-        line = traceback.extract_stack()[-4]
-        self.specialized.append(f"{expr} = {value} at {line.filename}:{line.lineno} {line.line}")
-
-    def operation(self, spec, operands, attributes, result):
-        super().operation(spec, operands, attributes, result)
-        for name, value in attributes.items():
-            self.dims.setdefault(spec.name, []).append((name, value))
-
-
-CALLS = {
-    "reshape": lambda x: x.reshape(-1, 4).reshape(x.shape),
-    "flatten": lambda x: x.flatten().sum(),
-    "flatten features": lambda x: x.flatten(1) @ jitcore.ones(12, 2),
-    "mean": lambda x: x.mean(0) + x.mean(),
-    "layer_norm": lambda x: F.layer_norm(x, (4,)),
-    "batch_norm": lambda x: F.batch_norm(x, None, None, training=True),
-    "batch_norm with statistics": lambda x: F.batch_norm(x, jitcore.zeros(3), jitcore.ones(3), training=True),
-    "instance_norm": lambda x: F.instance_norm(x, jitcore.zeros(3), jitcore.ones(3)),
-    "interpolate": lambda x: F.interpolate(x.transpose(0, 2), scale_factor=2),
-    "block_diag": lambda x: jitcore.block_diag(x[0], x[:, 0]),
-    "softmax": lambda x: x.softmax(-1),
-    "linear": lambda x: F.linear(x, jitcore.ones(5, 4), jitcore.ones(5)),
-    "attention": lambda x: F.scaled_dot_product_attention(x, x, x),
-    "conv": lambda x: F.max_pool1d(F.conv1d(x, jitcore.ones(2, 3, 3), padding=1), 2).mean((1, 2)),
-    "cat": lambda x: jitcore.cat([x, x], 1)[:, 1:4],
-    "indexing": lambda x: x[:, -1, ::2] + x[:, 0, None, 1],
-    "broadcast": lambda x: x * jitcore.ones(3, 1) + x.mean((1, 2), keepdim=True),
-    "zeros_like": lambda x: jitcore.zeros_like(x) + x.new_zeros(x.shape[0], 1, 1) + jitcore.ones(x.size(0), 3, 4),
-    "cross_entropy": lambda x: F.cross_entropy(x.flatten(1), x.argmax(-1)[:, 0]),
-    "gather": lambda x: x.gather(1, x.argmax(1, keepdim=True)),
-    "embedding": lambda x: F.embedding(x.argmax(-1), jitcore.ones(4, 6)),
-    "dropout": lambda x: F.dropout(x, 0.5),
-    "var": lambda x: x.var(0) + x.std(),
-    "tril": lambda x: x.transpose(0, 2).tril(),
-    "expand": lambda x: x.mean(1, keepdim=True).expand(-1, 5, -1),
-    "norm": lambda x: F.normalize(x, dim=-1) + F.rms_norm(x, (4,)) + F.group_norm(x, 3),
-    "repeat": lambda x: x.repeat(1, 2, 1).sum(1),
-    "one_hot": lambda x: F.one_hot(x.argmax(-1), 4),
-    "einsum": lambda x: jitcore.einsum("bij,bkj->bik", x, x),
-    "pad": lambda x: F.pad(x, (1, 1)),
-    "chunk": lambda x: x.chunk(2, -1)[0] + x.split(2, -1)[1] + x.unbind(1)[0].unsqueeze(1)[..., :2],
-    "setitem": lambda x: (lambda y: [y.__setitem__((slice(None), 0), 1.0), y][1])(x * 2),
-    "stack": lambda x: jitcore.stack([x, x], 1).movedim(1, -1),
-    "arange": lambda x: jitcore.arange(x.shape[0]) * 2,
-    "size as operand": lambda x: x * x.shape[0] / x.numel(),
-    "pooling": lambda x: F.adaptive_avg_pool1d(x, 1) + F.avg_pool1d(x, 2, 2).sum(),
-}
-
-
-@pytest.mark.parametrize("name", CALLS)
-def test_operations_keep_sizes_symbolic_forward_and_backward(name):
-    x = jitcore.rand(7, 3, 4)
-    x.requires_grad_()
-    recorder = Symbolic()
-    state.recorder = recorder
-    try:
-        y = CALLS[name](x)
-        if y.requires_grad:
-            y.sum().backward()
-    finally:
-        state.recorder = None
-    recorder.check()
-    assert not recorder.specialized
-    for spec, values in recorder.dims.items():
-        for attribute, value in values:
-            if (
-                spec in ("reshape", "broadcast_to", "pad", "slice")
-                and isinstance(value, tuple)
-                and attribute != "permutation"
-            ):
-                assert not any(type(v) is int and v in (7, 21, 84) for v in value), (spec, attribute, value)
-
-
-def test_symbolic_sizes_reach_the_graph_as_size_operations():
-    recorder = Symbolic()
-    state.recorder = recorder
-    try:
-        x = jitcore.rand(7, 3)
-        x.mean(0)
-    finally:
-        state.recorder = None
-    assert ops.SIZE.name in recorder.log
 
 
 def test_tensors_may_stand_for_numbers_without_being_read(shadow):

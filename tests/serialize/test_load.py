@@ -92,7 +92,7 @@ def test_any_memory_layout_is_taken(path):
         ((X.astype(np.float64),), {}, "'x' has dtype float64, expected float32"),
         ((X[0],), {}, r"'x' has shape \[8\].*expected 2"),
         ((X[:, :7],), {}, "dimension 1 is 7, expected 8"),
-        ((np.ones((101, 8), np.float32),), {}, "N is 101, expected 0 to 100"),
+        ((np.ones((101, 8), np.float32),), {}, "dimension 0 of input 'x' is 101, expected 0 to 100"),
         ((1.5,), {}, "'x' is the number 1.5, expected an array"),
         (("x",), {}, "'x' is a str, expected an array"),
         (([[1.0] * 8],), {}, "'x' has dtype float64, expected float32"),

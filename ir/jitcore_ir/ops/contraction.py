@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..assumptions import equal, equal_shapes
 from ..dtypes import BOOL, NUMERIC
 from ..errors import AttributeValueError, DTypeError, ShapeError
 from ..shapes import Expr, add, mul
@@ -22,7 +23,7 @@ def DOT(x: TensorType, y: TensorType) -> TensorType:
     check_dtype("dot", "x", x.dtype, NUMERIC + BOOL)
     if x.dtype is not y.dtype:
         raise DTypeError(f"dot: x is {x.dtype.name} but y is {y.dtype.name}")
-    if x.rank < 2 or y.rank != x.rank or x.shape[:-2] != y.shape[:-2] or x.shape[-1] != y.shape[-2]:
+    if x.rank < 2 or y.rank != x.rank or not equal_shapes((*x.shape[:-2], x.shape[-1]), y.shape[:-1]):
         raise ShapeError(f"dot: shapes {show(x.shape)} and {show(y.shape)} do not multiply")
     return TensorType(x.dtype, (*x.shape[:-1], y.shape[-1]))
 
@@ -35,7 +36,7 @@ def DOT(x: TensorType, y: TensorType) -> TensorType:
 )
 def CONV(x: TensorType, weight: TensorType, stride: tuple, padding: Pairs, dilation: tuple, groups: int) -> TensorType:
     _check_conv("conv", x, weight, stride, padding, dilation, groups)
-    if x.shape[1] != mul(weight.shape[1], groups):
+    if not equal(x.shape[1], mul(weight.shape[1], groups)):
         raise ShapeError(
             f"conv: input has {x.shape[1]} channels but weight expects {mul(weight.shape[1], groups)} "
             f"(weight shape {show(weight.shape)}, groups {groups})"
@@ -57,10 +58,10 @@ def CONV_TRANSPOSE(
     x: TensorType, weight: TensorType, stride: tuple, padding: Pairs, dilation: tuple, groups: int, spatial: Dims
 ) -> TensorType:
     _check_conv("conv_transpose", x, weight, stride, padding, dilation, groups)
-    if x.shape[1] != weight.shape[0]:
+    if not equal(x.shape[1], weight.shape[0]):
         raise ShapeError(f"conv_transpose: input has {x.shape[1]} channels but weight expects {weight.shape[0]}")
     counts = _counts("conv_transpose", spatial, weight.shape[2:], stride, padding, dilation)
-    if counts != x.shape[2:]:
+    if not equal_shapes(counts, x.shape[2:]):
         raise ShapeError(
             f"conv_transpose: spatial {show(spatial)} would give {show(counts)}, not x's {show(x.shape[2:])}"
         )
@@ -81,7 +82,7 @@ def CONV_WEIGHT_GRADIENT(
     if not isinstance(channels, int) or channels % groups:
         raise ShapeError(f"conv_weight_gradient: {channels} channels do not divide into {groups} groups")
     counts = _counts("conv_weight_gradient", x.shape[2:], kernel, stride, padding, dilation)
-    if x.shape[0] != y.shape[0] or counts != y.shape[2:]:
+    if not equal_shapes((x.shape[0], *counts), (y.shape[0], *y.shape[2:])):
         raise ShapeError(f"conv_weight_gradient: {x} and {y} do not belong together")
     return TensorType(x.dtype, (y.shape[1], channels // groups, *kernel))
 

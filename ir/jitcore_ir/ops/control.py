@@ -18,12 +18,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..assumptions import at_least, equal
 from ..dtypes import bool_
 from ..errors import ShapeError, VerificationError
 from ..shapes import Dim
 from ..spec import Kind, OpSpec, Trait, register
 from ..types import TensorType, Type
-from .rules import known_ge
 
 if TYPE_CHECKING:
     from ..graph import Block, Operation, Region
@@ -104,10 +104,10 @@ WHILE = register(
 def _scan_results(types: Types, attributes: Mapping[str, Any], regions: Sequence[Region]) -> Types:
     length, carried, scanned = (attributes[name] for name in ("length", "carried", "scanned"))
     _carried("scan", types, carried, scanned)
-    if not known_ge(length, 0):
+    if not at_least(length, 0):
         raise ShapeError(f"scan: over {length} steps")
     for type in types[carried : carried + scanned]:
-        if not type.shape or type.shape[0] != length:
+        if not type.shape or not equal(type.shape[0], length):
             raise ShapeError(f"scan: over {length} steps, but an operand is {type}")
     gives: Sequence[Type] = [v.type for v in regions[0].block.terminator.operands]
     return (*types[:carried], *(_stacked(type, length) for type in gives[carried:]))

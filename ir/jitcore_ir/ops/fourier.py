@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+from ..assumptions import at_least, equal
 from ..dtypes import COMPLEX, float32, float64
 from ..errors import AttributeValueError, ShapeError
 from ..shapes import Dim, add, floordiv
 from ..spec import Kind
 from ..types import TensorType
 from .complex_numbers import COMPLEX_OF_PART, PART
-from .rules import check_axes, check_axis, check_dtype, known_ge, op
+from .rules import check_axes, check_axis, check_dtype, op
 
 __all__ = ["FFT", "IRFFT", "RFFT"]
 
@@ -47,7 +48,7 @@ def IRFFT(x: TensorType, axis: int, n: Dim, norm: str) -> TensorType:
     check_axis("irfft", axis, x.rank)
     _check_norm("irfft", norm)
     _not_empty("irfft", [n])
-    if x.shape[axis] != add(floordiv(n, 2), 1):
+    if not equal(x.shape[axis], add(floordiv(n, 2), 1)):
         raise ShapeError(f"irfft: axis {axis} of {x} does not have size {n} // 2 + 1")
     return TensorType(PART[x.dtype], (*x.shape[:axis], n, *x.shape[axis + 1 :]))
 
@@ -59,5 +60,5 @@ def _check_norm(name: str, norm: str) -> None:
 
 def _not_empty(name: str, sizes: list[Dim]) -> None:
     for n in sizes:
-        if not known_ge(n, 1):
+        if not at_least(n, 1):
             raise ShapeError(f"{name}: invalid number of data points ({n}) specified")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from ..assumptions import at_least, equal_shapes
 from ..dtypes import int64
 from ..errors import AttributeValueError, DTypeError, ShapeError
 from ..spec import Kind
 from ..types import TensorType
-from .rules import check_axis, known_ge, op, show
+from .rules import check_axis, op, show
 
 __all__ = ["TAKE", "PUT", "GATHER", "SCATTER", "SCATTER_REDUCE"]
 
@@ -24,7 +25,7 @@ def _check_updates(name: str, x: TensorType, updates: TensorType, shape: tuple, 
         raise AttributeValueError(f"{name}: mode {mode!r} is not one of {MODES}")
     if updates.dtype is not x.dtype:
         raise DTypeError(f"{name}: x is {x.dtype.name} but updates are {updates.dtype.name}")
-    if updates.shape != shape:
+    if not equal_shapes(updates.shape, shape):
         raise ShapeError(f"{name}: updates have shape {show(updates.shape)}, expected {show(shape)}")
 
 
@@ -50,7 +51,7 @@ def PUT(x: TensorType, indices: TensorType, updates: TensorType, axis: int, mode
 def _check_along(name: str, x: TensorType, indices: TensorType, axis: int) -> None:
     _check_indices(name, x, indices, axis)
     fits = indices.rank == x.rank and all(
-        a == axis or known_ge(d, i) for a, (d, i) in enumerate(zip(x.shape, indices.shape, strict=True))
+        a == axis or at_least(d, i) for a, (d, i) in enumerate(zip(x.shape, indices.shape, strict=True))
     )
     if not fits:
         raise ShapeError(

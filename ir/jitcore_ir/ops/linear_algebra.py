@@ -6,6 +6,7 @@ one last axis (`packed`).
 
 from __future__ import annotations
 
+from ..assumptions import equal, equal_shapes
 from ..dtypes import DType, complex64, complex128, float32, float64, int32
 from ..errors import DTypeError, ShapeError
 from ..shapes import Dim, add, minimum, mul
@@ -73,7 +74,7 @@ def INV(x: TensorType, strict: bool) -> TensorType:
 def PINV(x: TensorType, cutoff: TensorType, hermitian: bool) -> TensorType:
     m, n, _ = _sizes("pinv", x)
     check_dtype("pinv", "cutoff", cutoff.dtype, (_real(x.dtype),))
-    if cutoff.shape != x.shape[:-2]:
+    if not equal_shapes(cutoff.shape, x.shape[:-2]):
         raise ShapeError(f"pinv: cutoff has shape {show(cutoff.shape)}, not {show(x.shape[:-2])}")
     return TensorType(x.dtype, (*x.shape[:-2], n, m))
 
@@ -159,7 +160,7 @@ def LDL(x: TensorType, hermitian: bool) -> TensorType:
 @op("ldl_solve", ("ld", "pivots", "b"), {"hermitian": Kind.BOOL}, "x with a x = b for the matrix a that ldl factored.")
 def LDL_SOLVE(ld: TensorType, pivots: TensorType, b: TensorType, hermitian: bool) -> TensorType:
     check_dtype("ldl_solve", "pivots", pivots.dtype, (int32,))
-    if pivots.shape != ld.shape[:-1]:
+    if not equal_shapes(pivots.shape, ld.shape[:-1]):
         raise ShapeError(f"ldl_solve: pivots have shape {show(pivots.shape)}, not {show(ld.shape[:-1])}")
     return _right_side("ldl_solve", ld, b)
 
@@ -174,7 +175,7 @@ def _sizes(name: str, x: TensorType) -> tuple[Dim, Dim, Dim]:
 
 def _square(name: str, x: TensorType) -> TensorType:
     m, n, _ = _sizes(name, x)
-    if m != n:
+    if not equal(m, n):
         raise ShapeError(f"{name}: the matrices must be square, but they are {m} by {n}")
     return x
 
@@ -183,7 +184,7 @@ def _right_side(name: str, a: TensorType, b: TensorType) -> TensorType:
     _square(name, a)
     if b.dtype is not a.dtype:
         raise DTypeError(f"{name}: a is {a.dtype.name} but b is {b.dtype.name}")
-    if b.rank != a.rank or b.shape[:-1] != a.shape[:-1]:
+    if b.rank != a.rank or not equal_shapes(b.shape[:-1], a.shape[:-1]):
         raise ShapeError(f"{name}: shapes {show(a.shape)} and {show(b.shape)} are not [*B, n, n] and [*B, n, k]")
     return b
 

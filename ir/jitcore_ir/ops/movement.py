@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from ..assumptions import at_least, equal, equal_shapes
 from ..errors import AttributeValueError, DTypeError, ShapeError
 from ..shapes import Expr, add, floordiv, mul, product, sub
 from ..spec import Kind, Trait
 from ..types import TensorType
-from .rules import broadcast_shapes, check_axes, check_axis, check_sizes, known_ge, op, show
+from .rules import broadcast_shapes, check_axes, check_axis, check_sizes, op, show
 
 __all__ = [
     "RESHAPE", "PERMUTE", "BROADCAST_TO", "SLICE", "SLICE_UPDATE", "FLIP", "PAD", "CONCAT", "WINDOWS", "FOLD_WINDOWS",
@@ -23,7 +24,7 @@ def _check_rank(name: str, what: str, given: tuple, rank: int) -> None:
 
 @op("reshape", ("x",), {"shape": Kind.DIMS}, "The same elements, row-major, in another shape.", Trait.VIEW)
 def RESHAPE(x: TensorType, shape: Dims) -> TensorType:
-    if product(shape) != product(x.shape):
+    if not equal(product(shape), product(x.shape)):
         raise ShapeError(
             f"reshape: shape {show(x.shape)} holds {product(x.shape)} elements, {show(shape)} {product(shape)}"
         )
@@ -40,7 +41,7 @@ def PERMUTE(x: TensorType, permutation: tuple[int, ...]) -> TensorType:
 
 @op("broadcast_to", ("x",), {"shape": Kind.DIMS}, "x stretched to shape by NumPy's rules.", Trait.VIEW)
 def BROADCAST_TO(x: TensorType, shape: Dims) -> TensorType:
-    if x.rank > len(shape) or broadcast_shapes("broadcast_to", (x.shape, tuple(shape))) != tuple(shape):
+    if x.rank > len(shape) or not equal_shapes(broadcast_shapes("broadcast_to", (x.shape, shape)), shape):
         raise ShapeError(f"broadcast_to: shape {show(x.shape)} does not stretch to {show(shape)}")
     return TensorType(x.dtype, tuple(shape))
 
@@ -74,10 +75,10 @@ def _check_slice(name: str, shape: Dims, starts: Dims, sizes: Dims, steps: tuple
     for what, given in (("starts", starts), ("sizes", sizes), ("steps", steps)):
         _check_rank(name, what, given, len(shape))
     for axis, (dim, start, size, step) in enumerate(zip(shape, starts, sizes, steps, strict=True)):
-        if step < 1 or not known_ge(start, 0) or not known_ge(size, 0):
+        if step < 1 or not at_least(start, 0) or not at_least(size, 0):
             raise AttributeValueError(f"{name}: start {start}, size {size}, step {step} on axis {axis}")
         last = add(start, mul(sub(size, 1), step))
-        if size != 0 and not known_ge(sub(dim, 1), last):
+        if size != 0 and not at_least(sub(dim, 1), last):
             raise ShapeError(f"{name}: element {last} of axis {axis} is outside its {dim}")
 
 
@@ -101,7 +102,7 @@ def PAD(x: TensorType, value: TensorType, low: Dims, high: Dims) -> TensorType:
     if value.shape:
         raise ShapeError(f"pad: value has {value.rank} dimensions, not 0")
     for amount in (*low, *high):
-        if not known_ge(amount, 0):
+        if not at_least(amount, 0):
             raise AttributeValueError(f"pad: amount {amount} is negative")
     return TensorType(
         x.dtype, tuple(add(add(d, before), after) for d, before, after in zip(x.shape, low, high, strict=True))
@@ -118,7 +119,7 @@ def CONCAT(*xs: TensorType, axis: int) -> TensorType:
     for x in xs:
         if x.dtype is not first.dtype:
             raise DTypeError(f"concat: the first tensor is {first.dtype.name} but another is {x.dtype.name}")
-        same = x.shape[:axis] + x.shape[axis + 1 :] == first.shape[:axis] + first.shape[axis + 1 :]
+        same = equal_shapes(x.shape[:axis] + x.shape[axis + 1 :], first.shape[:axis] + first.shape[axis + 1 :])
         if x.rank != first.rank or not same:
             raise ShapeError(f"concat: {x} does not join {first} along axis {axis}")
         total = add(total, x.shape[axis])
@@ -153,7 +154,8 @@ def FOLD_WINDOWS(x: TensorType, spatial: Dims, stride: tuple[int, ...], dilation
     if x.rank < 2 * count:
         raise ShapeError(f"fold_windows: {x} has too few dimensions for {count} window axes")
     window = x.shape[x.rank - count :]
-    if window_counts("fold_windows", spatial, window, stride, dilation) != x.shape[x.rank - 2 * count : x.rank - count]:
+    counts = window_counts("fold_windows", spatial, window, stride, dilation)
+    if not equal_shapes(counts, x.shape[x.rank - 2 * count : x.rank - count]):
         raise ShapeError(f"fold_windows: {x} does not hold the windows of a {show(spatial)} input")
     return TensorType(x.dtype, (*x.shape[: x.rank - 2 * count], *spatial))
 
@@ -164,10 +166,10 @@ def window_counts(name: str, spatial: Dims, window: Dims, stride: tuple[int, ...
     _check_rank(name, "dilation", dilation, len(window))
     counts = []
     for size, k, s, d in zip(spatial, window, stride, dilation, strict=True):
-        if s < 1 or d < 1 or not known_ge(k, 1):
+        if s < 1 or d < 1 or not at_least(k, 1):
             raise AttributeValueError(f"{name}: window {k}, stride {s} and dilation {d} must be positive")
         extent = add(mul(sub(k, 1), d), 1)
-        if not known_ge(size, extent):
+        if not at_least(size, extent):
             raise ShapeError(f"{name}: a window spanning {extent} does not fit in {size}")
         counts.append(add(floordiv(sub(size, extent), s), 1))
     return tuple(counts)

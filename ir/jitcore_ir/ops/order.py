@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..assumptions import at_least, equal_shapes
 from ..dtypes import BOOL, FLOATING, NUMERIC, REAL, DType, int64
 from ..errors import ShapeError
 from ..shapes import Expr
@@ -37,7 +38,7 @@ def TOP_POSITIONS(x: TensorType, axis: int, count: int, largest: bool) -> Tensor
     check_dtype("top_positions", "x", x.dtype, _ORDERED)
     check_axis("top_positions", axis, x.rank)
     size = x.shape[axis]
-    if count < 0 or (isinstance(size, int) and count > size):
+    if count < 0 or not at_least(size, count):
         raise ShapeError(f"top_positions: {count} of axis {axis} of {x}")
     return TensorType(int64, (*x.shape[:axis], count, *x.shape[axis + 1 :]))
 
@@ -71,7 +72,7 @@ def LOGCUMSUMEXP(x: TensorType, axis: int) -> TensorType:
 def SEARCHSORTED(edges: TensorType, x: TensorType, right: bool) -> TensorType:
     check_dtype("searchsorted", "edges", edges.dtype, _ORDERED)
     check_dtype("searchsorted", "x", x.dtype, (edges.dtype,))
-    if edges.rank == 0 or (edges.rank > 1 and edges.shape[:-1] != x.shape[:-1]):
+    if edges.rank == 0 or (edges.rank > 1 and not equal_shapes(edges.shape[:-1], x.shape[:-1])):
         raise ShapeError(f"searchsorted: edges {edges} for {x}")
     return TensorType(int64, x.shape)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..assumptions import at_least
 from ..dtypes import BOOL, NUMERIC, REAL, int64
 from ..errors import ShapeError
 from ..spec import Kind, OpSpec, Trait
@@ -17,7 +18,7 @@ def _reduction(name: str, dtypes: tuple, doc: str, needs_elements: bool) -> OpSp
     def rule(x: TensorType, axes: tuple[int, ...], keepdims: bool) -> TensorType:
         check_dtype(name, "x", x.dtype, dtypes)
         check_axes(name, axes, x.rank)
-        if needs_elements and any(x.shape[a] == 0 for a in axes):
+        if needs_elements and not all(at_least(x.shape[a], 1) for a in axes):
             raise ShapeError(f"{name}: no elements along axes {axes} of {x}, and {name} of nothing has no value")
         return TensorType(x.dtype, reduced_shape(x.shape, axes, keepdims))
 
@@ -41,7 +42,7 @@ def _position(name: str, doc: str) -> OpSpec:
     def rule(x: TensorType, axis: int, keepdims: bool) -> TensorType:
         check_dtype(name, "x", x.dtype, REAL + BOOL)
         check_axis(name, axis, x.rank)
-        if x.shape[axis] == 0:
+        if not at_least(x.shape[axis], 1):
             raise ShapeError(f"{name}: no elements along axis {axis} of {x}")
         return TensorType(int64, reduced_shape(x.shape, (axis,), keepdims))
 

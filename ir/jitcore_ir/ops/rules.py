@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..assumptions import at_least, equal
 from ..dtypes import DType
 from ..errors import AttributeValueError, DTypeError, ShapeError, VerificationError
-from ..shapes import Dim, Shape, is_nonnegative, sub
+from ..shapes import Dim, Shape
 from ..spec import Kind, OpSpec, Trait, register
 from ..types import TensorType, Type
 
@@ -26,14 +27,19 @@ def broadcast_shapes(name: str, shapes: Iterable[Shape]) -> Shape:
     for axis in range(-rank, 0):
         dim: Dim = 1
         for shape in shapes:
-            if len(shape) < -axis or shape[axis] == 1 or shape[axis] == dim:
+            if len(shape) < -axis or shape[axis] == 1:
                 continue
-            if dim != 1:
+            if dim == 1:
+                dim = shape[axis]
+            elif equal(shape[axis], dim) or equal(shape[axis], 1):
+                continue
+            elif equal(dim, 1):
+                dim = shape[axis]
+            else:
                 raise ShapeError(
                     f"{name}: shapes {' and '.join(show(s) for s in shapes)} do not broadcast: "
                     f"dimension {rank + axis} is {dim} in one and {shape[axis]} in another"
                 )
-            dim = shape[axis]
         result.append(dim)
     return tuple(result)
 
@@ -63,13 +69,8 @@ def check_axes(name: str, axes: Sequence[int], rank: int) -> None:
 def check_sizes(name: str, shape: Sequence[Dim]) -> None:
     """Raise where a dimension is known to be negative."""
     for dim in shape:
-        if not known_ge(dim, 0):
+        if not at_least(dim, 0):
             raise AttributeValueError(f"{name}: shape {show(shape)} has the negative dimension {dim}")
-
-
-def known_ge(left: Dim, right: Dim) -> bool:
-    """False only where `left >= right` is known not to hold (dims with symbols are checked when they have values)."""
-    return not is_nonnegative(sub(sub(right, left), 1))
 
 
 def check_region(operation: Operation, takes: Sequence[Type], gives: Sequence[Type]) -> None:

@@ -15,9 +15,11 @@ from jitcore_ir import ops
 
 from ..dispatch import apply, write
 from ..ops.creation import ones_like, zeros_like
+from ..ops.movement import product
 from ..state import state
 from ..storage import Storage
-from ..tensor import Tensor, alias, dtype_of
+from ..symbolic import current, hint
+from ..tensor import Tensor, alias, dtype_of, shape_of
 from .tape import Node, edge_of
 
 
@@ -119,8 +121,11 @@ def run(
 
 def settle(g: Tensor, edge: Any) -> Tensor:
     """g in the shape and dtype of the tensor that `edge` stands for: summed where broadcasting widened it, cast."""
-    shape, dtype = (edge.shape, edge.dtype) if isinstance(edge, Node) else (edge._array.shape, edge._array.dtype)
-    if g._array.shape != shape:
+    if isinstance(edge, Node):
+        shape, dtype = edge.shape, edge.dtype
+    else:
+        shape, dtype = edge._array.shape if state.recorder is None else shape_of(edge), edge._array.dtype
+    if state.recorder is not None or g._array.shape != shape:
         g = sum_to(g, shape)
     if g._array.dtype != dtype:
         g = apply(ops.CAST, (g,), {"dtype": dtype_of(dtype)})
@@ -128,17 +133,23 @@ def settle(g: Tensor, edge: Any) -> Tensor:
 
 
 def sum_to(g: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """g summed over the axes along which a tensor of `shape` was stretched to g's shape."""
-    wide = g._array.shape
+    """g summed over the axes along which a tensor of `shape` was stretched to g's shape. A symbolic size was not
+    stretched: an operation that stretches it makes it the number 1."""
+    wide, numbers = shape_of(g), g._array.shape
     extra = len(wide) - len(shape)
-    stretched = tuple(a + extra for a, n in enumerate(shape) if n == 1 and wide[a + extra] != 1) if extra >= 0 else ()
-    if extra < 0 or any(wide[a + extra] != n and n != 1 for a, n in enumerate(shape)):
-        raise RuntimeError(f"a gradient of shape {list(wide)} does not fit a tensor of shape {list(shape)}")
+    ones = [a for a, n in enumerate(map(current, shape)) if _is_one(n)]
+    stretched = tuple(a + extra for a in ones if not _is_one(wide[a + extra])) if extra >= 0 else ()
+    if extra < 0 or any(numbers[a + extra] != hint(n) and a not in ones for a, n in enumerate(shape)):
+        raise RuntimeError(f"a gradient of shape {list(numbers)} does not fit a tensor of shape {list(shape)}")
     if stretched:
         g = apply(ops.SUM, (g,), {"axes": stretched, "keepdims": True})
     if extra:
         g = apply(ops.SUM, (g,), {"axes": tuple(range(extra)), "keepdims": False})
     return g
+
+
+def _is_one(size: Any) -> bool:
+    return type(size) is int and size == 1
 
 
 def _accumulate(leaf: Tensor, g: Tensor, create_graph: bool, taken: set[Storage]) -> None:
@@ -325,7 +336,7 @@ def _roots(outputs: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> lis
         if edge is None:
             raise RuntimeError(f"element {position} of tensors does not require grad and does not have a grad_fn")
         if g is None:
-            if output._array.size != 1:
+            if product(shape_of(output)) != 1:
                 raise RuntimeError("grad can be implicitly created only for scalar outputs")
             if output._array.dtype.kind == "c":
                 raise RuntimeError(

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from ..state import state
+from ..symbolic import hint
 from ..tensor import Tensor, alias, wrap
 from .engine import Bundle
 from .graph import pack
 from .modes import enable_grad, no_grad
-from .tape import CallNode, Node, OwnResult, Saved, edge_of, zeros_like
+from .tape import CallNode, Node, OwnResult, Saved, edge_of, sized, zeros_like
 
 
 class FunctionCtx:
@@ -99,7 +100,7 @@ class FunctionNode(Node):
                     f"expected a Tensor or None"
                 )
             if edge is not None and x is not None:
-                shape = edge.shape if isinstance(edge, Node) else edge._array.shape
+                shape = tuple(map(hint, edge.shape)) if isinstance(edge, Node) else edge._array.shape
                 if not _stretches(shape, x._array.shape):
                     raise RuntimeError(
                         f"Function {self.name()} returned an invalid gradient at index {position} - got "
@@ -184,7 +185,7 @@ def _record(cls: type[Function], context: FunctionCtx, edges: list[Any], args: t
             x = outputs[position] = alias(x)  # an input returned as it is must keep its own history
         elif id(x) in context._dirty and x._requires_grad and x._node is None:
             raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
-        x._node = node.result_edge(position, x._array)
+        x._node = sized(node.result_edge(position, x._array), x)
         x._requires_grad = True
         if id(x) in context._dirty:
             x._storage.rebased += 1
@@ -231,6 +232,6 @@ def _forbidden(x: Tensor, edges: Sequence[Any]) -> Tensor:
         raise RuntimeError("trying to differentiate twice a function that was marked with @once_differentiable")
 
     x = alias(x)
-    x._node = CallNode("OnceDifferentiable", edges, x._array, fail)
+    x._node = sized(CallNode("OnceDifferentiable", edges, x._array, fail), x)
     x._requires_grad = True
     return x

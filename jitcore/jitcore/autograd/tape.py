@@ -88,7 +88,7 @@ class Node:
     """Whether `vjp` runs user code, which may keep or already hold the gradients it returns."""
 
     edges: Sequence[Any]
-    shape: tuple[int, ...]
+    shape: tuple[Any, ...]
     dtype: np.dtype
     hooks: dict[int, Callable] | None
     retains: weakref.ref | None
@@ -238,6 +238,8 @@ def record(spec: OpSpec, operands: Sequence[Tensor], attributes: Mapping[str, An
     node.shapes = shapes
     node.saved = saved
     node._start(edges, array)
+    if state.recorder is not None:
+        node.shape = shape_of(result)
     result._node = node
     result._requires_grad = True
     if keeps_result:
@@ -246,6 +248,12 @@ def record(spec: OpSpec, operands: Sequence[Tensor], attributes: Mapping[str, An
         from .graph import pack
 
         node.saved = {name: pack(s, result) for name, s in saved.items()}
+
+
+def sized(node: Node, tensor: Tensor) -> Node:
+    """`node` with the sizes of the tensor it made, symbolic ones where a program is recorded."""
+    node.shape = shape_of(tensor)
+    return node
 
 
 def edge_of(t: Tensor) -> Any:
@@ -268,7 +276,7 @@ def with_history(saved: Saved, node: Node) -> Tensor:
     if edge is None or isinstance(edge, Node):
         result._node = edge
     else:  # a leaf whose memory has been exchanged (`.data = ...`) or copied
-        result._node = CallNode("AliasBackward", (edge,), array, lambda g: (g,))
+        result._node = sized(CallNode("AliasBackward", (edge,), array, lambda g: (g,)), edge)
     result._requires_grad = edge is not None
     return result
 
@@ -302,6 +310,7 @@ def rebase(target: Tensor, value: Tensor) -> None:
             edge = CallNode(
                 "CopyBackward", (before, edge), target._array, lambda g: (None if before is None else zeros_like(g), g)
             )
+            sized(edge, target)
         target._node = edge
         target._requires_grad = True
         storage.rebased += 1
@@ -316,7 +325,7 @@ def rebase(target: Tensor, value: Tensor) -> None:
         inner = read_chain(g, chain)
         return write_chain(g, chain, zeros_like(inner)) if of_base else None, inner if of_value else None
 
-    node = CallNode("ViewWriteBackward", edges, base._array, vjp)
+    node = sized(CallNode("ViewWriteBackward", edges, base._array, vjp), base)
     base._node = node
     base._requires_grad = True
     storage.rebased += 1

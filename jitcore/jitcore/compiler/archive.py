@@ -10,13 +10,12 @@ import numpy as np
 
 from jitcore_ir import Graph, Value, ops
 from jitcore_ir.version import __version__
-from jitcore_serialize.archive import Archive, Entry, NativeCode, Provenance
+from jitcore_serialize.archive import Archive, Entry, NativeCode, Provenance, Range
 from jitcore_serialize.writer import write_archive
 
 from ..errors import ExportError
 from ..trace.capture import FromOutput, Recording
 from ..trace.containers import LEAF
-from ..trace.views import graph_attributes
 from .compile import compile_graph
 from .cpu.pool import build_pool_image
 from .cuda import device_code, parse_target
@@ -43,7 +42,10 @@ def write_program(
     weights = _drop_unused(graph, weights)
     structure, names = _structure(recording.structure)
     graph = optimize(graph)
-    made = Entry(entry, graph, dict(weights), tuple(names), structure)
+    assert recording.recorder is not None
+    limits = recording.recorder.sizes.ranges.items()
+    ranges = {symbol: Range(low or 0, high) for symbol, (low, high) in limits if low or high is not None}
+    made = Entry(entry, graph, dict(weights), tuple(names), structure, ranges=ranges)
     pools = {}
     for target in targets:
         if target.startswith("ptx-"):
@@ -66,9 +68,8 @@ def _value(recording: Recording, piece: Any) -> Value:
         value = recording.values[piece.output]
     else:
         value = recording.roots[piece.root].current
-    for spec, attributes in piece.chain or ():
-        value = recording.graph.block.append(spec, [value], graph_attributes(attributes)).result
-    return value
+    assert recording.recorder is not None
+    return recording.recorder.viewed(value, piece.chain or ())
 
 
 def _drop_unused(graph: Graph, weights: Mapping[int, str]) -> dict[int, str]:

@@ -14,7 +14,7 @@ from typing import Any
 from ..autograd import tape
 from ..autograd.engine import run
 from ..autograd.modes import enable_grad
-from ..autograd.tape import CallNode, Node, edge_of
+from ..autograd.tape import CallNode, Node, edge_of, sized
 from ..ops.creation import eye, zeros_like
 from ..state import state
 from ..tensor import Tensor, alias, shape_of
@@ -78,7 +78,7 @@ def _mark(x: Tensor, linked: bool) -> Tensor:
     """x with a node of its own, which leads on to x's history."""
     edge = edge_of(x) if linked else None
     made = alias(x)
-    made._node = CallNode("InputBackward", () if edge is None else (edge,), x._array, lambda g: (g,))
+    made._node = sized(CallNode("InputBackward", () if edge is None else (edge,), x._array, lambda g: (g,)), x)
     made._requires_grad = True
     return made
 

@@ -211,10 +211,10 @@ def check_matrix(name: str, x: Tensor, square: bool = True) -> None:
         raise RuntimeError(f"linalg.{name}: Expected a floating point or complex tensor as input. Got {x.dtype.name}")
     if x.dtype.bits == 16:
         raise RuntimeError(f"linalg.{name}: Low precision dtypes not supported. Got {x.dtype.name}")
-    if square and x._array.shape[-1] != x._array.shape[-2]:
+    if square and shape_of(x)[-1] != shape_of(x)[-2]:
         raise RuntimeError(
-            f"linalg.{name}: A must be batches of square matrices, but they are {x._array.shape[-2]} by "
-            f"{x._array.shape[-1]} matrices"
+            f"linalg.{name}: A must be batches of square matrices, but they are {shape_of(x)[-2]} by "
+            f"{shape_of(x)[-1]} matrices"
         )
 
 

@@ -39,7 +39,7 @@ def _vector_norm(x: Tensor, ord: Any, dim: Any, keepdim: bool) -> Tensor:
         return _root(reduce(ops.SUM, squared_size(x), axes, keepdim), 0.5)
     size = x.abs()
     if ord in (INF, -INF):
-        if not all(x._array.shape[a] for a in axes):
+        if not all(shape_of(x)[a] for a in axes):
             raise RuntimeError(
                 f"linalg.vector_norm cannot compute the {ord} norm on an empty tensor because the operation does not "
                 "have an identity"
@@ -117,7 +117,7 @@ def norm(A: Tensor, ord: Any = None, dim: Any = None, keepdim: bool = False, *, 
 def cond(A: Tensor, p: Any = None) -> Tensor:
     """The condition number |A| |A^-1| in the 2-norm, or in matrix_norm's norm p; infinite for a singular matrix."""
     check_matrix("cond", A, square=p not in (None, 2, -2))
-    if not A._array.size:
+    if 0 in shape_of(A):
         return svdvals(A).new_zeros(shape_of(A)[:-2])
     if p in (None, 2, -2):
         values = svdvals(A)

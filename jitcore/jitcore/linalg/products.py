@@ -19,7 +19,7 @@ from .systems import inv
 
 def matrix_power(A: Tensor, n: int) -> Tensor:
     """A multiplied with itself n times; the inverse's power for n < 0."""
-    if A.ndim < 2 or A._array.shape[-1] != A._array.shape[-2]:
+    if A.ndim < 2 or shape_of(A)[-1] != shape_of(A)[-2]:
         raise RuntimeError("linalg.matrix_power: A must be batches of square matrices")
     if n == 0:
         one = identity(shape_of(A)[-1])
@@ -64,7 +64,7 @@ def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
 
 def _in_best_order(tensors: list[Tensor]) -> Tensor:
     """Dynamic programming over where the last product of each stretch is."""
-    sizes = [tensors[0]._array.shape[0], *[t._array.shape[1] for t in tensors]]
+    sizes = [shape_of(tensors[0])[0], *[shape_of(t)[1] for t in tensors]]
     count = len(tensors)
     cost: dict[tuple[int, int], tuple[int, int]] = {(i, i): (0, i) for i in range(count)}
     for length in range(1, count):
@@ -89,10 +89,10 @@ def cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
     if input.ndim != other.ndim:
         raise RuntimeError("linalg.cross: inputs must have the same number of dimensions.")
     axis = axis_of(dim, input.ndim)
-    if input._array.shape[axis] != 3 or other._array.shape[axis] != 3:
+    if shape_of(input)[axis] != 3 or shape_of(other)[axis] != 3:
         raise RuntimeError(
-            f"linalg.cross: inputs dimension {dim} must have length 3. Got {input._array.shape[axis]} and "
-            f"{other._array.shape[axis]}"
+            f"linalg.cross: inputs dimension {dim} must have length 3. Got {shape_of(input)[axis]} and "
+            f"{shape_of(other)[axis]}"
         )
     shape = broadcast_shapes(shape_of(input), shape_of(other))
     x, y = input.expand(shape), other.expand(shape)

@@ -126,7 +126,7 @@ def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = Fa
 
 def is_vector_of(A: Tensor, B: Tensor) -> bool:
     """Whether B holds a vector for each matrix A, rather than matrices."""
-    return B.ndim == 1 or (A.ndim - 1 == B.ndim and tuple(A._array.shape[:-1]) == tuple(B._array.shape))
+    return B.ndim == 1 or (A.ndim - 1 == B.ndim and tuple(shape_of(A)[:-1]) == tuple(shape_of(B)))
 
 
 def _solve(A: Tensor, B: Tensor, left: bool, strict: bool) -> Tensor:
@@ -158,7 +158,7 @@ def batches_alike(name: str, A: Tensor, B: Tensor, left: bool = True) -> tuple[T
     if B.ndim < 2:
         raise RuntimeError(f"linalg.{name}: The input tensor B must have at least 2 dimensions.")
     a, b = shape_of(A), shape_of(B)
-    if A._array.shape[-1] != B._array.shape[-2 if left else -1]:
+    if shape_of(A)[-1] != shape_of(B)[-2 if left else -1]:
         raise RuntimeError(
             f"linalg.{name}: Incompatible shapes of A and B for the equation {'AX = B' if left else 'XA = B'} "
             f"({a[-2]}x{a[-1]} and {b[-2]}x{b[-1]})"
@@ -210,9 +210,9 @@ def lstsq(A: Tensor, B: Tensor, rcond: Any = None, *, driver: str | None = None)
         )
     _same_dtype("lstsq", A, B)
     m, n = shape_of(A)[-2:]
-    vector = A.ndim > 1 and A.ndim - 1 == B.ndim and tuple(A._array.shape[:-1]) == tuple(B._array.shape)
+    vector = A.ndim > 1 and A.ndim - 1 == B.ndim and tuple(shape_of(A)[:-1]) == tuple(shape_of(B))
     b = B.unsqueeze(-1) if vector else B
-    if b.ndim < 2 or A._array.shape[-2] != b._array.shape[-2]:
+    if b.ndim < 2 or shape_of(A)[-2] != shape_of(b)[-2]:
         raise RuntimeError("torch.linalg.lstsq: input.size(-2) should match other.size(-2)")
     values = svdvals(A.detach())
     cutoff = _cutoff(values, (m, n), None, rcond)

@@ -51,7 +51,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """leaky_relu with a learned slope, one or one per channel (dimension 1)."""
     count = weight._array.size
     if count != 1:
-        channels = input._array.shape[1] if input._array.ndim > 1 else 1
+        channels = shape_of(input)[1] if input._array.ndim > 1 else 1
         if count != channels:
             raise RuntimeError(
                 f"Mismatch of parameter numbers and input channel size. Found parameter numbers = "
@@ -183,8 +183,8 @@ def logsigmoid(input: Tensor) -> Tensor:
 def glu(input: Tensor, dim: int = -1) -> Tensor:
     """The first half along dim times the sigmoid of the second."""
     axis = axis_of(dim, input._array.ndim)
-    if input._array.shape[axis] % 2:
-        raise RuntimeError(f"Halving dimension must be even, but dimension {axis} is size {input._array.shape[axis]}")
+    if shape_of(input)[axis] % 2:
+        raise RuntimeError(f"Halving dimension must be even, but dimension {axis} is size {shape_of(input)[axis]}")
     a, b = input.chunk(2, axis)
     return a * sigmoid(b)
 
@@ -212,7 +212,7 @@ def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: 
     if not x._array.ndim:
         return x * 0.0 + 1.0
     axes = (axis_of(_default_dim(x, dim), x._array.ndim),)
-    if not x._array.size:
+    if shape_of(x)[axes[0]] == 0:
         return apply(ops.COPY, (x,))
     top = reduce(ops.AMAX, x.detach(), axes, True)  # any shift gives the same value, so the shift needs no gradient
     e = (x - top).exp()
@@ -227,7 +227,7 @@ def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dty
     if not x._array.ndim:
         return x * 0.0
     axes = (axis_of(_default_dim(x, dim), x._array.ndim),)
-    if not x._array.size:
+    if shape_of(x)[axes[0]] == 0:
         return apply(ops.COPY, (x,))
     shifted = x - reduce(ops.AMAX, x.detach(), axes, True)
     return shifted - reduce(ops.SUM, shifted.exp(), axes, True).log()

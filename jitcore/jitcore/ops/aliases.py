@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..tensor import Tensor, method
+from ..tensor import Tensor, method, shape_of
 from .activation import hardshrink, prelu
 from .arithmetic import atan2
 from .copies import unsafe_split_with_sizes
@@ -31,17 +31,17 @@ def fill_diagonal_(self: Tensor, fill_value: float, wrap: bool = False) -> Tenso
     if self._array.ndim < 2:
         raise RuntimeError("dimensions must larger than 1")
     if self._array.ndim == 2:
-        rows, columns = self._array.shape
+        rows, columns = shape_of(self)
         step = columns + 1
         for start in range(0, rows if wrap else 1, step):
             block = self[start : start + step]
             block.diagonal().fill_(fill_value)
         return self
-    if len(set(self._array.shape)) != 1:
+    if len(set(shape_of(self))) != 1:
         raise RuntimeError("all dimensions of input must be of equal length")
     from .creation import arange
 
-    places = arange(self._array.shape[0])
+    places = arange(shape_of(self)[0])
     self[(places,) * self._array.ndim] = fill_value
     return self
 
@@ -61,7 +61,7 @@ def is_signed(self: Tensor) -> bool:
 @method
 def is_same_size(self: Tensor, other: Tensor) -> bool:
     """Whether the shapes are equal."""
-    return self._array.shape == other._array.shape
+    return shape_of(self) == shape_of(other)
 
 
 @method

@@ -69,5 +69,5 @@ def _check_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | N
         raise RuntimeError(f"{name}: attn_mask must be bool or floating, got {mask.dtype.name}")
     if not 0 <= dropout_p <= 1:
         raise RuntimeError(f"dropout probability has to be between 0 and 1, but got {dropout_p}")
-    if query._array.shape[-1] != key._array.shape[-1]:
-        raise RuntimeError(f"{name}: query has {query._array.shape[-1]} features but key has {key._array.shape[-1]}")
+    if shape_of(query)[-1] != shape_of(key)[-1]:
+        raise RuntimeError(f"{name}: query has {shape_of(query)[-1]} features but key has {shape_of(key)[-1]}")

@@ -40,10 +40,10 @@ def embedding_bag(
             f"embedding_bag: per_sample_weights was not None. per_sample_weights is only supported for mode='sum' (got "
             f"mode='{mode}')."
         )
-    if per_sample_weights is not None and per_sample_weights._array.shape != input._array.shape:
+    if per_sample_weights is not None and shape_of(per_sample_weights) != shape_of(input):
         raise ValueError(
-            f"embedding_bag: If per_sample_weights ({list(per_sample_weights._array.shape)}) is not None, then it must "
-            f"have the same shape as the input ({list(input._array.shape)})"
+            f"embedding_bag: If per_sample_weights ({list(shape_of(per_sample_weights))}) is not None, then it must "
+            f"have the same shape as the input ({list(shape_of(input))})"
         )
     if input._array.ndim == 2:
         if offsets is not None:

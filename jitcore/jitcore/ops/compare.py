@@ -11,7 +11,7 @@ from jitcore_ir.dtypes import bool_
 
 from ..dispatch import NONE, apply
 from ..promotion import binary
-from ..tensor import Tensor, method, peek
+from ..tensor import Tensor, method, peek, shape_of
 from .inplace import with_inplace
 
 
@@ -129,7 +129,7 @@ def isneginf(input: Tensor) -> Tensor:
 @method
 def equal(input: Tensor, other: Tensor) -> bool:
     """Whether both have one shape and equal elements. Python sees the answer."""
-    if input._array.shape != other._array.shape:
+    if shape_of(input) != shape_of(other):
         return False
     return bool(eq(input, other).all())
 

@@ -123,7 +123,7 @@ def diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0,
     """A copy of input with src on a diagonal."""
     result = input.clone()
     place = select.diagonal(result, offset, dim1, dim2)
-    if place._array.shape != src._array.shape:
+    if shape_of(place) != shape_of(src):
         raise RuntimeError(
             f"expected src to have a size equal to the slice of self. src size = {list(src.shape)}, slice size = "
             f"{list(place.shape)}"
@@ -137,7 +137,7 @@ def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
     """A copy of input with src at one index of dim."""
     result = input.clone()
     place = movement.select(result, dim, index)
-    if place._array.shape != src._array.shape:
+    if shape_of(place) != shape_of(src):
         raise RuntimeError(
             f"expected src to have a size equal to the slice of self. src size = {list(src.shape)}, slice size = "
             f"{list(place.shape)}"
@@ -154,7 +154,7 @@ def slice_scatter(
     result = input.clone()
     axis = axis_of(dim, input._array.ndim)
     place = result[(slice(None),) * axis + (slice(start, end, step),)]
-    if place._array.shape != src._array.shape:
+    if shape_of(place) != shape_of(src):
         raise RuntimeError(
             f"expected src to have a size equal to the slice of self. src size = {list(src.shape)}, slice size = "
             f"{list(place.shape)}"

@@ -62,8 +62,8 @@ def _lengths(given: Any, count: int, what: str) -> Tensor:
 
     lengths = given if isinstance(given, Tensor) else tensor(list(given), dtype=int64)
     lengths = lengths.to(int64).reshape(-1)
-    if lengths._array.shape != (count,):
-        raise RuntimeError(f"{what}_lengths must be of size batch_size {count}, got {lengths._array.shape[0]}")
+    if shape_of(lengths) != (count,):
+        raise RuntimeError(f"{what}_lengths must be of size batch_size {count}, got {shape_of(lengths)[0]}")
     return lengths
 
 

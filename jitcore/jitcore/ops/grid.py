@@ -30,10 +30,10 @@ def affine_grid(theta: Tensor, size: Sequence[int], align_corners: bool | None =
             f"affine_grid only supports 4D and 5D sizes, for 2D and 3D affine transforms, respectively. "
             f"Got size {size}."
         )
-    if theta._array.ndim != 3 or theta._array.shape[1:] != (rank, rank + 1):
+    if theta._array.ndim != 3 or shape_of(theta)[1:] != (rank, rank + 1):
         raise ValueError(
             f"Expected a batch of {rank}D affine matrices of shape Nx{rank}x{rank + 1} for size {tuple(size)}. "
-            f"Got {theta._array.shape}."
+            f"Got {shape_of(theta)}."
         )
     if min(size) <= 0:
         raise ValueError(f"Expected non-zero, positive output size. Got {tuple(size)}")
@@ -70,10 +70,10 @@ def grid_sample(
             f"'{padding_mode}'"
         )
     rank = input._array.ndim - 2
-    if rank not in (2, 3) or grid._array.ndim != rank + 2 or grid._array.shape[-1] != rank:
+    if rank not in (2, 3) or grid._array.ndim != rank + 2 or shape_of(grid)[-1] != rank:
         raise RuntimeError(
             f"grid_sampler(): expected grid to have size {rank} in last dimension and as many dimensions as input, but "
-            f"got input {list(input._array.shape)} and grid {list(grid._array.shape)}"
+            f"got input {list(shape_of(input))} and grid {list(shape_of(grid))}"
         )
     if mode == "bicubic" and rank == 3:
         raise RuntimeError("grid_sampler(): bicubic interpolation only supports 4D input")

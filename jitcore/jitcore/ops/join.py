@@ -9,7 +9,7 @@ from typing import Any
 from jitcore_ir import ops
 
 from ..dispatch import apply
-from ..promotion import as_operand, result_type
+from ..promotion import as_operand, is_number, result_type
 from ..tensor import Tensor, method, shape_of
 from .movement import axis_of, select, slice_axis, unsqueeze
 
@@ -23,7 +23,9 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None) -> 
         if not isinstance(t, Tensor):
             raise TypeError(f"expected Tensor as element {position} in argument 0, but got {type(t).__name__}")
     dtype = result_type(*tensors)
-    kept = [t for t in tensors if t._array.shape != (0,)] or tensors[:1]  # empty vectors join anything
+    kept = tensors
+    if len({t._array.ndim for t in tensors}) > 1:  # empty vectors join anything
+        kept = [t for t in tensors if t._array.ndim != 1 or shape_of(t)[0] != 0] or tensors[:1]
     where = axis_of(dim if axis is None else axis, kept[0]._array.ndim)
     if not kept[0]._array.ndim:
         raise RuntimeError("zero-dimensional tensor (at position 0) cannot be concatenated")
@@ -116,7 +118,7 @@ def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Te
     total = shape[axis]
     if isinstance(split_size_or_sections, list | tuple):
         sizes = list(split_size_or_sections)
-        if sum(int(s) for s in sizes) != tensor._array.shape[axis]:
+        if sum(sizes) != total:
             raise RuntimeError(
                 f"split_with_sizes expects split_sizes to sum exactly to {tensor._array.shape[axis]} "
                 f"(input tensor's size "
@@ -126,7 +128,8 @@ def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Te
         step = split_size_or_sections
         if step <= 0 and not (step == 0 and total == 0):
             raise RuntimeError(f"split expects split_size be positive, but got split_size={step}")
-        count = max((int(total) + step - 1) // step, 1) if step else 1
+        whole = type(step) is not int and is_number(total % step, 0)  # in as many pieces for all sizes
+        count = max(int(total // step if whole else (total + step - 1) // step), 1) if step else 1
         sizes = [step] * (count - 1) + [total - step * (count - 1)]
     pieces, start = [], 0
     for size in sizes:
@@ -142,7 +145,9 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
         raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
     axis = axis_of(dim, input._array.ndim)
     total = shape_of(input)[axis]
-    if isinstance(total, int):
+    # So large a size gives `chunks` pieces; of a smaller one there may be fewer.
+    if type(total) is int or not total > (chunks - 1) ** 2:
+        total = int(total)
         return split(input, max(-(-total // chunks), 1), axis) if total else split(input, [0] * chunks, axis)
     size = (total + chunks - 1) // chunks
     pieces = [slice_axis(input, axis, size * i, size) for i in range(chunks - 1)]

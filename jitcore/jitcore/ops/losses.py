@@ -41,10 +41,10 @@ def modern_reduction(size_average: bool | None, reduce: bool | None, reduction: 
 def _pair(name: str, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     if not isinstance(target, Tensor) or not isinstance(input, Tensor):
         raise TypeError(f"{name}: input and target must be Tensors")
-    if input._array.shape != target._array.shape:
+    if shape_of(input) != shape_of(target):
         warnings.warn(
-            f"Using a target size ({list(target._array.shape)}) that is different to the input size "
-            f"({list(input._array.shape)}). This will likely lead to incorrect results due to "
+            f"Using a target size ({list(shape_of(target))}) that is different to the input size "
+            f"({list(shape_of(input))}). This will likely lead to incorrect results due to "
             f"broadcasting. Please ensure "
             f"they have the same size.",
             stacklevel=4,
@@ -131,10 +131,10 @@ def binary_cross_entropy(
 ) -> Tensor:
     """-(target * log(input) + (1 - target) * log(1 - input)), logarithms taken as at least -100."""
     reduction = modern_reduction(size_average, reduce, reduction)
-    if input._array.shape != target._array.shape:
+    if shape_of(input) != shape_of(target):
         raise ValueError(
-            f"Using a target size ({list(target._array.shape)}) that is different to the input size "
-            f"({list(input._array.shape)}) is deprecated. Please ensure they have the same size."
+            f"Using a target size ({list(shape_of(target))}) that is different to the input size "
+            f"({list(shape_of(input))}) is deprecated. Please ensure they have the same size."
         )
     ends = apply(ops.BITWISE_OR, (input == 0, input == 1))
     x = input.masked_fill(ends, 0.5)
@@ -158,9 +158,9 @@ def binary_cross_entropy_with_logits(
 ) -> Tensor:
     """binary_cross_entropy of sigmoid(input), without overflow; pos_weight scales the positive term."""
     reduction = modern_reduction(size_average, reduce, reduction)
-    if input._array.shape != target._array.shape:
+    if shape_of(input) != shape_of(target):
         raise ValueError(
-            f"Target size ({list(target._array.shape)}) must be the same as input size ({list(input._array.shape)})"
+            f"Target size ({list(shape_of(target))}) must be the same as input size ({list(shape_of(input))})"
         )
     log_p = logsigmoid(input)
     if pos_weight is None:
@@ -225,14 +225,13 @@ def _class_axis(input: Tensor) -> int:
 def _picked(input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int) -> tuple[Tensor, Tensor]:
     """Weighted negative inputs at the targets, and the weights, 0 where ignored."""
     axis = _class_axis(input)
-    expected = input._array.shape[:axis] + input._array.shape[axis + 1 :]
-    if target._array.shape != expected:
-        if target._array.ndim == input._array.ndim - 1 and axis == 1 and target._array.shape[:1] != expected[:1]:
+    expected = shape_of(input)[:axis] + shape_of(input)[axis + 1 :]
+    if shape_of(target) != expected:
+        if target._array.ndim == input._array.ndim - 1 and axis == 1 and shape_of(target)[:1] != expected[:1]:
             raise ValueError(
-                f"Expected input batch_size ({input._array.shape[0]}) to match target batch_size "
-                f"({target._array.shape[0]})."
+                f"Expected input batch_size ({shape_of(input)[0]}) to match target batch_size ({shape_of(target)[0]})."
             )
-        raise RuntimeError(f"Expected target size {list(expected)}, got {list(target._array.shape)}")
+        raise RuntimeError(f"Expected target size {list(expected)}, got {list(shape_of(target))}")
     index = positions(target, "nll_loss")
     ignored = index == ignore_index
     safe = index.masked_fill(ignored, 0)
@@ -240,11 +239,11 @@ def _picked(input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: 
     if weight is None:
         weights = apply(ops.CAST, (ignored.logical_not(),), {"dtype": input.dtype})
     else:
-        if weight._array.shape != (input._array.shape[axis],):
+        if shape_of(weight) != (shape_of(input)[axis],):
             raise RuntimeError(
-                f"weight tensor should be defined either for all {input._array.shape[axis]} classes "
+                f"weight tensor should be defined either for all {shape_of(input)[axis]} classes "
                 f"or no classes but got "
-                f"weight tensor of shape: {list(weight._array.shape)}"
+                f"weight tensor of shape: {list(shape_of(weight))}"
             )
         weights = apply(ops.TAKE, (weight, safe), {"axis": 0}).masked_fill(ignored, 0.0)
     # A select rather than a product, so that an ignored infinity leaves no NaN.
@@ -292,11 +291,11 @@ def cross_entropy(
 def _soft_cross_entropy(
     input: Tensor, logs: Tensor, target: Tensor, weight: Tensor | None, reduction: str, label_smoothing: float
 ) -> Tensor:
-    if input._array.shape != target._array.shape:
+    if shape_of(input) != shape_of(target):
         raise RuntimeError(
-            f"cross_entropy with class probabilities: target of shape {list(target._array.shape)} "
+            f"cross_entropy with class probabilities: target of shape {list(shape_of(target))} "
             f"must have input's shape "
-            f"{list(input._array.shape)}"
+            f"{list(shape_of(input))}"
         )
     axis = _class_axis(input)
     classes = shape_of(input)[axis]

@@ -14,7 +14,7 @@ def svd_lowrank(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(U, S, V) with U diag(S) V^H near A (A - M where M is given), from q random directions and `niter` iterations."""
     x = A if M is None else A - M
-    if x._array.shape[-2] < x._array.shape[-1]:
+    if shape_of(x)[-2] < shape_of(x)[-1]:
         v, s, u = _of_tall(mH(x), q, niter)
         return u, s, v
     return _of_tall(x, q, niter)
@@ -22,7 +22,7 @@ def svd_lowrank(
 
 def pca_lowrank(A: Tensor, q: int | None = None, center: bool = True, niter: int = 2) -> tuple[Tensor, Tensor, Tensor]:
     """svd_lowrank of A's rows, less their mean where `center`: V holds the principal directions."""
-    smallest = min(A._array.shape[-2:])
+    smallest = min(shape_of(A)[-2:])
     q = min(6, smallest) if q is None else q
     if not 0 <= q <= smallest:
         raise ValueError(f"q(={q}) must be non-negative integer and not greater than min(m, n)={smallest}")

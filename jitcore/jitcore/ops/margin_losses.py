@@ -38,10 +38,9 @@ def multi_margin_loss(
     if weight is not None and weight._array.ndim != 1:
         raise ValueError("weight must be one-dimensional")
     rows, labels = (input, target) if input._array.ndim == 2 else (input.reshape(1, -1), target.reshape(1))
-    if rows._array.ndim != 2 or labels._array.shape != rows._array.shape[:1]:
+    if rows._array.ndim != 2 or shape_of(labels) != shape_of(rows)[:1]:
         raise RuntimeError(
-            f"multi_margin_loss: inconsistent sizes, input {list(input._array.shape)} and target "
-            f"{list(target._array.shape)}"
+            f"multi_margin_loss: inconsistent sizes, input {list(shape_of(input))} and target {list(shape_of(target))}"
         )
     classes = shape_of(rows)[1]
     own = gather(rows, 1, labels.unsqueeze(1))
@@ -64,9 +63,9 @@ def multilabel_margin_loss(
     target holds class numbers as input's shape [N, C] or [C] gives room; a row's labels end before its first -1.
     """
     reduction = modern_reduction(size_average, reduce, reduction)
-    if input._array.shape != target._array.shape or input._array.ndim not in (0, 1, 2):
+    if shape_of(input) != shape_of(target) or input._array.ndim not in (0, 1, 2):
         raise RuntimeError(
-            f"inconsistent target size: {list(target._array.shape)} for input of size: {list(input._array.shape)}"
+            f"inconsistent target size: {list(shape_of(target))} for input of size: {list(shape_of(input))}"
         )
     rows, labels = (input, target) if input._array.ndim == 2 else (input.reshape(1, -1), target.reshape(1, -1))
     classes = shape_of(rows)[1]

@@ -58,7 +58,7 @@ def resolve_shape(input: Tensor, shape: tuple) -> tuple:
         return shape
     known = product([n for n in shape if not (type(n) is int and n == -1)])
     total = product(shape_of(input))
-    if isinstance(known, int) and isinstance(total, int) and (known == 0 or total % known):
+    if known == 0 or (type(total) is int and type(known) is int and total % known):
         if known == 0:
             raise RuntimeError(
                 f"cannot reshape tensor of {total} elements into shape {list(shape)} because the unspecified dimension "
@@ -90,7 +90,7 @@ def _view_dtype(input: Tensor, dtype: Any) -> Tensor:
     if input.dtype.is_complex and dtype is input.dtype.to_real() and input._array.ndim:
         return view(apply(ops.VIEW_AS_REAL, (input,)), (*shape_of(input)[:-1], -1))
     if dtype.is_complex and input.dtype is dtype.to_real() and input._array.ndim:
-        if input._array.shape[-1] % 2:
+        if shape_of(input)[-1] % 2:
             raise RuntimeError("self.size(-1) must be divisible by 2 to view a real tensor as a complex one")
         return apply(ops.VIEW_AS_COMPLEX, (view(input, (*shape_of(input)[:-1], -1, 2)),))
     raise NotImplementedError("view(dtype) is not offered; .to(dtype) converts values, .numpy().view(...) reinterprets")
@@ -228,7 +228,7 @@ def squeeze(input: Tensor, dim: Any = None) -> Tensor:
     """Dimensions of size 1 removed: all of them, or those among `dim`; a view."""
     shape = shape_of(input)
     axes = range(len(shape)) if dim is None else axes_of(dim, len(shape)) if shape else ()
-    kept = tuple(n for a, n in enumerate(shape) if a not in axes or isinstance(n, SymInt) or n != 1)
+    kept = tuple(n for a, n in enumerate(shape) if a not in axes or n != 1)
     return apply(ops.RESHAPE, (input,), {"shape": kept})
 
 
@@ -332,7 +332,7 @@ def select(input: Tensor, dim: int, index: Any) -> Tensor:
     axis = axis_of(dim, len(shape))
     if not shape:
         raise IndexError("select() cannot be applied to a 0-dim tensor.")
-    index = index.__index__() if not isinstance(index, SymInt) else index
+    index = index.__index__() if type(index) is not SymInt else index
     size = input._array.shape[axis]
     if type(index) is int:
         if not -size <= index < size:
@@ -373,6 +373,8 @@ def is_contiguous(input: Tensor, *, memory_format: Any = None) -> bool:
 @method
 def stride(input: Tensor, dim: int | None = None) -> Any:
     """Steps in memory, in elements, per dimension."""
+    for n in shape_of(input):
+        int(n)  # the steps are those of these very sizes
     steps = tuple(s // input._array.itemsize for s in input._array.strides)
     return steps if dim is None else steps[axis_of(dim, len(steps))]
 

@@ -44,17 +44,17 @@ def batch_norm(
     In training the batch's own mean and biased variance are used, and the running ones (with the unbiased variance)
     are updated in place; otherwise the running ones are used.
     """
-    channels = input._array.shape[1] if input._array.ndim > 1 else 0
+    channels = shape_of(input)[1] if input._array.ndim > 1 else 0
     for name, t in (("running_mean", running_mean), ("running_var", running_var), ("weight", weight), ("bias", bias)):
-        if t is not None and t._array.shape != (channels,):
+        if t is not None and shape_of(t) != (channels,):
             raise RuntimeError(f"{name} should contain {channels} elements not {t._array.size}")
     wide = (1, channels) + (1,) * (input._array.ndim - 2)
     if training:
         axes = (0, *range(2, input._array.ndim))
         count = count_of(input, axes)
-        if isinstance(count, int) and count == 1:
+        if count == 1:
             raise ValueError(
-                f"Expected more than 1 value per channel when training, got input size {list(input._array.shape)}"
+                f"Expected more than 1 value per channel when training, got input size {list(shape_of(input))}"
             )
         mean, centred, var = _moments(input, axes)
         if running_mean is not None and running_var is not None:
@@ -117,16 +117,16 @@ def rms_norm(
 def _last_axes(name: str, input: Tensor, normalized_shape: Any, *parameters: Tensor | None) -> tuple[int, ...]:
     shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
     rank = input._array.ndim
-    if input._array.shape[rank - len(shape) :] != shape:
+    if shape_of(input)[rank - len(shape) :] != shape:
         raise RuntimeError(
             f"Given normalized_shape={list(shape)}, expected input with shape [*, "
             f"{', '.join(str(n) for n in shape)}], but got "
-            f"input of size {list(input._array.shape)} ({name})"
+            f"input of size {list(shape_of(input))} ({name})"
         )
     for t in parameters:
-        if t is not None and t._array.shape != shape:
+        if t is not None and shape_of(t) != shape:
             raise RuntimeError(
-                f"{name}: weight and bias must have shape {list(shape)}, but one has {list(t._array.shape)}"
+                f"{name}: weight and bias must have shape {list(shape)}, but one has {list(shape_of(t))}"
             )
     return tuple(range(rank - len(shape), rank))
 
@@ -137,11 +137,11 @@ def group_norm(
 ) -> Tensor:
     """Normalization over groups of channels of each sample of input [N, C, ...]."""
     n, c, *rest = shape_of(input)
-    channels = input._array.shape[1]
+    channels = shape_of(input)[1]
     if channels % num_groups:
         raise RuntimeError(
             f"Expected number of channels in input to be divisible by num_groups, but got input of shape "
-            f"{list(input._array.shape)} and num_groups={num_groups}"
+            f"{list(shape_of(input))} and num_groups={num_groups}"
         )
     size: Any = c // num_groups
     for d in rest:
@@ -172,7 +172,7 @@ def instance_norm(
         count = count_of(input, axes)
         _track(running_mean, mean.detach().mean(0), momentum)
         _track(running_var, var.detach().mean(0) * count / (count - 1), momentum)
-    wide = (1, input._array.shape[1]) + (1,) * (input._array.ndim - 2)
+    wide = (1, shape_of(input)[1]) + (1,) * (input._array.ndim - 2)
     return _scaled(centred * (var + eps).rsqrt(), weight, bias, wide)
 
 

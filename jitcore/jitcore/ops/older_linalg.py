@@ -206,7 +206,7 @@ def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, 
 def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
     """Vector product of 3-vectors along dim, by default the first dimension of size 3."""
     if dim is None:
-        sizes = list(input._array.shape)
+        sizes = list(shape_of(input))
         if 3 not in sizes:
             raise RuntimeError("no dimension of size 3 in input")
         dim = sizes.index(3)

@@ -95,7 +95,7 @@ def msort(input: Tensor) -> Tensor:
 def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> ValuesIndices:
     """(values, indices) of the k largest (or smallest) along dim, in order."""
     axis = axis_of(dim, input._array.ndim)
-    if not 0 <= k <= (input._array.shape[axis] if input._array.ndim else 1):
+    if not 0 <= k <= (shape_of(input)[axis] if input._array.ndim else 1):
         raise RuntimeError("selected index k out of range")
     if not input._array.ndim:
         if k == 0:
@@ -114,7 +114,7 @@ def _picked(input: Tensor, axis: int, indices: Tensor, keepdim: bool) -> ValuesI
 def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
     """(value, index) of the k-th smallest along dim, k counted from 1."""
     axis = axis_of(dim, input._array.ndim)
-    size = input._array.shape[axis] if input._array.ndim else 1
+    size = shape_of(input)[axis] if input._array.ndim else 1
     if size == 0:
         raise IndexError(f"kthvalue(): Expected reduction dim {axis} to have non-zero size.")
     if not 1 <= k <= size:
@@ -127,7 +127,7 @@ def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Val
 def _middle(input: Tensor, dim: Any, keepdim: bool, skips_nan: bool) -> Any:
     """The lower median, of all elements or along dim; NaN if there is one, or of the other elements."""
     if dim is None:
-        if not input._array.size:
+        if 0 in shape_of(input):
             return (input.reshape(-1).sum() * math.nan) if input.is_floating_point() else input.reshape(-1).sum()
         flat = input.reshape(-1)
         value = _middle(flat, 0, False, skips_nan).values
@@ -207,7 +207,7 @@ def _runs(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     starts = cat([(first == first) | (first != first), x[1:] != x[:-1]])
     count = int(starts.sum())
     places = apply(ops.NONZERO, (starts,), {"count": count}).reshape(-1)
-    ends = cat([places[1:], (places[:1] * 0 + x._array.size)]) if count else places
+    ends = cat([places[1:], (places[:1] * 0 + shape_of(x)[0])]) if count else places
     return x[places], starts.to(int64).cumsum(0) - 1, ends - places
 
 
@@ -257,10 +257,10 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
         raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
     if minlength < 0:
         raise RuntimeError("minlength should be >= 0")
-    if weights is not None and weights._array.shape != input._array.shape:
+    if weights is not None and shape_of(weights) != shape_of(input):
         raise RuntimeError("weights should be 1-d and have the same length as input")
     index = input.to(int64)
-    size = max(int(index.max()) + 1 if input._array.size else 0, minlength)
+    size = max(0 if shape_of(input)[0] == 0 else int(index.max()) + 1, minlength)
     if input._array.size and int(index.min()) < 0:
         raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
     given = index * 0 + 1 if weights is None else weights if weights.is_floating_point() else weights.double()
@@ -287,7 +287,7 @@ def searchsorted(
     values = input if isinstance(input, Tensor) else as_operand(input, result_type(sorted_sequence, input))
     if sorter is not None:
         sorted_sequence = gather(sorted_sequence, -1, sorter)
-    if sorted_sequence._array.ndim > 1 and sorted_sequence._array.shape[:-1] != values._array.shape[:-1]:
+    if sorted_sequence._array.ndim > 1 and shape_of(sorted_sequence)[:-1] != shape_of(values)[:-1]:
         raise RuntimeError(
             f"torch.searchsorted(): boundaries tensor should be 1 dimension or the first N-1 dimensions of boundaries "
             f"tensor and input value tensor must match, but we got boundaries tensor {list(sorted_sequence.shape)} and "
@@ -314,7 +314,7 @@ def _quantile(input: Tensor, q: Any, dim: Any, keepdim: bool, interpolation: str
         raise RuntimeError(
             f"{name}() interpolation must be one of linear, lower, higher, midpoint or nearest, but got {interpolation}"
         )
-    if not input._array.size:
+    if 0 in shape_of(input):
         raise RuntimeError(f"{name}() input tensor must be non-empty")
     points = q if isinstance(q, Tensor) else as_operand(q, input.dtype)
     if points._array.ndim > 1:
@@ -382,7 +382,7 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
         raise RuntimeError("bins must be > 0")
     x = input.detach().reshape(-1)
     low, high = as_operand(min, x.dtype), as_operand(max, x.dtype)
-    if min == max and x._array.size:
+    if min == max and shape_of(x)[0] != 0:
         low, high = x.amin(), x.amax()
     same = low == high
     low, high = where(same, low - 1, low), where(same, high + 1, high)
@@ -404,7 +404,7 @@ def histogram(
     if isinstance(bins, Tensor):
         edges = bins
     else:
-        low, high = (x.amin(), x.amax()) if range is None and x._array.size else range or (0.0, 1.0)
+        low, high = (x.amin(), x.amax()) if range is None and shape_of(x)[0] != 0 else range or (0.0, 1.0)
         low, high = float(low), float(high)
         low, high = (low - 0.5, high + 0.5) if low == high else (low, high)
         edges = linspace(low, high, bins + 1, dtype=x.dtype)

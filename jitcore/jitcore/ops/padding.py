@@ -46,12 +46,12 @@ def pad_constant(input: Tensor, pairs: dict[int, tuple[Any, Any]], value: Any) -
     """`value` added (or, for negative amounts, elements cut) before and after each axis in `pairs`."""
     low, high = [0] * input._array.ndim, [0] * input._array.ndim
     for axis, (before, after) in pairs.items():
-        if isinstance(before, int) and isinstance(after, int) and (before < 0 or after < 0):
+        if before < 0 or after < 0:
             cut = max(-before, 0)
             size = shape_of(input)[axis] - cut - max(-after, 0)
-            if isinstance(size, int) and size < 0:
+            if size < 0:
                 raise RuntimeError(
-                    f"pad: ({before}, {after}) leaves nothing of dimension {axis} of {list(input._array.shape)}"
+                    f"pad: ({before}, {after}) leaves nothing of dimension {axis} of {list(shape_of(input))}"
                 )
             input = slice_axis(input, axis, cut, size)
             before, after = max(before, 0), max(after, 0)
@@ -63,11 +63,11 @@ def pad_constant(input: Tensor, pairs: dict[int, tuple[Any, Any]], value: Any) -
 
 def _reflect(input: Tensor, axis: int, low: int, high: int) -> Tensor:
     size = shape_of(input)[axis]
-    if max(low, high) >= input._array.shape[axis]:
+    if max(low, high) >= shape_of(input)[axis]:
         raise RuntimeError(
             f"Argument #4: Padding size should be less than the corresponding input dimension, but "
             f"got: padding ({low}, "
-            f"{high}) at dimension {axis} of input {list(input._array.shape)}"
+            f"{high}) at dimension {axis} of input {list(shape_of(input))}"
         )
     parts = [input]
     if low:
@@ -89,7 +89,7 @@ def _replicate(input: Tensor, axis: int, low: int, high: int) -> Tensor:
 
 def _circular(input: Tensor, axis: int, low: int, high: int) -> Tensor:
     size = shape_of(input)[axis]
-    if max(low, high) > input._array.shape[axis]:
+    if max(low, high) > shape_of(input)[axis]:
         raise RuntimeError("Padding value causes wrapping around more than once.")
     parts = [input]
     if low:

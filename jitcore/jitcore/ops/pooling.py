@@ -11,7 +11,8 @@ from jitcore_ir import OpSpec, ops
 from jitcore_ir.dtypes import int64
 
 from ..dispatch import apply, constant
-from ..promotion import as_operand
+from ..promotion import as_operand, is_number
+from ..symbolic import larger
 from ..tensor import Tensor, shape_of
 from ..typeinfo import iinfo
 from .compare import refuse_complex
@@ -43,9 +44,7 @@ def _windows(
     pads = tuple_of(name, "padding", padding, rank)
     spread = tuple_of(name, "dilation", dilation, rank)
     if input._array.ndim not in (rank + 1, rank + 2):
-        raise RuntimeError(
-            f"{name}: Expected {rank + 1}D or {rank + 2}D input, but got shape {list(input._array.shape)}"
-        )
+        raise RuntimeError(f"{name}: Expected {rank + 1}D or {rank + 2}D input, but got shape {list(shape_of(input))}")
     if any(2 * p > k for p, k in zip(pads, kernel)):
         raise RuntimeError(
             f"pad should be at most half of effective kernel size, but got pad={list(pads)}, kernel_size={list(kernel)}"
@@ -61,18 +60,18 @@ def _windows(
         if ceil_mode:
             room = n + 2 * p - span
             count = -(-room // s) + 1
-            if int((count - 1) * s) >= int(n + p):  # no window starts in the padding on the far side
+            if p + s > span and (count - 1) * s >= n + p:  # no window starts in the padding on the far side
                 count = count - 1
-            high = max((count - 1) * s + span - n - p, p)
-        if input._array.shape[first + i] + p + high < span:
+            high = larger((count - 1) * s + span - n - p, p)
+        if shape_of(input)[first + i] + p + high < span:
             raise RuntimeError(
                 f"{name}: Output size is too small: a window spanning {span} does not fit dimension "
                 f"{first + i} of input "
-                f"{list(input._array.shape)} padded by {p}"
+                f"{list(shape_of(input))} padded by {p}"
             )
         pairs[first + i] = (p, high)
     padded = input
-    if any(low or high for low, high in pairs.values()):
+    if not all(is_number(amount, 0) for pair in pairs.values() for amount in pair):
         padded = pad_constant(input, pairs, fill)
     cut = apply(ops.WINDOWS, (padded,), {"window": kernel, "stride": steps, "dilation": spread})
     return cut, {"kernel": kernel, "stride": steps, "dilation": spread, "pairs": pairs, "first": first}
@@ -169,7 +168,8 @@ def _avg_pool(
     if divisor is not None:
         return total / divisor
     pads = tuple_of(name, "padding", padding, rank)
-    beyond = any(high > p for (_, high), p in zip(geometry["pairs"].values(), pads))  # ceil_mode's extra cells
+    # ceil_mode's extra cells
+    beyond = not all(is_number(high, p) for (_, high), p in zip(geometry["pairs"].values(), pads))
     if not beyond and (include or not any(pads)):
         return total / _product(geometry["kernel"])
     # Count the cells of each window that may be averaged, by pooling ones.
@@ -180,7 +180,7 @@ def _avg_pool(
         rest = {i: (0, high - p) for i, ((_, high), p) in enumerate(zip(geometry["pairs"].values(), pads))}
     else:
         rest = dict(enumerate(geometry["pairs"].values()))
-    if any(low or high for low, high in rest.values()):
+    if not all(is_number(amount, 0) for pair in rest.values() for amount in pair):
         ones = pad_constant(ones, rest, 0)
     counted = apply(
         ops.WINDOWS, (ones,), {"window": geometry["kernel"], "stride": geometry["stride"], "dilation": (1,) * rank}
@@ -220,22 +220,22 @@ def _adaptive(spec: OpSpec, rank: int, input: Tensor, output_size: Any) -> Tenso
     """One window per output cell i, covering floor(i * n / m) to ceil((i + 1) * n / m)."""
     name = f"adaptive_{'max' if spec is ops.AMAX else 'avg'}_pool{rank}d"
     if input._array.ndim not in (rank + 1, rank + 2):
-        raise RuntimeError(f"{name}: Expected {rank + 1}D or {rank + 2}D tensor, but got {list(input._array.shape)}")
+        raise RuntimeError(f"{name}: Expected {rank + 1}D or {rank + 2}D tensor, but got {list(shape_of(input))}")
     sizes = [output_size] * rank if isinstance(output_size, int) or output_size is None else list(output_size)
     first = input._array.ndim - rank
     for i, wanted in enumerate(sizes):
         axis = first + i
         have = shape_of(input)[axis]
-        if wanted is None or (isinstance(have, int) and wanted == have):
+        if wanted is None or (type(have) is int and wanted == have):
             continue
         if wanted == 1:
             input = _reduced(spec, input, axis, have)
-        elif int(have) % wanted == 0:
+        elif have % wanted == 0:
             shape = shape_of(input)
-            split = input.reshape((*shape[:axis], wanted, int(have) // wanted, *shape[axis + 1 :]))
-            input = _reduced(spec, split, axis + 1, int(have) // wanted).squeeze(axis + 1)
+            split = input.reshape((*shape[:axis], wanted, have // wanted, *shape[axis + 1 :]))
+            input = _reduced(spec, split, axis + 1, have // wanted).squeeze(axis + 1)
         else:
-            n = int(have)
+            n = have
             cells = [(c * n // wanted, -(-(c + 1) * n // wanted)) for c in range(wanted)]
             input = cat([_reduced(spec, slice_axis(input, axis, a, b - a), axis, b - a) for a, b in cells], axis)
     return input

@@ -11,6 +11,7 @@ from jitcore_ir.dtypes import DType, bool_, int64
 
 from ..dispatch import NONE, apply
 from ..promotion import binary
+from ..symbolic import larger
 from ..tensor import Tensor, method, shape_of
 from .compare import isnan, refuse_complex, truth
 from .complex_numbers import real, squared_size
@@ -221,7 +222,8 @@ def all(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
 def _truth_reduction(spec: OpSpec, input: Tensor, dim: Any, keepdim: bool, of_nothing: bool) -> Tensor:
     axes = reduced_axes(input, dim)
     flags = truth(input)
-    if flags._array.size == 0:  # any of nothing is False, all of nothing True
+    shape = shape_of(input)
+    if 0 in [shape[a] for a in axes]:  # any of nothing is False, all of nothing True
         counted = reduce(ops.SUM, apply(ops.CAST, (flags,), {"dtype": int64}), axes, keepdim)
         return apply(ops.EQ if of_nothing else ops.NE, (counted, counted), NONE)
     return reduce(spec, flags, axes, keepdim)
@@ -254,9 +256,7 @@ def _variance(input: Tensor, dim: Any, unbiased: Any, keepdim: bool, correction:
     average = binary(ops.DIV, reduce(ops.SUM, input, axes, True), count)
     distance = binary(ops.SUB, input, average)
     total = reduce(ops.SUM, squared_size(distance), axes, keepdim)
-    degrees: Any = count - correction
-    if isinstance(degrees, int | float) and degrees < 0:
-        degrees = 0
+    degrees = larger(count - correction, 0)
     kept = average if keepdim else average.reshape(shape_of(total))
     return binary(ops.DIV, total, degrees, to_float=True), kept
 
@@ -386,7 +386,7 @@ def diff(
         input = cat([t for t in (prepend, input, append) if t is not None], axis)
     if not n:
         return apply(ops.COPY, (input,))
-    size = input._array.shape[axis]
+    size = shape_of(input)[axis]
     n = size if n > size else n  # `min` is the tensors' here
     for _ in range(n):
         count = shape_of(input)[axis] - 1

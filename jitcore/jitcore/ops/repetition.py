@@ -62,7 +62,7 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
     for shift, dim in zip(moves, axes):
         axis = axis_of(dim, input._array.ndim)
         size = shape_of(result)[axis]
-        if result._array.shape[axis] == 0:
+        if size == 0:
             continue
         kept = (size - shift) % size
         result = cat([slice_axis(result, axis, kept, size - kept), slice_axis(result, axis, 0, kept)], axis)
@@ -101,7 +101,7 @@ def repeat_interleave(input: Tensor, repeats: Any, dim: int | None = None, *, ou
     axis = axis_of(dim, len(shape))
     if isinstance(repeats, Tensor):
         if repeats._array.size != 1:
-            positions = np.repeat(np.arange(input._array.shape[axis]), peek(repeats))
+            positions = np.repeat(np.arange(int(shape[axis])), peek(repeats))
             return index_select(input, axis, constant(positions))
         repeats = int(repeats)
     apart = reshape(input, (*shape[: axis + 1], 1, *shape[axis + 1 :]))

@@ -54,6 +54,10 @@ def interpolate(
     if antialias and mode not in ("bilinear", "bicubic"):
         raise ValueError("Anti-alias option is restricted to bilinear and bicubic modes and requires a 4-D tensor")
     have = shape_of(input)[2:]
+    if any(n < 1 for n in have):
+        raise RuntimeError(
+            f"Input and output sizes should be greater than 0, but got input of shape {list(input.shape)}"
+        )
     wanted, steps = _sizes(have, size, scale_factor, recompute_scale_factor, rank)
     if mode == "area":
         return _AREA[rank](input, tuple(int(m) for m in wanted))

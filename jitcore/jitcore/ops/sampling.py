@@ -183,7 +183,7 @@ def multinomial(
         edges = p.cumsum(-1) / p.sum(-1, keepdim=True)
         drawn = uniform_bits((*lead, num_samples, 1), D.float64, generator)
         return (drawn >= edges.unsqueeze(-2)).long().sum(-1).clamp(max=count - 1)
-    if num_samples > input._array.shape[-1]:
+    if num_samples > shape_of(input)[-1]:
         raise RuntimeError("cannot sample n_sample > prob_dist.size(-1) samples without replacement")
     drawn = uniform_bits((*lead, count), D.float64, generator)
     keys = ((1.0 - drawn).log() / p).masked_fill(p == 0, float("-inf"))

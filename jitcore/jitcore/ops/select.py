@@ -16,7 +16,7 @@ from ..tensor import Tensor, method, shape_of
 from ..typeinfo import iinfo
 from .compare import refuse_complex
 from .inplace import with_inplace
-from .movement import axis_of, broadcast_shapes, slice_axis
+from .movement import axis_of, broadcast_shapes, product, slice_axis
 
 
 def positions(index: Tensor, what: str) -> Tensor:
@@ -40,7 +40,7 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
     index = positions(index, "gather()")
     if not input._array.ndim:
         return gather(input.reshape(1), 0, index.reshape(-1)).reshape(shape_of(index))
-    if not index._array.size:
+    if not index._array.size and not _fits_along(input, axis, index):
         return input.reshape(-1)[:0].reshape(shape_of(index))
     _check_along("gather", input, axis, index)
     return apply(ops.GATHER, (input, index), {"axis": axis})
@@ -52,10 +52,16 @@ def _check_along(name: str, input: Tensor, axis: int, index: Tensor) -> None:
     x, i = input._array.shape, index._array.shape
     if len(x) != len(i):
         raise RuntimeError(f"{name}(): Index tensor must have the same number of dimensions as input tensor")
-    if any(a != axis and i[a] > x[a] for a in range(len(x))):
+    if not _fits_along(input, axis, index):
         raise RuntimeError(
             f"{name}: Expected index {list(i)} to be no larger than self {list(x)} apart from dimension {axis}"
         )
+
+
+def _fits_along(input: Tensor, axis: int, index: Tensor) -> bool:
+    """Whether index is as large as input at most, apart from dimension `axis`."""
+    x, i = input._array.shape, index._array.shape
+    return len(x) == len(i) and all(a == axis or i[a] <= x[a] for a in range(len(x)))
 
 
 def _scatter(name: str, input: Tensor, dim: int, index: Tensor, src: Any, mode: str) -> Tensor:
@@ -174,7 +180,7 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
         raise RuntimeError(
             f"masked_scatter: the mask has {int(wide._array.sum())} True elements, source only {source._array.size}"
         )
-    if not source._array.size:
+    if 0 in shape_of(source):
         return apply(ops.COPY, (input,))
     # Where the mask is False the position does not matter; it may lie past the end of a short source.
     index = apply(ops.WHERE, (wide.reshape(-1), order, as_operand(0, int64)), NONE)
@@ -203,7 +209,7 @@ def _put(input: Tensor, dim: int, index: Tensor, source: Tensor, mode: str) -> T
     wanted = (*shape[:axis], *shape_of(index), *shape[axis + 1 :])
     if source._array.dtype != input._array.dtype:
         raise RuntimeError(f"self ({input.dtype.name}) and source ({source.dtype.name}) must have the same scalar type")
-    if source._array.ndim != len(wanted) or any(int(a) != b for a, b in zip(wanted, source._array.shape)):
+    if source._array.ndim != len(wanted) or any(a != b for a, b in zip(wanted, shape_of(source))):
         raise RuntimeError(
             f"source of shape {list(source._array.shape)} does not fit the slices, of shape {list(wanted)}"
         )
@@ -268,7 +274,7 @@ def take(input: Tensor, index: Tensor) -> Tensor:
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
     """gather with indices and input broadcast off dim."""
     if dim is None:
-        return gather(input.reshape(-1), 0, from_the_end(indices.reshape(-1), input._array.size))
+        return gather(input.reshape(-1), 0, from_the_end(indices.reshape(-1), product(shape_of(input))))
     axis = axis_of(dim, input._array.ndim)
     indices = from_the_end(indices, shape_of(input)[axis])
     a, b = list(shape_of(input)), list(shape_of(indices))
@@ -372,6 +378,6 @@ def index_put_flat(input: Tensor, index: Tensor, source: Tensor, accumulate: boo
             f"put_(): Expected source and index to have the same number of elements, but got source.numel() = "
             f"{source._array.size}, index.numel() = {index._array.size}"
         )
-    places = from_the_end(positions(index, "put_()").reshape(-1), input._array.size)
+    places = from_the_end(positions(index, "put_()").reshape(-1), product(shape_of(input)))
     flat = _put(input.reshape(-1), 0, places, source.reshape(-1), "add" if accumulate else "set")
     return flat.reshape(shape_of(input))

@@ -52,8 +52,8 @@ def stft(
     if center:
         x = pad(x.unsqueeze(1), (n_fft // 2, n_fft // 2), pad_mode).squeeze(1)
     window = _full_window("stft", input, n_fft, length, window)
-    if not 0 < n_fft <= x._array.shape[1]:
-        raise RuntimeError(f"stft({list(input.shape)}): expected 0 < n_fft <= {x._array.shape[1]}, but got {n_fft}")
+    if not 0 < n_fft <= shape_of(x)[1]:
+        raise RuntimeError(f"stft({list(input.shape)}): expected 0 < n_fft <= {shape_of(x)[1]}, but got {n_fft}")
     pieces = x.unfold(1, n_fft, hop)
     pieces = pieces if window is None else pieces * window
     norm = "ortho" if normalized else "backward"
@@ -81,13 +81,13 @@ def istft(
     `length` cuts or fills the result. Raises RuntimeError where no window covers an element.
     """
     if not input.dtype.is_complex:
-        if input._array.shape[-1:] != (2,):
+        if shape_of(input)[-1:] != (2,):
             raise RuntimeError("istft requires a complex-valued input tensor matching the output from stft")
         input = view_as_complex(input)
     if input.ndim not in (2, 3):
         raise RuntimeError(f"istft({list(input.shape)}): expected a tensor of 2 or 3 dimensions")
     hop, size = _lengths("istft", n_fft, hop_length, win_length)
-    rows = input._array.shape[-2]
+    rows = shape_of(input)[-2]
     onesided = rows != n_fft if onesided is None else onesided
     expected = n_fft // 2 + 1 if onesided else n_fft
     if rows != expected:
@@ -136,7 +136,7 @@ def _full_window(name: str, x: Tensor, n_fft: int, length: int, window: Tensor |
         if length == n_fft:
             return None
         window = x.new_ones((length,), dtype=x.real.dtype if x.dtype.is_complex else None)
-    if window.ndim != 1 or window._array.shape[0] != length:
+    if window.ndim != 1 or shape_of(window)[0] != length:
         raise RuntimeError(
             f"{name}: expected a 1D window tensor of size equal to win_length={length}, but got window with size "
             f"{list(window.shape)}"

@@ -55,10 +55,10 @@ def _max_unpool(
     refuse_complex(name, input)
     if indices.dtype is not int64:
         raise RuntimeError(f"elements in indices should be type int64 but got: {indices.dtype}")
-    if input._array.shape != indices._array.shape:
+    if shape_of(input) != shape_of(indices):
         raise RuntimeError(
-            f"Expected shape of indices to be same as that of the input tensor ({list(input._array.shape)}) but got "
-            f"indices tensor with shape: {list(indices._array.shape)}"
+            f"Expected shape of indices to be same as that of the input tensor ({list(shape_of(input))}) but got "
+            f"indices tensor with shape: {list(shape_of(indices))}"
         )
     kernel = tuple_of(name, "kernel_size", kernel_size, rank)
     step = kernel if stride is None else tuple_of(name, "stride", stride, rank)

@@ -234,7 +234,7 @@ class _Split:
         used = [v for o in needed if o in seeded for v in operands(o)] + ends
         wanted = [v for v in used if not self._is_seeded(v, seeded)]
         self.watched = self._read_in_place([v for o in needed for v in operands(o)] + ends)
-        byte_size = size_of(recorder.symbols)
+        byte_size = size_of(recorder.sizes.values)
         self.kept = set(values_to_keep(wanted, self.watched, self.behind.__contains__, byte_size))
         order = {operation: i for i, operation in enumerate(joint.operations)}
         for value in sorted(wanted, key=lambda v: -1 if v.operation is None else order[v.operation]):

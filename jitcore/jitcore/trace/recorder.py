@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 
 from jitcore_ir import UNKNOWN, Graph, Location, OpSpec, TensorType, Value, ops, shapes
+from jitcore_ir.assumptions import assuming
 from jitcore_ir.dtypes import float64, from_numpy, int64
+from jitcore_ir.errors import ShapeError
 from jitcore_ir.shapes import Expr
 
 from ..errors import TraceError
@@ -23,6 +25,7 @@ from ..source import user_location
 from ..symbolic import symbolic
 from ..tensor import wrap
 from .numbers import RecordedNumber
+from .sizes import Sizes
 from .sources import Argument, GradientOf, Number, Source
 from .views import Chain, graph_attributes, read_through, starts_with, whole_memory, write_through
 
@@ -72,15 +75,6 @@ class GradientSlot:
     after: Any = None
 
 
-@dataclass(frozen=True, slots=True)
-class Specialization:
-    """Python used the number of a symbolic size."""
-
-    expr: Expr
-    value: int
-    location: Location
-
-
 @dataclass(eq=False)
 class Recorder:
     """Implements what `dispatch` calls while recording. `problem` is set where the run cannot be replayed."""
@@ -90,7 +84,6 @@ class Recorder:
     roots: list[Root] = field(default_factory=list)
     reads: list[Read] = field(default_factory=list)
     gradients: dict[int, GradientSlot] = field(default_factory=dict)
-    specializations: list[Specialization] = field(default_factory=list)
     pins: dict[int, tuple[float, Location]] = field(default_factory=dict)
     """Argument leaves on whose very number the run depends."""
     problem: str | None = None
@@ -104,7 +97,7 @@ class Recorder:
     """Weak references to the numbers Python was given."""
     open: bool = True
     """Whether the run is still going on."""
-    symbols: dict[str, int] = field(default_factory=dict)
+    sizes: Sizes = field(default_factory=Sizes)
     made_up: bool = False
     """The inputs hold made-up values: an operation that does not take them (a singular matrix) gives zeros."""
 
@@ -114,6 +107,7 @@ class Recorder:
         self._roots_of: dict[int, list[Root]] = {}  # storage id -> roots on it
         self._alive: list[Any] = []  # keeps storages, and so their ids, from being reused
         self._views: dict[tuple[int, int], tuple[Any, Value]] = {}
+        self.sizes.replaced = self._replace_symbols
 
     # What dispatch calls
 
@@ -123,10 +117,11 @@ class Recorder:
             # A view: derived from its storage whenever it is read. Memory from outside enters as the operand, not as
             # the view, so that a later use of the operand itself finds the same root.
             self._value(operands[0], location)
-            self._value(result, location)
+            self._agrees(spec, self._value(result, location), result, location)
             return
         values = [self._value(x, location) for x in operands]
         produced = self._append(spec, values, graph_attributes(attributes), location)
+        self._agrees(spec, produced, result, location)
         self._make(result, produced)
 
     def write(self, target: Any, value: Any) -> None:
@@ -217,13 +212,16 @@ class Recorder:
         slot.after = grad
 
     def shape(self, tensor: Any) -> tuple | None:
-        if not self.symbols:
+        if not self.sizes:
             return None
         dims = self._value(tensor, UNKNOWN).type.shape
         return tuple(symbolic(d, n) for d, n in zip(dims, tensor._array.shape, strict=True))
 
-    def specialize(self, expr: Expr, value: int) -> None:
-        self.specializations.append(Specialization(expr, value, user_location()))
+    def size_relation(self, difference: Expr, relation: str, needed: bool) -> None:
+        self.sizes.rely_on(difference, relation, user_location(), needed)
+
+    def current_size(self, expr: Expr) -> int | Expr:
+        return self.sizes.current(expr)
 
     # What numbers call (see `numbers`)
 
@@ -322,6 +320,10 @@ class Recorder:
         """The graph value that `tensor` holds now."""
         return self._value(tensor, user_location())
 
+    def viewed(self, value: Value, chain: Chain) -> Value:
+        """`value` after the steps of `chain`."""
+        return read_through(self._emitter(UNKNOWN), value, chain)
+
     def is_inside(self, tensor: Any) -> bool:
         """Whether the tensor's memory was made by this run."""
         return id(tensor._storage) in self._inside
@@ -416,17 +418,46 @@ class Recorder:
     def _append(
         self, spec: OpSpec, values: Sequence[Value], attributes: Mapping[str, Any], location: Location
     ) -> Value:
-        return self.graph.block.append(spec, values, attributes, location).result
+        if not self.sizes:
+            return self.graph.block.append(spec, values, attributes, location).result
+        while True:  # again where the shape rule has found that sizes must be equal: some symbols are replaced then
+            answers = self.sizes.assumptions(location)
+            current = {name: self._current(value) for name, value in attributes.items()}
+            try:
+                with assuming(answers):
+                    operation = self.graph.block.append(spec, values, current, location)
+            except ShapeError:  # a rule that does not take symbols, as the run itself went well
+                if answers.solved or self.sizes.pin([d for v in values for d in v.type.shape], location):
+                    continue
+                raise
+            if not answers.solved:
+                return operation.result
+            self.graph.block.erase([operation])
+
+    def _current(self, attribute: Any) -> Any:
+        """An attribute after all replacements of symbols."""
+        if isinstance(attribute, tuple):
+            return tuple(map(self._current, attribute))
+        return self.sizes.current(attribute) if isinstance(attribute, Expr) else attribute
+
+    def _replace_symbols(self, change: Mapping[str, int | Expr]) -> None:
+        """Put what some symbols have turned out to be into the graph so far."""
+        values = list(self.graph.inputs)
+        for operation in self.graph.walk():
+            values += operation.results
+            values += [v for region in operation.regions for v in region.block.arguments]
+            for name, attribute in operation.attributes.items():
+                operation.attributes[name] = self._current(attribute)
+        for value in values:
+            if not shapes.is_static(value.type.shape):
+                value.type = TensorType(value.type.dtype, self.sizes.current_shape(value.type.shape))
+
+    def _agrees(self, spec: OpSpec, value: Value, result: Any, location: Location) -> None:
+        """Refuse the recording where the graph's idea of a result's shape is not what the run gave."""
+        if self.sizes and tuple(map(self.sizes.number, value.type.shape)) != result._array.shape:
+            self.refuse(
+                f"{spec.name} gave the shape {list(result._array.shape)} where the program has {value.type}", location
+            )
 
     def _emitter(self, location: Location) -> Any:
         return lambda spec, values, attributes: self._append(spec, values, attributes, location)
-
-
-def symbol_values(roots: Sequence[Root]) -> dict[str, int]:
-    """Numbers of the plain symbols in the shapes of `roots`, read off the recorded tensors."""
-    found: dict[str, int] = {}
-    for root in roots:
-        for dim, size in zip(root.value.type.shape, root.tensor._array.shape, strict=True):
-            if isinstance(dim, Expr) and len(names := shapes.symbols_of(dim)) == 1 and dim == shapes.symbol(names[0]):
-                found[names[0]] = size
-    return found

@@ -56,7 +56,7 @@ def _as_convolved(
         zip(x_shape[2:], weight_shape[2:], stride, padding, dilation), start=2
     ):
         extra = sizes[axis] - ((n - 1) * s + d * (k - 1) + 1 - low - high)
-        if not isinstance(extra, int) or extra < s:
+        if extra < s:
             extra = 0  # the last window does not move for so little
         sizes[axis] = sizes[axis] - max(extra - high, 0)
         pads.append((low, max(high - extra, 0)))

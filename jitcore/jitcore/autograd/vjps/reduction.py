@@ -9,6 +9,7 @@ from jitcore_ir.dtypes import int64
 
 from ...dispatch import apply
 from ...ops.join import cat
+from ...ops.movement import product
 from ...promotion import as_operand
 from ...state import state
 from ...tensor import Tensor, shape_of
@@ -32,14 +33,14 @@ def _prod(g: Tensor, x: Tensor, x_shape: tuple, axes: tuple[int, ...]) -> Tensor
     """g times the product of all other elements, found without dividing, so that zeros do no harm."""
     if not axes:
         return g
-    if x._array.size == 0:
+    if 0 in [x_shape[a] for a in axes]:
         return zeros_like(x)
     # The reduced axes moved to the end and joined; products of what lies before and after each element.
     rank = len(x_shape)
     kept = [a for a in range(rank) if a not in axes]
     order = [*kept, *axes]
     moved = x.permute(order)
-    flat = moved.reshape((*[x_shape[a] for a in kept], -1))
+    flat = moved.reshape((*[x_shape[a] for a in kept], product([x_shape[a] for a in axes])))
     axis = len(kept)
     ones = flat.narrow(axis, 0, 1) * 0.0 + 1.0
     count = shape_of(flat)[axis]

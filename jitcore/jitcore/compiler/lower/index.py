@@ -8,6 +8,7 @@ rewrite it, and `i*768 + j` divided by 768 gives back `i` because `j` is known t
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 from jitcore_ir import shapes
 from jitcore_ir.shapes import Expr, Extreme, Quotient, Symbol, add, mul, sub
@@ -163,10 +164,12 @@ def recombine(index: Index) -> Index:
             if not isinstance(atom, Quotient) or atom.operator != "%" or not _has_variable(atom):
                 continue
             others = _term(coefficient, atoms[:place] + atoms[place + 1 :])
-            high = mul(mul(others, atom.denominator), _quotient("//", atom.numerator, atom.denominator))
-            if all(term in _terms(index) for term in _terms(high)):
-                whole = sub(sub(index, high), _term(coefficient, atoms))
-                return recombine(add(whole, mul(others, atom.numerator)))
+            # The quotient as `split` writes it, and in normal form, as it is after a substitution.
+            for divide in (partial(_quotient, "//"), shapes.floordiv):
+                high = mul(mul(others, atom.denominator), divide(atom.numerator, atom.denominator))
+                if all(term in _terms(index) for term in _terms(high)):
+                    whole = sub(sub(index, high), _term(coefficient, atoms))
+                    return recombine(add(whole, mul(others, atom.numerator)))
     return index
 
 
