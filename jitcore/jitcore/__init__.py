@@ -53,6 +53,8 @@ from .autograd.modes import (
     no_grad,
     set_grad_enabled,
 )  # fmt: skip
+from .control_flow import cond, scan, while_loop
+from .control_flow import map as map  # not in __all__: a star import keeps Python's
 from .dims import Dim
 from .errors import ExportError, OutOfMemoryError, TraceError
 from .exporting import export
@@ -174,7 +176,7 @@ __all__ = [
     "JitWarning", "linalg", "load", "long", "manual_seed", "nan", "newaxis", "nn", "no_grad", "operators", "optim",
     "pi", "preserve_format", "promote_types", "random", "result_type", "save", "seed", "SerializationError",
     "set_default_dtype", "set_grad_enabled", "set_printoptions", "set_rng_state", "short", "Size", "strided",
-    "signal", "special",
+    "signal", "special", "cond", "scan", "while_loop",
     "OutOfMemoryError", "Tensor", "TraceError", "uint8", "utils", "vjps", "vmap",
     "amp", "autocast", "backends", "channels_last_3d", "cpu", "get_autocast_cpu_dtype", "get_autocast_dtype",
     "get_autocast_gpu_dtype", "is_autocast_available", "is_autocast_cpu_enabled", "is_autocast_enabled", "layout",

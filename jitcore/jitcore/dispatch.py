@@ -14,12 +14,11 @@ from jitcore_ir import IRError, OpSpec, TensorType, Trait, ops
 from jitcore_ir.errors import DTypeError, ShapeError
 from jitcore_ir.spec import OPS
 from jitcore_runtime.custom import CustomOpError
-from jitcore_runtime.errors import LinAlgError
 from jitcore_runtime.kernels import KERNELS
 
 from .autograd import tape
 from .source import user_frame
-from .state import state
+from .state import Recorder, state
 from .storage import Storage
 from .symbolic import concrete
 from .tensor import Tensor, dtype_of, wrap
@@ -50,7 +49,7 @@ def apply(spec: OpSpec, operands: Sequence[Tensor], attributes: Mapping[str, Any
         else:
             array = KERNELS[spec](*[t._array for t in operands], **attributes)
     except Exception as error:
-        if recorder is None or not recorder.made_up or not _is_of_the_values(spec, error):
+        if recorder is None or not recorder.made_up or not _is_of_the_values(spec, error, recorder):
             raise explain(spec, operands, attributes, error) from error
         array = _zeros(spec, operands, attributes)
 
@@ -83,11 +82,11 @@ def apply(spec: OpSpec, operands: Sequence[Tensor], attributes: Mapping[str, Any
     return result
 
 
-def _is_of_the_values(spec: OpSpec, error: Exception) -> bool:
+def _is_of_the_values(spec: OpSpec, error: Exception, recorder: Recorder) -> bool:
     """Whether an operation failed for what its operands hold, which means nothing where that is made up."""
     if spec is ops.CUSTOM_CALL:
         return not isinstance(error, CustomOpError)
-    return isinstance(error, LinAlgError)
+    return isinstance(error, recorder.forgiven)
 
 
 def _zeros(spec: OpSpec, operands: Sequence[Tensor], attributes: Mapping[str, Any]) -> np.ndarray:

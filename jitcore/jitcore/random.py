@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,9 +19,11 @@ from jitcore_ir import ops
 from .device import CPU, Device, check_device
 from .dispatch import apply, write
 from .state import state
+from .storage import Storage
 from .tensor import Tensor, peek, wrap
 
 _INT64 = np.dtype(np.int64)
+_states: weakref.WeakSet[Storage] = weakref.WeakSet()
 
 
 class Generator:
@@ -29,6 +32,7 @@ class Generator:
     def __init__(self, device: Any = "cpu") -> None:
         check_device(device)
         self._state = wrap(np.array([67280421310721, 0], np.int64))
+        _states.add(self._state._storage)
 
     @property
     def device(self) -> Device:
@@ -103,6 +107,11 @@ def _restore(values: list[int]) -> Generator:
     made = Generator()
     made._state._array[...] = values
     return made
+
+
+def is_generator_state(storage: Storage) -> bool:
+    """Whether the memory is the state of a generator."""
+    return storage in _states
 
 
 default_generator = Generator()

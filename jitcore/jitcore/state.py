@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 class Recorder(Protocol):
     """What a tracer implements to see everything eager execution does. Called only while it is `state.recorder`.
 
-    `made_up`: the inputs hold made-up values, and an operation that does not take them gives zeros.
+    `made_up`: the inputs hold made-up values, and an operation that does not take them (it raises one of `forgiven`)
+    gives zeros.
     """
 
     made_up: bool
+    forgiven: tuple[type[Exception], ...]
 
     def operation(
         self, spec: OpSpec, operands: Sequence[Tensor], attributes: Mapping[str, Any], result: Tensor

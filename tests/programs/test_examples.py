@@ -6,8 +6,24 @@ from pathlib import Path
 
 import pytest
 
+import jitcore
+
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
+PAGES = ["control_flow.md"]
+"""Pages of docs/ whose Python blocks are whole programs."""
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_programs_of_a_page_run(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    jitcore.manual_seed(0)
+    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / page).read_text(), re.M | re.S)
+    assert blocks
+    for number, block in enumerate(blocks):
+        path = tmp_path / f"block{number}.py"  # functions know their lines, as those of a user's file do
+        path.write_text(block)
+        runpy.run_path(str(path))
 
 
 def test_train_and_export_fits_the_curve(tmp_path):

@@ -52,6 +52,7 @@ class Batching:
         self.randomness = randomness
         self.alive = False
         self.made_up = state.recorder is not None and state.recorder.made_up
+        self.forgiven = () if state.recorder is None else state.recorder.forgiven
         self.recorder: Recorder | None = None
         self.outer: Batching | None = None
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..autograd.function import Function
+from ..symbolic import SymInt
 from ..tensor import Tensor, shape_of
 from .activation import relu
 from .convolution import linear
@@ -85,12 +86,25 @@ def recurrence(
 
 
 def _over_padded(step: Step, projected: Tensor, state: State, reverse: bool) -> tuple[Tensor, State]:
+    if isinstance(shape_of(projected)[0], SymInt):  # a recorded program for sequences of any length
+        return _scanned(step, projected, state, reverse)
     steps = _Steps.apply(projected) if projected.requires_grad else _each(projected)
     outputs = []
     for x in reversed(steps) if reverse else steps:
         state = step(x, state)
         outputs.append(state[0])
     return stack(outputs[::-1] if reverse else outputs), state
+
+
+def _scanned(step: Step, projected: Tensor, state: State, reverse: bool) -> tuple[Tensor, State]:
+    from ..control_flow import scan
+
+    def turn(state: State, x: Tensor) -> tuple[State, Tensor]:
+        state = step(x, state)
+        return state, state[0]
+
+    last, outputs = scan(turn, state, projected, reverse=reverse)
+    return outputs, last
 
 
 def _over_packed(

@@ -19,6 +19,7 @@ from jitcore_ir.assumptions import assuming
 from jitcore_ir.dtypes import float64, from_numpy, int64
 from jitcore_ir.errors import ShapeError
 from jitcore_ir.shapes import Expr
+from jitcore_runtime.errors import LinAlgError
 
 from ..errors import TraceError
 from ..source import user_location
@@ -100,6 +101,7 @@ class Recorder:
     sizes: Sizes = field(default_factory=Sizes)
     made_up: bool = False
     """The inputs hold made-up values: an operation that does not take them (a singular matrix) gives zeros."""
+    forgiven: tuple[type[Exception], ...] = (LinAlgError,)
 
     def __post_init__(self) -> None:
         self.graph = Graph(self.name)

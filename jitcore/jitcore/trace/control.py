@@ -1,0 +1,429 @@
+"""Branches and loops while a program is recorded: their bodies become regions of one operation.
+
+Its derivative is another such operation, whose bodies are the derivatives of the bodies: that of a branch is a branch,
+that of a scan a scan the other way round, which computes each turn again from what was carried into it (stacked by
+the first). So derivatives can be differentiated again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from jitcore_ir import TensorType, Value, ops
+from jitcore_ir.dtypes import bool_
+from jitcore_ir.shapes import Dim, evaluate
+
+from ..autograd import tape
+from ..autograd.function import Function
+from ..dispatch import write
+from ..ops.creation import zeros
+from ..random import is_generator_state
+from ..state import state
+from ..symbolic import symbolic
+from ..tensor import Tensor
+from .recorder import Root
+from .regions import Body, run_control, snapshot, type_in
+
+_FLOATING = "fcV"
+
+
+def is_differentiable(tensor: Tensor) -> bool:
+    return state.grad_enabled and tape.edge_of(tensor) is not None
+
+
+def _is_floating(tensor: Tensor) -> bool:
+    return tensor._array.dtype.kind in _FLOATING
+
+
+def _standing_for(edge: Any) -> Tensor:
+    """A tensor whose gradient goes to `edge`: it is never read."""
+    if isinstance(edge, Tensor):
+        return edge
+    made = object.__new__(Tensor)
+    made._array = np.broadcast_to(np.zeros((), edge.dtype), edge.shape)
+    made._storage, made._view = None, ()  # type: ignore[assignment]
+    made._base = made._grad = made._hooks = None
+    made._seen, made._node, made._requires_grad = 0, edge, True
+    return made
+
+
+@dataclass(slots=True)
+class Outside:
+    """What the bodies of one operation read besides their arguments: the tensors that roots of their recorders were
+    when the operation ran, and the versions of their memory."""
+
+    tensors: dict[Root, tuple[Tensor, int]] = field(default_factory=dict)
+
+    def of(self, roots: Sequence[Root]) -> list[Tensor]:
+        """Raises RuntimeError where a tensor has been written since."""
+        found = []
+        for root in roots:
+            if root not in self.tensors:
+                tensor = root.tensor
+                if is_generator_state(tensor._storage):
+                    tensor = snapshot(tensor)
+                self.tensors[root] = tensor, tensor._storage.version
+            tensor, version = self.tensors[root]
+            if tensor._storage.version != version:
+                raise RuntimeError(
+                    "one of the variables needed for gradient computation has been modified by an inplace operation: "
+                    f"[{tensor.dtype} {list(tensor._array.shape)}], read by the body of a cond or scan"
+                )
+            found.append(tensor)
+        return found
+
+
+# Branches
+
+
+@dataclass(slots=True)
+class Branches:
+    """One `cond`: its two bodies, each with the tensors it gives and the arguments it takes, in the order of the
+    operands."""
+
+    bodies: tuple[Body, Body]
+    gives: tuple[Sequence[Tensor], Sequence[Tensor]]
+    takes: tuple[Sequence[Tensor], Sequence[Tensor]]
+    outside: Outside
+    drawn: Sequence[Root] = ()
+    """Roots of the generators that a branch draws from, whose next states follow the results."""
+
+    def run(self, predicate: Tensor, operands: Sequence[Tensor]) -> list[Tensor]:
+        values = [[b.value(t) for t in given] for b, given in zip(self.bodies, self.gives, strict=True)]
+        takes = [[b.value(t) for t in taken] for b, taken in zip(self.bodies, self.takes, strict=True)]
+        states = {root.tensor._storage: root for root in self.drawn}
+        for body, given in zip(self.bodies, values, strict=True):
+            for storage in states:
+                own = next((r for r in body.recorder.roots if r.tensor._storage is storage), None)
+                if own is None:  # this branch leaves that generator alone
+                    own = body.recorder.add_root(states[storage].tensor, "", None)
+                given.append(own.current)
+        roots = [b.needs(v, t) for b, v, t in zip(self.bodies, values, takes, strict=True)]
+        read = [*self.outside.of(roots[0]), *self.outside.of(roots[1])]
+        regions = []
+        for number, (body, given, taken) in enumerate(zip(self.bodies, values, takes, strict=True)):
+            mine: list[Value | TensorType] = [*taken]
+            for other, these in enumerate(roots):
+                mine += [root.value if other == number else root.value.type for root in these]  # type: ignore[misc]
+            regions.append(body.region(given, mine))
+        types: list[Any] = [TensorType(bool_), *(a.type for a in regions[0].block.arguments)]
+        return run_control(ops.COND, [predicate, *operands, *read], types, {}, regions, self.bodies)
+
+
+def record_cond(
+    predicate: Tensor, functions: tuple[Callable, Callable], names: tuple[str, str], operands: Sequence[Tensor],
+    check: Callable[[Body, Body], None],
+) -> list[Tensor]:  # fmt: skip
+    """The results of the branch taken. `functions` take tensors and give a flat list of them; `check` raises where the
+    two bodies do not give alike."""
+    types = [type_in(x) for x in operands]
+    flags = [is_differentiable(x) for x in operands]
+    arrays = [x._array for x in operands]
+    first, second = (Body(n, f, arrays, types, flags) for n, f in zip(names, functions, strict=True))
+    check(first, second)
+    bodies = first, second
+    drawn = list({root.tensor._storage: root for body in bodies for root in body.drawn}.values())
+    branches = Branches(
+        bodies, (first.outputs, second.outputs), (first.arguments, second.arguments), Outside(), drawn
+    )  # fmt: skip
+    return _branch(branches, predicate, operands)
+
+
+def _branch(branches: Branches, predicate: Tensor, operands: Sequence[Tensor]) -> list[Tensor]:
+    bodies = branches.bodies
+    edges: list[Any] = []
+    if state.grad_enabled:
+        edges = list(dict.fromkeys(e for b, g in zip(bodies, branches.gives, strict=True) for e in b.frontier(g)))
+    results = CondFunction.apply(branches, predicate, *operands, *map(_standing_for, edges))
+    count = len(results) - len(branches.drawn)
+    for root, advanced in zip(branches.drawn, results[count:], strict=True):
+        write(root.tensor, advanced)
+    return list(results[:count])
+
+
+class CondFunction(Function):
+    """`cond` on the tape."""
+
+    @staticmethod
+    def forward(ctx: Any, branches: Branches, predicate: Tensor, *given: Tensor) -> Any:
+        operands = given[: len(branches.takes[0])]
+        results = branches.run(predicate, operands)
+        ctx.branches, ctx.edges = branches, [tape.edge_of(t) for t in given[len(operands) :]]
+        ctx.set_materialize_grads(False)
+        ctx.mark_non_differentiable(*_constant_results(results, branches.bodies, branches.gives))
+        ctx.save_for_backward(predicate, *operands)
+        return tuple(results)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        branches: Branches = ctx.branches
+        predicate, *operands = ctx.saved_tensors
+        given = [(n, g) for n, g in enumerate(gradients) if g is not None]
+        wanted = [n for n, needed in enumerate(ctx.needs_input_grad[2 : 2 + len(operands)]) if needed]
+        found, takes = [], []
+        for body, gives, taken in zip(branches.bodies, branches.gives, branches.takes, strict=True):
+            types: list[Any] = [body.value(gives[n]).type for n, _ in given]
+            seeds = [body.argument(g._array, t, state.grad_enabled) for (_, g), t in zip(given, types, strict=True)]
+            edges = [*(tape.edge_of(taken[n]) for n in wanted), *ctx.edges]
+            found.append(body.gradients([gives[n] for n, _ in given], seeds, edges))
+            takes.append([*taken, *seeds])
+        kept = [n for n, pair in enumerate(zip(*found, strict=True)) if any(g is not None for g in pair)]
+        if not kept:
+            return (None,) * (2 + len(operands) + len(ctx.edges))
+        filled = [_filled(branches.bodies, found, side, kept) for side in (0, 1)]
+        following = Branches(branches.bodies, (filled[0], filled[1]), (takes[0], takes[1]), branches.outside)
+        results = dict(zip(kept, _branch(following, predicate, [*operands, *(g for _, g in given)]), strict=True))
+        of_operands = dict(zip(wanted, range(len(wanted)), strict=True))
+        return (
+            None, None,
+            *(results.get(of_operands[n]) if n in of_operands else None for n in range(len(operands))),
+            *(results.get(len(wanted) + n) for n in range(len(ctx.edges))),
+        )  # fmt: skip
+
+
+def _filled(bodies: tuple[Body, Body], found: Sequence[Sequence[Any]], side: int, kept: Sequence[int]) -> list[Tensor]:
+    """The gradients of one branch, zeros where only the other one has any."""
+    made = []
+    for n in kept:
+        mine, other = found[side][n], found[1 - side][n]
+        if mine is None:
+            mine = bodies[side].zeros(bodies[1 - side].value(other).type)  # type: ignore[arg-type]
+        made.append(mine)
+    return made
+
+
+def _constant_results(
+    results: Sequence[Tensor], bodies: Sequence[Body], gives: Sequence[Sequence[Tensor]]
+) -> list[Tensor]:
+    """The results that no body gives a history."""
+    found = []
+    for n, result in enumerate(results):
+        history = any(n < len(given) and tape.edge_of(given[n]) is not None for given in gives)
+        if not history or not _is_floating(result):
+            found.append(result)
+    return found
+
+
+# Scans
+
+
+@dataclass(slots=True)
+class Turns:
+    """One `scan` over a body: `carried` arguments and the tensors that are the `following` ones, `scanned` arguments,
+    and the tensors that are `stacked`."""
+
+    body: Body
+    carried: Sequence[Tensor]
+    following: Sequence[Tensor]
+    scanned: Sequence[Tensor]
+    stacked: Sequence[Tensor]
+    length: Dim
+    reverse: bool
+    outside: Outside
+    draws: bool = False
+    """Whether the states of generators that the body draws from go from turn to turn."""
+    keeps: bool = False
+    """Whether what is carried into each turn is stacked too, for the derivative."""
+
+    def run(self, initial: Sequence[Tensor], over: Sequence[Tensor]) -> list[Tensor]:
+        """The last carried values, the states of generators, what is stacked, and what is kept."""
+        body = self.body
+        drawn = body.drawn if self.draws else []
+        enter = [*(body.value(t) for t in self.carried), *(root.value for root in drawn)]
+        leave = [*(body.value(t) for t in self.following), *(root.current for root in drawn)]
+        stacked = [body.value(t) for t in self.stacked] + (enter if self.keeps else [])
+        takes = [*enter, *(body.value(t) for t in self.scanned)]
+        roots = body.needs([*leave, *stacked], takes)
+        read = self.outside.of(roots)
+        region = body.region([*leave, *stacked], [*takes, *(root.value for root in roots)])
+        operands = [*initial, *self.outside.of(drawn), *over, *read]
+        types: list[Any] = [a.type for a in region.block.arguments]
+        first, last = len(enter), len(takes)
+        types[first:last] = [TensorType(t.dtype, (self.length, *t.shape)) for t in types[first:last]]
+        attributes = {
+            "length": self.length, "carried": first, "scanned": last - first, "reverse": self.reverse,
+        }  # fmt: skip
+        return run_control(ops.SCAN, operands, types, attributes, [region], [body])
+
+
+def record_scan(
+    name: str, function: Callable[..., Sequence[Tensor]], initial: Sequence[Tensor], over: Sequence[Tensor],
+    length: Dim, reverse: bool, check: Callable[[Body], None],
+) -> tuple[list[Tensor], list[Tensor]]:  # fmt: skip
+    """The last carried values and the stacked results. `function` takes carried values and elements of `over` and gives
+    the next carried values and results, flat; `check` raises where a carried value changes its type."""
+    types = [type_in(x) for x in initial]
+    arrays = [x._array for x in initial]
+    for x in over:
+        type = type_in(x)
+        types.append(TensorType(type.dtype, type.shape[1:]))
+        whole = x._array
+        arrays.append(whole[-1 if reverse else 0, ...] if len(whole) else np.zeros(whole.shape[1:], whole.dtype))
+    flags = [state.grad_enabled] * len(initial) + [is_differentiable(x) for x in over]
+    body = Body(name, function, arrays, types, flags)
+    check(body)
+    count = len(initial)
+    turns = Turns(
+        body, body.arguments[:count], body.outputs[:count], body.arguments[count:], body.outputs[count:], length,
+        reverse, Outside(), bool(body.drawn),
+    )  # fmt: skip
+    return _turn(turns, initial, over)
+
+
+def _turn(turns: Turns, initial: Sequence[Tensor], over: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    edges: list[Any] = []
+    if state.grad_enabled:
+        edges = turns.body.frontier([*turns.following, *turns.stacked])
+        turns.keeps = bool(edges) or any(map(is_differentiable, (*initial, *over)))
+    results = ScanFunction.apply(turns, *initial, *over, *map(_standing_for, edges))
+    count, drawn = len(initial), turns.body.drawn if turns.draws else []
+    for root, advanced in zip(drawn, results[count : count + len(drawn)], strict=True):
+        write(root.tensor, advanced)
+    rest = results[count + len(drawn) :]
+    return list(results[:count]), list(rest[: len(turns.stacked)])
+
+
+class ScanFunction(Function):
+    """`scan` on the tape."""
+
+    @staticmethod
+    def forward(ctx: Any, turns: Turns, *given: Tensor) -> Any:
+        first, last = len(turns.carried), len(turns.carried) + len(turns.scanned)
+        results = turns.run(given[:first], given[first:last])
+        ctx.turns, ctx.edges = turns, [tape.edge_of(t) for t in given[last:]]
+        ctx.set_materialize_grads(False)
+        stacked_from = first + (len(turns.body.drawn) if turns.draws else 0)
+        kept_from = stacked_from + len(turns.stacked)
+        slices = zip(results[stacked_from:kept_from], turns.stacked, strict=True)
+        constant = [result for result, inside in slices if tape.edge_of(inside) is None]
+        ctx.mark_non_differentiable(*constant, *(r for r in results if not _is_floating(r)))
+        ctx.save_for_backward(*given[first:last], *results[kept_from:])
+        return tuple(results)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        turns: Turns = ctx.turns
+        body = turns.body
+        drawn = body.drawn if turns.draws else []
+        first, scans, inputs = len(turns.carried), len(turns.scanned), len(turns.carried) + len(drawn)
+        saved = list(ctx.saved_tensors)
+        over, kept = saved[:scans], saved[scans:]
+        create = state.grad_enabled
+
+        def seed(like: Tensor) -> Tensor:
+            type: Any = body.value(like).type
+            return body.argument(np.zeros(like._array.shape, like._array.dtype), type, create)
+
+        # Gradients are carried for the carried values that have any, and for outside tensors; others are stacked.
+        carried = [n for n, t in enumerate(turns.carried) if _is_floating(t)]
+        seeds = [seed(turns.following[n]) for n in carried]
+        stacked_from = len(gradients) - len(turns.stacked) - (inputs if turns.keeps else 0)
+        ys = [*turns.stacked, *(turns.carried if turns.keeps else ())]
+        given = [
+            (t, g) for t, g in zip(ys, gradients[stacked_from:], strict=False) if g is not None
+        ]  # fmt: skip
+        y_seeds = [seed(t) for t, _ in given]
+        wanted = [n for n, t in enumerate(turns.scanned) if t._requires_grad]
+        arguments = [*(turns.carried[n] for n in carried), *(turns.scanned[n] for n in wanted)]
+        targets = [*map(tape.edge_of, arguments), *ctx.edges]
+        outputs = [*(turns.following[n] for n in carried), *(t for t, _ in given)]
+        found = body.gradients(outputs, [*seeds, *y_seeds], targets)
+        of_carried, found = found[: len(carried)], found[len(carried) :]
+        of_scanned, of_edges = found[: len(wanted)], found[len(wanted) :]
+        following, initial = [], []
+        for n, g in zip(carried, of_carried, strict=True):
+            type: Any = body.value(turns.carried[n]).type
+            following.append(body.zeros(type) if g is None else g)
+            initial.append(_zeros(type, body) if gradients[n] is None else gradients[n])
+        totals: list[Tensor] = []
+        reached = [n for n, g in enumerate(of_edges) if g is not None]
+        for n in reached:
+            g = of_edges[n]
+            assert g is not None
+            type = body.value(g).type
+            total = body.argument(np.zeros(g._array.shape, g._array.dtype), type, create)
+            with body.recorder.running():
+                following.append(total + g)
+            totals.append(total)
+            initial.append(_zeros(type, body))
+        stacked = [n for n, g in enumerate(of_scanned) if g is not None]
+        derivative = Turns(
+            body, [*seeds, *totals], following, [*turns.carried, *turns.scanned, *y_seeds],
+            [of_scanned[n] for n in stacked], turns.length, not turns.reverse, turns.outside,  # type: ignore[misc]
+        )  # fmt: skip
+        states = kept[first:]
+        over_all = [*kept[:first], *over, *(g for _, g in given)]
+        if states:  # a turn draws the numbers it drew
+            derivative.scanned = [*derivative.scanned, *(_state_argument(body, root) for root in drawn)]
+            over_all += states
+        finals, slices = _turn(derivative, initial, over_all)
+        results = dict(zip(carried, finals, strict=False))
+        sums = dict(zip(reached, finals[len(carried) :], strict=True))
+        parts = {wanted[n]: g for n, g in zip(stacked, slices, strict=True)}
+        return (
+            None, *(results.get(n) for n in range(first)), *(parts.get(n) for n in range(scans)),
+            *(sums.get(n) for n in range(len(ctx.edges))),
+        )  # fmt: skip
+
+
+def _state_argument(body: Body, root: Root) -> Tensor:
+    """The tensor by which a generator's state that was drawn from is an argument of the body."""
+    body.values[root.tensor] = root.value
+    return root.tensor
+
+
+def _zeros(type: Any, body: Body) -> Tensor:
+    """Zeros of a type of the body's, outside it."""
+    shape = [evaluate(d, body.recorder.symbols) for d in type.shape]
+    if state.recorder is not None:
+        shape = [symbolic(d, n) for d, n in zip(type.shape, shape, strict=True)]  # type: ignore[misc]
+    return zeros(shape, dtype=type.dtype)
+
+
+# Loops with a condition
+
+
+def record_while(
+    condition: Callable[..., Sequence[Tensor]], function: Callable[..., Sequence[Tensor]], initial: Sequence[Tensor],
+    check: Callable[[Body, Body], None],
+) -> list[Tensor]:  # fmt: skip
+    """The carried values when the condition no longer holds."""
+    types, arrays = [type_in(x) for x in initial], [x._array for x in initial]
+    flags = [False] * len(initial)
+    test, body = Body("while_loop: cond_fn", condition, arrays, types, flags), Body(
+        "while_loop: body_fn", function, arrays, types, flags
+    )  # fmt: skip
+    check(test, body)
+    if test.drawn:
+        raise RuntimeError("while_loop: cond_fn draws random numbers; draw them in body_fn and carry them")
+    if state.grad_enabled and (any(map(is_differentiable, initial)) or body.frontier(body.outputs)):
+        raise RuntimeError(
+            "while_loop: reverse-mode differentiation of a loop whose number of turns is not known is not possible in "
+            "a recorded program; use scan or map, or call it inside no_grad()"
+        )
+    drawn, outside = body.drawn, Outside()
+    enter = [*(body.value(t) for t in body.arguments), *(root.value for root in drawn)]
+    leave = [*(body.value(t) for t in body.outputs), *(root.current for root in drawn)]
+    asked = [test.value(t) for t in test.outputs]
+    begin: list[Value | TensorType] = [test.value(t) for t in test.arguments]
+    for root in drawn:
+        own = next((r for r in test.recorder.roots if r.tensor._storage is root.tensor._storage), None)
+        begin.append(root.value.type if own is None else own.value)  # type: ignore[arg-type]
+    mine, others = body.needs(leave, enter), test.needs(asked, [v for v in begin if isinstance(v, Value)])
+    regions = [
+        test.region(asked, [*begin, *(r.value.type for r in mine), *(r.value for r in others)]),  # type: ignore[list-item]
+        body.region(leave, [*enter, *(r.value for r in mine), *(r.value.type for r in others)]),  # type: ignore[list-item]
+    ]
+    operands = [*initial, *outside.of(drawn), *outside.of(mine), *outside.of(others)]
+    types = [a.type for a in regions[1].block.arguments]  # type: ignore[misc]
+    results = run_control(ops.WHILE, operands, types, {"carried": len(enter)}, regions, [body, test])
+    for root, advanced in zip(drawn, results[len(initial) :], strict=True):
+        write(root.tensor, advanced)
+    return results[: len(initial)]
+
+
+__all__ = ["record_cond", "record_scan", "record_while"]
