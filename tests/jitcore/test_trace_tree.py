@@ -496,3 +496,19 @@ def test_the_same_tensor_twice_says_nothing_of_two_tensors():
     a, b = vector(2, 3), vector(5, 7)
     for x, y in ((a, a), (a, b), (b, a), (b, b), (a[:], b[:])):
         np.testing.assert_allclose(jitted(x, y).numpy(), x.numpy() * y.numpy() + 1)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda x, r: jitcore.tensor(r) * x + jitcore.tensor([r, 1.0])[0],
+        lambda x, r: r**x + jitcore.full((2,), r) + x.masked_fill(x > 1, r).clamp(-r, r),
+        lambda x, r: jitcore.nn.functional.leaky_relu(-x, r) + jitcore.where(x > 1, x, r).add(x, alpha=r),
+        lambda x, r: jitcore.lerp(x, x * 2, r) + (x.double() * r).float() + (x.half() * r).float(),
+    ],
+)
+def test_operations_take_a_float_argument_as_a_value(use):
+    jitted = jitcore.jit(use)
+    for rate in (0.5, 1.5, 0.25, 3.0):
+        np.testing.assert_allclose(jitted(vector(1, 2), rate).numpy(), use(vector(1, 2), rate).numpy(), rtol=1e-5)
+    assert recordings(jitted) == 1

@@ -17,6 +17,7 @@ from ..promotion import as_operand, check_fits, complex_of, number_dtype
 from ..state import state
 from ..symbolic import SymInt
 from ..tensor import Tensor, alias, dtype_of, method, shape_of, wrap
+from ..trace.numbers import RecordedNumber
 
 
 def tensor(
@@ -31,8 +32,8 @@ def tensor(
     if isinstance(data, Tensor):
         made = data.detach().clone()
         made = made if dtype is None else apply(ops.CAST, (made,), {"dtype": dtype})
-    elif isinstance(data, SymInt):
-        made = as_operand(data, dtype or D.int64)
+    elif type(data) in (SymInt, RecordedNumber):
+        made = as_operand(data, dtype or number_dtype(data))
     else:
         made = _from_sequence(data, dtype)
     if requires_grad:
@@ -70,7 +71,7 @@ def _from_sequence(data: Any, dtype: DType | None) -> Tensor:
     if _holds_tensor(data):
         from .join import stack
 
-        parts = [p if isinstance(p, Tensor) else _from_sequence(p, None) for p in data]
+        parts = [p if isinstance(p, Tensor) else tensor(p) for p in data]
         joined = stack([p.detach() for p in parts])
         return joined if dtype is None else joined.to(dtype)
     try:
@@ -121,7 +122,7 @@ def _checked(array: np.ndarray) -> np.ndarray:
 
 def _holds_tensor(data: Any) -> bool:
     while isinstance(data, list | tuple) and data:
-        if any(isinstance(x, Tensor) for x in data):
+        if any(isinstance(x, Tensor) or type(x) is RecordedNumber for x in data):
             return True
         data = data[0]
     return False

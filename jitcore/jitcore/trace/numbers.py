@@ -180,6 +180,8 @@ def _defer(name: str) -> Callable[..., Any]:
     """A method that pins both numbers and asks Python."""
 
     def method(self: RecordedNumber, *others: Any) -> Any:
+        if any(type(plain(x)) not in (float, int, bool, complex, type(None)) for x in others):
+            return NotImplemented
         return getattr(pinned(self), name)(*(pinned(x) for x in others))
 
     return method

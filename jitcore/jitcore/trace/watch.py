@@ -25,8 +25,10 @@ from jitcore_ir import DType, OpSpec
 
 from ..source import is_own_file
 from .checks import Checks
+from .numbers import RecordedNumber
 
 _SCALARS = (int, float, complex, str, bytes, bool, type(None), range, slice, enum.Enum, np.generic, DType, OpSpec)
+_PLAIN = (int, float, bool, str, type(None))
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _LAYERS = tuple(os.path.join(_PACKAGE, part) + os.sep for part in ("nn", "optim"))
 _STANDARD = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib"))
@@ -147,6 +149,8 @@ class Watcher:
         if len(self.checks.conditions) > _MOST:
             self.problem = self.problem or f"{what}: more than {_MOST} pieces of Python state to watch"
             return
+        if type(value) is RecordedNumber:
+            return  # made by the run itself; what it decides is a guard
         if isinstance(value, _SCALARS):
             if fetch:
                 self.checks.same_value(fetch, value, f"{what} was {value!r}")
@@ -247,7 +251,7 @@ class Watcher:
         bound = self.checks.bind(value)
         if isinstance(value, list):
             self.checks.same_length(bound, len(value), f"{what} had {len(value)} items")
-            if len(value) > 8 and all(isinstance(item, _SCALARS) for item in value):
+            if len(value) > 8 and all(type(item) in _PLAIN for item in value):
                 copy = list(value)
                 self.checks.same_value(bound, copy, f"an item of {what} was another")
                 self.checks.custom(lambda: value == copy, f"an item of {what} was another")
