@@ -348,6 +348,10 @@ def test_a_body_may_not_ask_for_values():
     assert "test_control_flow.py:" in text
 
 
+def test_a_body_may_not_print(capsys):
+    refused(lambda x: jitcore.map(lambda e: (print("seen"), e)[1], x), jitcore.tensor(X), match="map prints")
+
+
 def test_bodies_must_give_alike():
     x = jitcore.tensor(X)
     refused(

@@ -15,7 +15,7 @@ import numpy as np
 
 from jitcore_ir import TensorType, Value, ops
 from jitcore_ir.dtypes import bool_
-from jitcore_ir.shapes import Dim, evaluate
+from jitcore_ir.shapes import Dim
 
 from ..autograd import tape
 from ..autograd.function import Function
@@ -243,9 +243,10 @@ class Turns:
         operands = [*initial, *self.outside.of(drawn), *over, *read]
         types: list[Any] = [a.type for a in region.block.arguments]
         first, last = len(enter), len(takes)
-        types[first:last] = [TensorType(t.dtype, (self.length, *t.shape)) for t in types[first:last]]
+        length = body.recorder.sizes.current(self.length)
+        types[first:last] = [TensorType(t.dtype, (length, *t.shape)) for t in types[first:last]]
         attributes = {
-            "length": self.length, "carried": first, "scanned": last - first, "reverse": self.reverse,
+            "length": length, "carried": first, "scanned": last - first, "reverse": self.reverse,
         }  # fmt: skip
         return run_control(ops.SCAN, operands, types, attributes, [region], [body])
 
@@ -378,7 +379,7 @@ def _state_argument(body: Body, root: Root) -> Tensor:
 
 def _zeros(type: Any, body: Body) -> Tensor:
     """Zeros of a type of the body's, outside it."""
-    shape = [evaluate(d, body.recorder.symbols) for d in type.shape]
+    shape = [body.recorder.sizes.number(d) for d in type.shape]
     if state.recorder is not None:
         shape = [symbolic(d, n) for d, n in zip(type.shape, shape, strict=True)]  # type: ignore[misc]
     return zeros(shape, dtype=type.dtype)

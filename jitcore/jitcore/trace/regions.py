@@ -8,14 +8,14 @@ can be recorded in turn, as a longer body: `gradients`.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
 
 from jitcore_ir import Graph, Location, Operation, OpSpec, Region, TensorType, Value, ops
 from jitcore_ir.clone import clone_operation
-from jitcore_ir.shapes import evaluate
+from jitcore_ir.shapes import Dim, evaluate
 from jitcore_runtime.control import CONTROL
 from jitcore_runtime.errors import LinAlgError, OperationFailed
 from jitcore_runtime.interpreter import Interpreter
@@ -40,8 +40,15 @@ class RegionRecorder(Recorder):
         self.what = what
         self.outer = outer
         self.declared: set[Value] = set()
-        if outer is not None:
-            self.symbols = outer.symbols
+        if outer is not None:  # its sizes, and what they turn out to be, are those of the whole recording
+            self.sizes = outer.sizes
+            others = self.sizes.replaced
+
+            def replace(change: Mapping[str, Dim]) -> None:
+                others(change)
+                self._replace_symbols(change)
+
+            self.sizes.replaced = replace
 
     def argument(self, tensor: Tensor, type: TensorType) -> Value:
         value = self.add_root(tensor, "", None, type.shape).value
@@ -49,7 +56,7 @@ class RegionRecorder(Recorder):
         return value
 
     def add_root(self, tensor: Any, name: str, source: Any, dims: Any = None) -> Root:
-        if dims is None and self.outer is not None and self.symbols:
+        if dims is None and self.outer is not None and self.sizes:
             dims = self.outer.value_of(tensor).type.shape
         return super().add_root(tensor, name, source, dims)
 
@@ -77,10 +84,6 @@ class RegionRecorder(Recorder):
 
     def set_grad(self, tensor: Any, grad: Any) -> None:
         self.forbid("sets .grad of a tensor (does it call backward()?); return gradients instead")
-
-    def specialize(self, expr: Any, value: int) -> None:
-        if self.outer is not None:
-            self.outer.specialize(expr, value)
 
     def scalar(self, number: float, name: str, source: Any, make: Any) -> Any:
         return make(number) if self.outer is None else self.outer.scalar(number, name, source, make)
@@ -121,6 +124,8 @@ class Body:
         try:
             with self.recorder.running():
                 self.outputs = list(function(*self.arguments))
+                if self.recorder.prints:
+                    self.recorder.forbid("prints, which only its recording would do; return what is to be shown")
                 self.values.update({t: self.recorder.value_of(t) for t in self.outputs if t not in self.values})
         finally:
             self.recorder.roll_back()
@@ -181,7 +186,7 @@ class Body:
         """A tensor of zeros, inside the body."""
         block = self.recorder.graph.block
         zero = block.append(ops.CONSTANT, [], {"value": np.zeros((), type.dtype.numpy)}).result
-        tensor = wrap(np.zeros([evaluate(d, self.recorder.symbols) for d in type.shape], type.dtype.numpy))
+        tensor = wrap(np.zeros([self.recorder.sizes.number(d) for d in type.shape], type.dtype.numpy))
         wide = block.append(ops.BROADCAST_TO, [zero], {"shape": type.shape}).result if type.shape else zero
         self.recorder.holds(tensor, wide)
         self.values[tensor] = wide
@@ -236,9 +241,9 @@ def run_control(
     Raises what an operation in a region raises.
     """
     recorder = state.recorder if isinstance(state.recorder, Recorder) else None
-    symbols = bodies[0].recorder.symbols
+    sizes = bodies[0].recorder.sizes
     made_up = recorder is not None and recorder.made_up
-    if recorder is not None and symbols and symbols is not recorder.symbols:
+    if recorder is not None and sizes and sizes is not recorder.sizes:
         recorder.refuse(f"the derivative of a {spec.name} whose sizes are another recording's is used", user_location())
         recorder = None
     if recorder is None:
@@ -248,7 +253,7 @@ def run_control(
         block = recorder.graph.block
         values = [recorder.value_of(t) for t in operands]
     operation = block.append(spec, values, attributes, user_location(), regions)
-    arrays = _evaluate(operation, [t._array for t in operands], symbols, made_up)
+    arrays = _evaluate(operation, [t._array for t in operands], sizes.values, made_up)
     results = [wrap(array) for array in arrays]
     if recorder is not None:
         for tensor, value in zip(results, operation.results, strict=True):
