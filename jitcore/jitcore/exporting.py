@@ -73,6 +73,7 @@ def export(
     dynamic: Mapping[str, Mapping[int, str | Dim]] | None = None,
     entry: str = "main",
     targets: Sequence[str] | None = None,
+    exact: bool = False,
 ) -> None:
     """Write `function` (a Module, function or jitted one) to the archive `path`, replacing it as a whole.
 
@@ -84,6 +85,8 @@ def export(
     targets: CPUs to compile for ("x86-64-v2", "x86-64-v3", "x86-64-v4", "aarch64"); none is fine: the runtime then
         interprets the graph. Default: the three x86-64 levels. "ptx-8.0" (a GPU's compute capability) stores CUDA
         kernels as well, for programs of elementwise operations and reductions; it needs `jitcore[cuda]`.
+    exact: the archive's answers, native and interpreted, have the bits that the function gives eagerly (on x86-64 with
+        the same NumPy). What native code would round otherwise is then run by NumPy from within it.
 
     Raises ExportError where the recorded run would not hold for every input, naming the user's line, and OSError where
     the file cannot be written. The old file stays as it was then.
@@ -98,7 +101,8 @@ def export(
     dims = _make_dynamic(specs, dynamic or {})
     recording, names = _record(function, specs, inputs, dims)
     weights = {number: names[id(root.tensor)] for number, root in enumerate(recording.roots) if root.source is None}
-    write_program(path, recording, entry, weights, tuple(DEFAULT_TARGETS if targets is None else targets))
+    chosen = tuple(DEFAULT_TARGETS if targets is None else targets)
+    write_program(path, recording, entry, weights, chosen, exact=exact)
 
 
 def _spec(name: str, given: Any) -> InputSpec:

@@ -251,10 +251,10 @@ def _native_executor(archive: Archive, entry: Entry) -> tuple[Executor | None, s
 
 def _program(entry: Entry, target: str | None = None) -> Program:
     if target is None:
-        return Program(entry.name, entry.graph, updates=entry.updates, guards=entry.guards)
+        return Program(entry.name, entry.graph, updates=entry.updates, guards=entry.guards, exact=entry.exact)
     code = entry.code[target]
     return Program(
-        entry.name, entry.graph, code.plan, code.image, entry.updates, entry.guards, operations=code.operations
+        entry.name, entry.graph, code.plan, code.image, entry.updates, entry.guards, code.operations, entry.exact
     )
 
 

@@ -71,7 +71,8 @@ class Entry:
     every guard has held, then the 0-d values that `guards` (pairs: output, expected bool, int or float) compare.
     `weights` says which graph inputs (by number) are weights (by name); the others are the call's arguments, named by
     the graph. `outputs` names the results, `structure` says how a call returns them; None is the one result alone, or a
-    tuple of several. `ranges` limits symbols; `code` and `device_code` are by target.
+    tuple of several. `ranges` limits symbols; `code` and `device_code` are by target. `exact`: all code gives the bits
+    that the interpreter's kernels give.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Entry:
     ranges: dict[str, Range] = field(default_factory=dict)
     code: dict[str, NativeCode] = field(default_factory=dict)
     device_code: dict[str, DeviceCode] = field(default_factory=dict)
+    exact: bool = False
 
     @property
     def arguments(self) -> list[int]:

@@ -90,6 +90,9 @@ class Decoder:
                 for r in table.ranges
             },
         )
+        if table.exact not in (0, 1):
+            raise ArchiveError(f"entry {table.name!r} says {table.exact} where it says whether it is exact")
+        entry.exact = bool(table.exact)
         _unique("range", [self.dims.symbol(r.symbol) for r in table.ranges])
         if self.with_code:
             if len(table.code) + len(table.device_code) > _MAX_TARGETS:

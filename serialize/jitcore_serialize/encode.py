@@ -117,6 +117,7 @@ class _Encoder:
         table.ranges = [self.range(symbol, limits) for symbol, limits in entry.ranges.items()]
         table.code = [self.code(code) for code in entry.code.values()]
         table.deviceCode = [self.device_code(target, code) for target, code in entry.device_code.items()]
+        table.exact = int(entry.exact)
         return table
 
     def guard(self, output: int, expected: bool | int | float) -> GuardT:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
-from random_graphs import COMPLEX_STEPS, drawn_settings, programs
+from random_graphs import COMPLEX_STEPS, EXACT_STEPS, drawn_settings, programs
 
 from jitcore.compiler import compile_graph
 from jitcore.compiler.loops.interpret import run_kernel, run_module
@@ -78,3 +78,27 @@ def test_random_graph_of_complex_numbers_as_machine_code_equals_numpy(program, d
         executor = Executor(compile_graph(p.graph, cache=False), native=True)
     for got, want in zip(executor.run(p.inputs), expected, strict=True):
         np.testing.assert_array_equal(got, want)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(programs(EXACT_STEPS, exact=True), st.data())
+def test_random_graph_compiled_exactly_has_the_kernels_bits(program, data):
+    p, expected = program
+    note(f"{p.graph}{p.symbols}")
+    with drawn_settings(data):
+        compiled = compile_graph(p.graph, cache=False, exact=True)
+    for native in (True, False):
+        for got, want in zip(Executor(compiled, native=native).run(p.inputs), expected, strict=True):
+            np.testing.assert_array_equal(_bits(got), _bits(want))
+
+
+def _bits(array):
+    """Elements as integers, with one NaN."""
+    array = np.ascontiguousarray(array)
+    if array.dtype.kind == "c":
+        array = array.view(array.real.dtype)
+    if array.dtype.kind != "f":
+        return array
+    whole = array.view(f"u{array.itemsize}").copy()
+    whole[np.isnan(array)] = 0
+    return whole

@@ -14,7 +14,9 @@ import click
 from .errors import InputError, user_errors
 
 
-def export_file(source: str, output: Path, inputs: tuple[str, ...], targets: tuple[str, ...]) -> None:
+def export_file(
+    source: str, output: Path, inputs: tuple[str, ...], targets: tuple[str, ...], exact: bool = False
+) -> None:
     """Load NAME from FILE.py and export it. Raises InputError for everything the user can mend."""
     import jitcore
 
@@ -25,7 +27,7 @@ def export_file(source: str, output: Path, inputs: tuple[str, ...], targets: tup
     function = _load(file, name, bool(specs))
     with user_errors(jitcore.ExportError, OSError, file=str(file)):
         chosen = None if not targets else [t for t in targets if t != "none"]
-        jitcore.export(function, output, inputs=specs, targets=chosen)
+        jitcore.export(function, output, inputs=specs, targets=chosen, exact=exact)
     click.echo(f"wrote {output} ({output.stat().st_size / 1024:.0f} KiB)")
 
 

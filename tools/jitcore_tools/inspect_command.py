@@ -47,6 +47,8 @@ def _entry(entry: Entry, archive: Archive) -> list[str]:
     lines.append(f"  weights {len(entry.weights)} tensors, {weights} bytes")
     operations = len(entry.graph.operations) - 1
     lines.append(f"  graph   {operations} operations")
+    if entry.exact:
+        lines.append("  exact   native code gives the bits that the interpreter gives")
     for target, code in entry.code.items():
         here = "runs here" if target in host_targets() else "does not run here"
         lines.append(f"  code    {target}: {len(code.image.code)} bytes, {here}; {_memory(code)}")

@@ -59,7 +59,8 @@ def demo(output: Path, epochs: int) -> None:
     multiple=True,
     help="CPU targets of the native code, or `none`; default: x86-64-v2, v3, v4.",
 )
-def export(source: str, output: Path, inputs: tuple[str, ...], targets: tuple[str, ...]) -> None:
+@click.option("--exact", is_flag=True, help="Answers have the bits that eager execution gives; slower.")
+def export(source: str, output: Path, inputs: tuple[str, ...], targets: tuple[str, ...], exact: bool) -> None:
     """Export a function or Module as one .jca file.
 
     NAME is a Module, a function of tensors, or a function without arguments that returns a Module. Dimensions are
@@ -67,7 +68,7 @@ def export(source: str, output: Path, inputs: tuple[str, ...], targets: tuple[st
     """
     from .export_command import export_file
 
-    export_file(source, output, inputs, targets)
+    export_file(source, output, inputs, targets, exact)
 
 
 @main.command()

@@ -16,7 +16,7 @@ from jitcore_serialize.writer import write_archive
 from ..errors import ExportError
 from ..trace.capture import FromOutput, Recording
 from ..trace.containers import LEAF
-from .compile import compile_graph
+from .compile import EXACT_TARGETS, compile_graph
 from .cpu.pool import build_pool_image
 from .cuda import device_code, parse_target
 from .lower.lower import lower_graph
@@ -30,11 +30,13 @@ def write_program(
     weights: Mapping[int, str],
     targets: Sequence[str],
     source: str = "",
+    exact: bool = False,
 ) -> None:
     """Compile `recording`, whose inputs in `weights` (by number) are constant, for each target, and write the archive.
 
-    A target such as "ptx-8.0" stands for a GPU's compute capability: its kernels are stored as PTX. Raises ExportError
-    for a result that an archive cannot return, what `write_archive` raises and, for GPUs, what `device_code` does.
+    A target such as "ptx-8.0" stands for a GPU's compute capability: its kernels are stored as PTX. `exact`: see
+    `compile_graph`. Raises ExportError for a result that an archive cannot return and for a target that is not exact,
+    what `write_archive` raises and, for GPUs, what `device_code` does.
     """
     graph = recording.graph
     graph.block.append(ops.RETURN, [_value(recording, piece) for piece in recording.pieces])
@@ -45,13 +47,18 @@ def write_program(
     assert recording.recorder is not None
     limits = recording.recorder.sizes.ranges.items()
     ranges = {symbol: Range(low or 0, high) for symbol, (low, high) in limits if low or high is not None}
-    made = Entry(entry, graph, dict(weights), tuple(names), structure, ranges=ranges)
+    made = Entry(entry, graph, dict(weights), tuple(names), structure, ranges=ranges, exact=exact)
     pools = {}
     for target in targets:
+        if exact and not target.startswith(EXACT_TARGETS):
+            raise ExportError(
+                f"exact=True makes code for x86-64 only, not for {target}; leave that target out (targets=[...]), and "
+                "the runtime interprets the graph there, or export without exact"
+            )
         if target.startswith("ptx-"):
             made.device_code[target] = device_code(lower_graph(graph), parse_target(target))
             continue
-        program = compile_graph(graph, constant_inputs=tuple(weights), target=target)
+        program = compile_graph(graph, constant_inputs=tuple(weights), target=target, exact=exact)
         assert program.plan is not None and program.image is not None
         made.code[target] = NativeCode(program.plan, program.image, program.operations)
         if any(name == "jc_parallel_for" for name, _ in program.image.imports):

@@ -22,6 +22,9 @@ from .request import Request
 
 Pairs = Sequence[tuple[int, int]]
 
+EXACT_TARGETS = "x86-64"
+"""What the names of targets begin with for which exact programs are made: elsewhere NumPy orders zeros otherwise."""
+
 
 def compile_graph(
     graph: Graph,
@@ -41,9 +44,12 @@ def compile_graph(
     exact: the program's results are those of the NumPy kernels to the bit (docs/jit.md).
     build: what makes the program where the cache does not have it; see `workers.build`.
 
-    Raises ValueError for an unknown target and LinkError where the code would need what the runtime does not provide.
+    Raises ValueError for an unknown target, NotImplementedError for one that has no exact programs, and LinkError where
+    the code would need what the runtime does not provide.
     """
     target = target_named(target or host_target()).name
+    if exact and not target.startswith(EXACT_TARGETS):
+        raise NotImplementedError(f"exact programs are made for x86-64 only, not for {target}; compile without exact")
     graph = optimize(graph)
     request = Request(graph, tuple(updates), tuple(guards), tuple(sorted(constant_inputs)), target, exact)
     made = _cached(request, build) if cache else build(request)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -78,7 +79,8 @@ def _backward(backward: Backward) -> str:
 
 
 def called_out(program: Program) -> str:
-    """The operations without native code, with how often and where each occurs; empty where there is none."""
+    """The operations without native code and where each occurs; empty where there is none. Of an exact program, where
+    they are many, how often."""
     return "" if program.plan is None else _calls(program, program.plan, native=False)
 
 
@@ -91,6 +93,9 @@ def _calls(program: Program, plan: Plan, native: bool) -> str:
     natively = native_calls(plan, program.graph)
     operations = list(program.graph.walk())
     calls = [operations[c.operation] for n, c in enumerate(plan.call_outs) if (n in natively) == native]
+    if program.exact:
+        counts = Counter(called_name(o.spec.name, o.attributes) for o in calls)
+        return ", ".join(f"{name} ({count} times)" if count > 1 else name for name, count in counts.items())
     names = ((called_name(o.spec.name, o.attributes), o.location) for o in calls)
     return ", ".join(f"{name} at {location}" if location.line else name for name, location in names)
 
@@ -105,4 +110,5 @@ def _how(program: Any) -> str:
         return f"{operations} operations, interpreted with NumPy"
     temporaries = sum(b.kind is BufferKind.TEMPORARY for b in program.plan.buffers)
     size = f"{len(program.image.code)} bytes of code, {temporaries} temporary buffers"
-    return f"{operations} operations compiled for {program.image.target} ({size})"
+    exactly = ", exact to the bit" if program.exact else ""
+    return f"{operations} operations compiled for {program.image.target}{exactly} ({size})"

@@ -234,7 +234,14 @@ class Entry(object):
         o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(24))
         return o == 0
 
-def EntryStart(builder): builder.StartObject(11)
+    # Entry
+    def Exact(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(26))
+        if o != 0:
+            return self._tab.Get(flatbuffers.number_types.Uint8Flags, o + self._tab.Pos)
+        return 0
+
+def EntryStart(builder): builder.StartObject(12)
 def Start(builder):
     return EntryStart(builder)
 def EntryAddName(builder, name): builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(name), 0)
@@ -291,6 +298,9 @@ def AddDeviceCode(builder, deviceCode):
 def EntryStartDeviceCodeVector(builder, numElems): return builder.StartVector(4, numElems, 4)
 def StartDeviceCodeVector(builder, numElems):
     return EntryStartDeviceCodeVector(builder, numElems)
+def EntryAddExact(builder, exact): builder.PrependUint8Slot(11, exact, 0)
+def AddExact(builder, exact):
+    return EntryAddExact(builder, exact)
 def EntryEnd(builder): return builder.EndObject()
 def End(builder):
     return EntryEnd(builder)
@@ -320,6 +330,7 @@ class EntryT(object):
         self.ranges = None  # type: List[jitcore_serialize.generated.SymbolRange.SymbolRangeT]
         self.code = None  # type: List[jitcore_serialize.generated.Code.CodeT]
         self.deviceCode = None  # type: List[jitcore_serialize.generated.DeviceCode.DeviceCodeT]
+        self.exact = 0  # type: int
 
     @classmethod
     def InitFromBuf(cls, buf, pos):
@@ -393,6 +404,7 @@ class EntryT(object):
                 else:
                     deviceCode_ = jitcore_serialize.generated.DeviceCode.DeviceCodeT.InitFromObj(entry.DeviceCode(i))
                     self.deviceCode.append(deviceCode_)
+        self.exact = entry.Exact()
 
     # EntryT
     def Pack(self, builder):
@@ -483,5 +495,6 @@ class EntryT(object):
             EntryAddCode(builder, code)
         if self.deviceCode is not None:
             EntryAddDeviceCode(builder, deviceCode)
+        EntryAddExact(builder, self.exact)
         entry = EntryEnd(builder)
         return entry

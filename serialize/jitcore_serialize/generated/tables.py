@@ -144,6 +144,7 @@ TABLES: dict[str, tuple[tuple[str, str, int], ...]] = {
         ('ranges', '[SymbolRange]', 0),
         ('code', '[Code]', 0),
         ('device_code', '[DeviceCode]', 0),
+        ('exact', 'B', 0),
     ),
     'Metadata': (
         ('provenance', 'Provenance', 0),

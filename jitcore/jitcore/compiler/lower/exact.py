@@ -4,7 +4,7 @@ An operation is called out unless its result follows from IEEE 754 (one rounding
 choose) or from integer arithmetic, or is only moved. Two are written so that zeros of either sign come out as the
 kernels have them:
 
-    %m = maximum(%x, %y)             %m = where(%x > %y | isnan(%x), %x, %y)       NumPy takes the second of equal ones
+    %m = maximum(%x, %y)             %m = where(%x > %y | isnan(%x), %x, %y)       NumPy takes the second of equals
     %m = amax(%x) {axes = [0]}       %m = add(amax(%x), 0.0)                       an extreme is never -0.0
 
 16-bit floats are rounded after every operation by the kernels, but only when they are stored by native code: their
@@ -34,17 +34,19 @@ _MOVED = frozenset((
 
 _UNROUNDED = frozenset((
     ops.NEG, ops.ABS, ops.SIGN, ops.FLOOR, ops.CEIL, ops.ROUND, ops.TRUNC, ops.ISNAN, ops.ISINF, ops.EQ, ops.NE, ops.LT,
-    ops.LE, ops.GT, ops.GE, ops.WHERE, ops.ARGMAX, ops.ARGMIN, ops.MAXIMUM, ops.MINIMUM, ops.AMAX, ops.AMIN,
+    ops.LE, ops.GT, ops.GE, ops.WHERE, ops.ARGMAX, ops.ARGMIN, ops.AMAX, ops.AMIN,
 ))  # fmt: skip
 """Real numbers: the result is exact whatever it is computed in."""
 
-_ROUNDED_ONCE = frozenset((ops.ADD, ops.SUB, ops.MUL, ops.DIV, ops.SQRT, ops.RSQRT))
-"""float32 and float64: each step is one IEEE operation. (rsqrt is a root and a division, in the kernel too.)"""
+_ROUNDED_ONCE = frozenset((ops.ADD, ops.SUB, ops.MUL, ops.DIV, ops.SQRT, ops.RSQRT, ops.MAXIMUM, ops.MINIMUM))
+"""float32 and float64: each step is one IEEE operation. (rsqrt is a root and a division, in the kernel too. Of 16-bit
+floats NumPy takes the first of equals.)"""
 
 _OF_INTEGERS = frozenset((
-    *_UNROUNDED, ops.LOGICAL_NOT, ops.BITWISE_NOT, ops.ADD, ops.SUB, ops.MUL, ops.FLOOR_DIVIDE, ops.REMAINDER, ops.FMOD,
-    ops.BITWISE_AND, ops.BITWISE_OR, ops.BITWISE_XOR, ops.SHIFT_LEFT, ops.SHIFT_RIGHT, ops.SUM, ops.PROD, ops.CUMSUM,
-    ops.CUMPROD, ops.FOLD_WINDOWS, ops.PUT, ops.SCATTER, ops.SCATTER_REDUCE, ops.DOT,
+    *_UNROUNDED, ops.MAXIMUM, ops.MINIMUM, ops.LOGICAL_NOT, ops.BITWISE_NOT, ops.ADD, ops.SUB, ops.MUL,
+    ops.FLOOR_DIVIDE, ops.REMAINDER, ops.FMOD, ops.BITWISE_AND, ops.BITWISE_OR, ops.BITWISE_XOR, ops.SHIFT_LEFT,
+    ops.SHIFT_RIGHT, ops.SUM, ops.PROD, ops.CUMSUM, ops.CUMPROD, ops.FOLD_WINDOWS, ops.PUT, ops.SCATTER,
+    ops.SCATTER_REDUCE, ops.DOT,
 ))  # fmt: skip
 
 
