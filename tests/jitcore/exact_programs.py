@@ -28,6 +28,17 @@ class MLP(nn.Module):
         return F.cross_entropy(self.layers(x) * self.temperature, labels)
 
 
+class Line(nn.Module):
+    """One matrix, one vector and one number to learn: for optimizers."""
+
+    def __init__(self):
+        super().__init__()
+        self.line, self.gain = nn.Linear(9, 5), nn.Parameter(jitcore.tensor(1.5))
+
+    def forward(self, x, wanted):
+        return F.mse_loss(self.line(x) * self.gain, wanted)
+
+
 class GPT(nn.Module):
     def __init__(self, words=31, width=24, heads=3, length=11):
         super().__init__()
@@ -91,6 +102,7 @@ PROGRAMS = {
         lambda g: (_floats(g, 5, 3, 14, 14), _labels(g, 7, 5)),
         lambda p: optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-3),
     ),
+    "line": (Line, lambda g: (_floats(g, 6, 9), _floats(g, 6, 5)), lambda p: optim.Adam(p, lr=1e-2)),
     "lstm": (Recurrent, lambda g: (_floats(g, 4, 5, 6), _floats(g, 4, 5, 3)), lambda p: optim.NAdam(p, lr=1e-2)),
 }
 
