@@ -1,5 +1,6 @@
 """Recordings grow a tree: shared beginnings run once, numbers are values, and what decides is a guard."""
 
+import cProfile
 import json
 import logging
 import math
@@ -512,3 +513,15 @@ def test_operations_take_a_float_argument_as_a_value(use):
     for rate in (0.5, 1.5, 0.25, 3.0):
         np.testing.assert_allclose(jitted(vector(1, 2), rate).numpy(), use(vector(1, 2), rate).numpy(), rtol=1e-5)
     assert recordings(jitted) == 1
+
+
+def test_a_profiler_goes_on_after_a_recording():
+    profile = cProfile.Profile()
+    jitted = jitcore.jit(lambda x: x * 2)
+    profile.enable()
+    try:
+        jitted(vector(1))
+        math.factorial(3)
+    finally:
+        profile.disable()
+    assert any("factorial" in str(entry.code) for entry in profile.getstats())

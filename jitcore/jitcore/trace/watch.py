@@ -69,7 +69,11 @@ class Watcher:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        sys.setprofile(self._previous)
+        if self._previous is None or callable(self._previous):
+            sys.setprofile(self._previous)
+        else:  # cProfile puts itself here, which setprofile does not take
+            sys.setprofile(None)
+            self._previous.enable()
         if self._collects:
             gc.enable()
 
