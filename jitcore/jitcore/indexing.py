@@ -98,6 +98,9 @@ def _basic(x: Tensor, index: Any) -> tuple[Tensor, list[Any] | None]:
         if item is None:
             parts.shape.append(1)
             parts.tensors.append(None)
+        elif isinstance(item, Tensor) and item._array.dtype.kind == "b" and not item._array.ndim:
+            parts.shape.append(1)  # a mask of no dimensions is one of a new dimension of size 1
+            parts.tensors.append(item.reshape(1))
         elif isinstance(item, Tensor):
             covered = item._array.ndim if item._array.dtype.kind == "b" else 1
             _check_mask(item, x, axis)
@@ -148,8 +151,6 @@ def _expanded(x: Tensor, index: Sequence[Any]) -> list[Any]:
                 raise IndexError(
                     f"tensors used as indices must be long, int, byte or bool tensors, not {item.dtype.name}"
                 )
-            if item._array.dtype.kind == "b" and not item._array.ndim:
-                raise NotImplementedError("a 0-d bool index is not offered; index with a mask of the tensor's shape")
             used += item._array.ndim if item._array.dtype.kind == "b" else 1
         elif item is not None and item is not Ellipsis:
             used += 1
@@ -195,7 +196,7 @@ def _range(item: Any, size: Any, axis: int) -> tuple[Any, Any, int, bool]:
     try:
         position = item if type(item) is SymInt else item.__index__()
     except (AttributeError, TypeError):
-        raise TypeError(
+        raise IndexError(
             f"only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices "
             f"(got {type(item).__name__})"
         ) from None

@@ -7,12 +7,13 @@ a reference to its entry.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -28,6 +29,7 @@ _NAMES = {
     "BF16": D.bfloat16, "F32": D.float32, "F64": D.float64, "C64": D.complex64,
 }  # fmt: skip
 _STRUCTURE = "jitcore.structure"
+_ORDER = "jitcore.order"
 _REFERENCE = "$tensor"
 
 
@@ -35,32 +37,55 @@ class SerializationError(RuntimeError):
     """A file that cannot be read, or an object that cannot be written."""
 
 
-def save(obj: Any, f: str | os.PathLike) -> None:
-    """Write tensors, and dicts, lists, tuples, numbers, strings, bools and None that hold them, to the file `f`.
+def save(
+    obj: Any,
+    f: str | os.PathLike | BinaryIO,
+    pickle_module: Any = None,
+    pickle_protocol: Any = None,
+    _use_new_zipfile_serialization: bool = True,
+) -> None:
+    """Write tensors, and dicts, lists, tuples, numbers, strings, bools and None that hold them, to `f`.
 
-    The file is replaced in one step: a failed save leaves the old one. Raises SerializationError for other objects.
+    `f` is a path, whose file is replaced in one step so that a failed save leaves the old one, or an object with
+    `write`. Nothing is pickled: what says how is accepted. Raises SerializationError for other objects.
     """
     tensors: dict[str, Tensor] = {}
     if isinstance(obj, Mapping) and obj and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in obj.items()):
         tensors.update(obj)
-        metadata = {"format": "jitcore"}
+        metadata = {"format": "jitcore", _ORDER: json.dumps(list(obj))}
     else:
         structure = _described(obj, "", tensors)
         metadata = {"format": "jitcore", _STRUCTURE: json.dumps(structure)}
-    _write(Path(f), {name: _array(name, t) for name, t in tensors.items()}, metadata)
+    arrays = {name: _array(name, t) for name, t in tensors.items()}
+    if hasattr(f, "write"):
+        from safetensors.numpy import save as written
+
+        f.write(written(arrays, metadata=metadata))
+    else:
+        _write(Path(f), arrays, metadata)
 
 
-def load(f: str | os.PathLike, map_location: Any = None, *, weights_only: bool = True, mmap: bool | None = None) -> Any:
-    """What `save` wrote to the file `f`; any safetensors file gives a dict of tensors.
+def load(
+    f: str | os.PathLike | BinaryIO,
+    map_location: Any = None,
+    pickle_module: Any = None,
+    *,
+    weights_only: bool = True,
+    mmap: bool | None = None,
+    **pickle_load_args: Any,
+) -> Any:
+    """What `save` wrote to `f`, a path or an object with `read`; any safetensors file gives a dict of tensors.
 
     Raises FileNotFoundError, or SerializationError for a file that is not safetensors.
     """
     from safetensors import SafetensorError, deserialize
 
-    check_device(map_location)
-    data = Path(f).read_bytes()
+    if not callable(map_location) and not isinstance(map_location, Mapping):
+        check_device(map_location)
+    data = f.read() if hasattr(f, "read") else Path(f).read_bytes()
+    f = f"the {type(f).__name__}" if hasattr(f, "read") else f
     if data[:2] == b"PK":
-        return _load_zip(f)
+        return _load_zip(f, data)
     try:
         entries = deserialize(data)
     except SafetensorError as error:
@@ -69,24 +94,26 @@ def load(f: str | os.PathLike, map_location: Any = None, *, weights_only: bool =
             f"jitcore.save wrote, never pickles"
         ) from None
     tensors = {name: _tensor(os.fspath(f), name, entry) for name, entry in entries}
-    structure = _metadata(data).get(_STRUCTURE)
-    if structure is None:
-        return tensors
+    header = _header(data)
+    metadata = header.pop("__metadata__", {})
+    structure = metadata.get(_STRUCTURE)
     try:
+        if structure is None:
+            return {name: tensors[name] for name in json.loads(metadata.get(_ORDER, "null")) or header}
         return _rebuilt(json.loads(structure), tensors)
     except (ValueError, KeyError, TypeError) as error:
         raise SerializationError(f"{os.fspath(f)}: the description of the saved object is damaged ({error})") from None
 
 
-def _load_zip(f: str | os.PathLike) -> dict[str, Tensor]:
+def _load_zip(f: str | os.PathLike, data: bytes) -> dict[str, Tensor]:
     """The arrays of an .npz file. Raises SerializationError for PyTorch's own files, which are pickles."""
     import zipfile
 
     try:
-        with zipfile.ZipFile(f) as archive:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
             arrays = all(name.endswith(".npy") for name in archive.namelist())
         if arrays:
-            with np.load(f, allow_pickle=False) as found:
+            with np.load(io.BytesIO(data), allow_pickle=False) as found:
                 return {name: constant(np.array(found[name])) for name in found.files}
     except (ValueError, zipfile.BadZipFile) as error:
         raise SerializationError(f"{os.fspath(f)} is not an .npz file of numbers ({error})") from None
@@ -162,10 +189,10 @@ def _tensor(file: str, name: str, entry: Mapping[str, Any]) -> Tensor:
     return constant(array)
 
 
-def _metadata(data: bytes) -> dict[str, str]:
-    """The metadata in a file's header, which `deserialize` has found sound."""
+def _header(data: bytes) -> dict[str, Any]:
+    """A file's header, which `deserialize` has found sound: the tensors in the file's order, and metadata."""
     length = int.from_bytes(data[:8], "little")
-    return json.loads(data[8 : 8 + length]).get("__metadata__", {})
+    return json.loads(data[8 : 8 + length])
 
 
 def _write(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> None:

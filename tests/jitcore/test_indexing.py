@@ -149,7 +149,7 @@ ERRORS = {
     ),
     "mask of another shape": (lambda x: x[jitcore.tensor([True, False])], IndexError, "shape of the mask"),
     "float index": (lambda x: x[jitcore.tensor([1.0])], IndexError, "tensors used as indices"),
-    "float number": (lambda x: x[1.0], TypeError, "only integers"),
+    "float number": (lambda x: x[1.0], IndexError, "only integers"),
     "shapes that do not broadcast": (
         lambda x: x[jitcore.tensor([0, 1]), jitcore.tensor([0, 1, 2])],
         IndexError,
@@ -224,3 +224,18 @@ def test_random_indices_read_and_write_alike(data):
         c[placed(jitcore, items)] = -1.0
         d[placed(torch, items)] = -1.0
         assert_same(c, d)
+
+
+def test_one_hot_refuses_classes_that_are_not_there():
+    import jitcore.nn.functional as F
+
+    for classes in ([3], [-1, 0]):
+        with pytest.raises(RuntimeError, match="Class values must be"):
+            torch.nn.functional.one_hot(torch.tensor(classes), 3)
+        with pytest.raises(RuntimeError, match="Class values must be"):
+            F.one_hot(jitcore.tensor(classes), 3)
+    compiled = jitcore.jit(lambda k: F.one_hot(k, 3))
+    for _ in range(2):
+        assert compiled(jitcore.tensor([2])).tolist() == [[0, 0, 1]]
+    with pytest.raises(IndexError):
+        compiled(jitcore.tensor([3]))

@@ -35,6 +35,16 @@ class RemovableHandle:
         self.remove()
 
 
+class WithoutModule:
+    """A hook that is called without the module: older hooks of PyTorch take none."""
+
+    def __init__(self, hook: Any) -> None:
+        self.hook = hook
+
+    def __call__(self, module: Any, *arguments: Any) -> Any:
+        return self.hook(*arguments)
+
+
 def forward_with_backward_hooks(module: Any, arguments: tuple, keywords: dict) -> Any:
     """`module.forward` with an identity around its inputs and outputs where the full backward hooks listen.
 
@@ -53,6 +63,10 @@ def forward_with_backward_hooks(module: Any, arguments: tuple, keywords: dict) -
 
         @staticmethod
         def backward(ctx: Any, *gradients: Any) -> Any:
+            for hook in list(module._full_backward_pre_hooks.values()):
+                given = hook(module, gradients)
+                if given is not None:
+                    gradients = given if isinstance(given, tuple) else (given,)
             received[:] = gradients
             return gradients
 

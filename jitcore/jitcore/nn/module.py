@@ -4,22 +4,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..tensor import Tensor
-from .hooks import RemovableHandle
+from .hooks import RemovableHandle, WithoutModule
 from .parameter import Buffer, Parameter
-from .state_dict import load_state_dict, state_dict
+from .state_dict import _IncompatibleKeys, load_all, load_own, save_own
 
-
-class IncompatibleKeys(NamedTuple):
-    """What `load_state_dict(strict=False)` did not find or did not use."""
-
-    missing_keys: list[str]
-    unexpected_keys: list[str]
-
-
-_IncompatibleKeys = IncompatibleKeys
 _TABLES = ("_parameters", "_buffers", "_modules")
 
 
@@ -27,6 +18,7 @@ class Module:
     """Holds parameters, buffers and submodules assigned as attributes; subclasses define `forward`."""
 
     training: bool
+    _version = 1  # of what the class saves: written to state dicts, told to _load_from_state_dict
 
     def __init__(self) -> None:
         tables = {
@@ -38,6 +30,7 @@ class Module:
             "_forward_pre_hooks": OrderedDict(),
             "_forward_hooks": OrderedDict(),
             "_full_backward_hooks": OrderedDict(),
+            "_full_backward_pre_hooks": OrderedDict(),
             "_state_dict_hooks": OrderedDict(),
             "_load_state_dict_pre_hooks": OrderedDict(),
             "_state_dict_pre_hooks": OrderedDict(),
@@ -51,7 +44,9 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} has no forward()")
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
-        if not (self._forward_pre_hooks or self._forward_hooks or self._full_backward_hooks):
+        if not (
+            self._forward_pre_hooks or self._forward_hooks or self._full_backward_hooks or self._full_backward_pre_hooks
+        ):
             return self.forward(*arguments, **keywords)
         return self._call_with_hooks(arguments, keywords)
 
@@ -65,17 +60,25 @@ class Module:
                 given = hook(self, arguments)
                 if given is not None:
                     arguments = given if isinstance(given, tuple) else (given,)
-        if self._full_backward_hooks:
-            from .hooks import forward_with_backward_hooks
-
-            result = forward_with_backward_hooks(self, arguments, keywords)
-        else:
-            result = self.forward(*arguments, **keywords)
-        for hook, with_keywords in list(self._forward_hooks.values()):
+        try:
+            result = self._forward_watched(arguments, keywords)
+        except Exception:
+            for hook, with_keywords, always in list(self._forward_hooks.values()):
+                if always:
+                    hook(self, arguments, keywords, None) if with_keywords else hook(self, arguments, None)
+            raise
+        for hook, with_keywords, _ in list(self._forward_hooks.values()):
             given = hook(self, arguments, keywords, result) if with_keywords else hook(self, arguments, result)
             if given is not None:
                 result = given
         return result
+
+    def _forward_watched(self, arguments: tuple, keywords: dict) -> Any:
+        if not (self._full_backward_hooks or self._full_backward_pre_hooks):
+            return self.forward(*arguments, **keywords)
+        from .hooks import forward_with_backward_hooks
+
+        return forward_with_backward_hooks(self, arguments, keywords)
 
     # Attributes
 
@@ -267,8 +270,9 @@ class Module:
         """Set `training` here and below."""
         if not isinstance(mode, bool):
             raise ValueError(f"train() takes a bool, not {mode!r}")
-        for module in self.modules():
-            object.__setattr__(module, "training", mode)
+        self.training = mode
+        for module in self.children():
+            module.train(mode)  # which a subclass may override, to keep part of it in eval mode
         return self
 
     def eval(self) -> Module:
@@ -287,17 +291,19 @@ class Module:
             elif parameter.grad is not None:
                 parameter.grad.detach_().zero_()
 
-    def _apply(self, convert: Callable[[Tensor], Tensor]) -> Module:
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Module:
         """Replace the memory of every parameter and buffer by its conversion; parameters stay the same objects."""
-        for module in self.modules():
-            for parameter in module._parameters.values():
-                if parameter is not None:
-                    parameter.data = convert(parameter.data)
-                    if parameter.grad is not None:
-                        parameter.grad = convert(parameter.grad)
-            for name, buffer in module._buffers.items():
-                if buffer is not None:
-                    module._buffers[name] = convert(buffer)
+        if recurse:
+            for module in self.children():
+                module._apply(fn)
+        for parameter in self._parameters.values():
+            if parameter is not None:
+                parameter.data = fn(parameter.data)
+                if parameter.grad is not None:
+                    parameter.grad = fn(parameter.grad)
+        for name, buffer in self._buffers.items():
+            if buffer is not None:
+                self._buffers[name] = fn(buffer)
         return self
 
     def to(self, *arguments: Any, **keywords: Any) -> Module:
@@ -356,18 +362,46 @@ class Module:
 
     # State
 
-    def state_dict(
-        self, *, destination: Any = None, prefix: str = "", keep_vars: bool = False
-    ) -> OrderedDict[str, Any]:
+    def state_dict(self, *, destination: Any = None, prefix: str = "", keep_vars: bool = False) -> Any:
         """Every parameter and persistent buffer by dotted name (detached views of the same memory), and extra state;
-        put into `destination` where that is given."""
+        put into `destination` where that is given. Its `_metadata` holds each class's `_version`."""
+        if destination is None:
+            destination = OrderedDict()
+            destination._metadata = OrderedDict()
+        local_metadata = {"version": self._version}
+        if hasattr(destination, "_metadata"):
+            destination._metadata[prefix[:-1]] = local_metadata
         for hook in self._state_dict_pre_hooks.values():
             hook(self, prefix, keep_vars)
-        found = state_dict(self, prefix, keep_vars)
-        if destination is None:
-            return found
-        destination.update(found)
+        self._save_to_state_dict(destination, prefix, keep_vars)
+        for name, module in self._modules.items():
+            if module is not None:
+                module.state_dict(destination=destination, prefix=f"{prefix}{name}.", keep_vars=keep_vars)
+        for hook, may_replace in self._state_dict_hooks.values():
+            given = hook(self, destination, prefix, local_metadata)
+            if given is not None:
+                if not may_replace:
+                    raise RuntimeError("state_dict post-hook must return None")
+                destination = given
         return destination
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        """Save what is this module's own, not its submodules'. Subclasses may save otherwise."""
+        save_own(self, destination, prefix, keep_vars)
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        """Load what is this module's own, under keys that begin with `prefix`, and say in the lists what does not fit.
+        Subclasses may load otherwise, or change `state_dict` first."""
+        load_own(self, state_dict, prefix, local_metadata, missing_keys, unexpected_keys, error_msgs)
 
     def get_extra_state(self) -> Any:
         """What a module wants to save besides tensors. A subclass that defines it defines set_extra_state too."""
@@ -379,14 +413,10 @@ class Module:
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
-    ) -> IncompatibleKeys:
+    ) -> _IncompatibleKeys:
         """Copy tensors by name into parameters and buffers. Raises RuntimeError listing every key or shape that does
         not fit, having changed nothing."""
-        result = IncompatibleKeys(*load_state_dict(self, state_dict, strict, assign))
-        for module in self.modules():
-            for hook in module._load_state_dict_post_hooks.values():
-                hook(module, result)
-        return result
+        return load_all(self, state_dict, strict, assign)
 
     # Hooks
 
@@ -397,22 +427,40 @@ class Module:
         return RemovableHandle.add(self._forward_pre_hooks, (hook, with_kwargs), prepend)
 
     def register_forward_hook(
-        self, hook: Callable, *, prepend: bool = False, with_kwargs: bool = False
+        self, hook: Callable, *, prepend: bool = False, with_kwargs: bool = False, always_call: bool = False
     ) -> RemovableHandle:
-        """`hook(module, args, output)` after forward; what it returns replaces the output."""
-        return RemovableHandle.add(self._forward_hooks, (hook, with_kwargs), prepend)
+        """`hook(module, args, output)` after forward; what it returns replaces the output. With `always_call` it is
+        called with None where forward fails, too."""
+        return RemovableHandle.add(self._forward_hooks, (hook, with_kwargs, always_call), prepend)
 
     def register_full_backward_hook(self, hook: Callable, prepend: bool = False) -> RemovableHandle:
         """`hook(module, grad_input, grad_output)` in backward; what it returns replaces grad_input."""
         return RemovableHandle.add(self._full_backward_hooks, hook, prepend)
 
+    def register_full_backward_pre_hook(self, hook: Callable, prepend: bool = False) -> RemovableHandle:
+        """`hook(module, grad_output)` in backward, before the module's own; what it returns replaces grad_output."""
+        return RemovableHandle.add(self._full_backward_pre_hooks, hook, prepend)
+
+    def register_backward_hook(self, hook: Callable) -> RemovableHandle:
+        """PyTorch's older hook; here the same as `register_full_backward_hook`."""
+        return self.register_full_backward_hook(hook)
+
     def register_state_dict_post_hook(self, hook: Callable) -> RemovableHandle:
         """`hook(module, state_dict, prefix, local_metadata)` after state_dict is filled."""
-        return RemovableHandle.add(self._state_dict_hooks, hook, False)
+        return RemovableHandle.add(self._state_dict_hooks, (hook, False), False)
+
+    def _register_state_dict_hook(self, hook: Callable) -> RemovableHandle:
+        """As `register_state_dict_post_hook`; what this one returns replaces the state dict."""
+        return RemovableHandle.add(self._state_dict_hooks, (hook, True), False)
 
     def register_load_state_dict_pre_hook(self, hook: Callable) -> RemovableHandle:
-        """`hook(module, state_dict, prefix)` before this module loads from the (copied) state dict."""
+        """`hook(module, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)` before
+        this module loads from the (copied) state dict."""
         return RemovableHandle.add(self._load_state_dict_pre_hooks, hook, False)
+
+    def _register_load_state_dict_pre_hook(self, hook: Callable, with_module: bool = False) -> RemovableHandle:
+        """As `register_load_state_dict_pre_hook`, without the module unless `with_module`."""
+        return self.register_load_state_dict_pre_hook(hook if with_module else WithoutModule(hook))
 
     def register_state_dict_pre_hook(self, hook: Callable) -> RemovableHandle:
         """`hook(module, prefix, keep_vars)` before state_dict."""
@@ -428,9 +476,12 @@ class Module:
         """What `repr` shows between the parentheses, besides submodules."""
         return ""
 
+    def _get_name(self) -> str:
+        return type(self).__name__
+
     def __repr__(self) -> str:
         lines = [line for line in self.extra_repr().split("\n") if line]
         children = [f"({name}): " + repr(module).replace("\n", "\n  ") for name, module in self._modules.items()]
         if not children:
-            return f"{type(self).__name__}({', '.join(lines) if len(lines) == 1 else self.extra_repr()})"
-        return f"{type(self).__name__}(\n  " + "\n  ".join(lines + children) + "\n)"
+            return f"{self._get_name()}({', '.join(lines) if len(lines) == 1 else self.extra_repr()})"
+        return f"{self._get_name()}(\n  " + "\n  ".join(lines + children) + "\n)"

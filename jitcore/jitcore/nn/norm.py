@@ -17,6 +17,7 @@ from .parameter import Parameter
 class _NormBase(Module):
     """Shared by batch and instance norm: scale and shift per channel, running statistics."""
 
+    _version = 2
     ranks: ClassVar[tuple[int, ...]]
 
     def __init__(
@@ -63,6 +64,13 @@ class _NormBase(Module):
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
             f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
         )
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """What older versions saved, and files without versions, may lack the count of batches."""
+        version = rest[0].get("version")
+        if (version is None or version < 2) and self.track_running_stats:
+            state_dict.setdefault(f"{prefix}num_batches_tracked", self.num_batches_tracked)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
 class _BatchNorm(_NormBase):

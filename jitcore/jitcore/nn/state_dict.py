@@ -1,32 +1,44 @@
-"""`state_dict` and `load_state_dict`: a Module's tensors by name, out and in."""
+"""`state_dict` and `load_state_dict`: a Module's tensors by name, out and in.
+
+Each module saves and loads what is its own in `_save_to_state_dict` and `_load_from_state_dict`, which subclasses may
+override as in PyTorch. While `load_state_dict` runs, what these write is kept back until nothing speaks against it.
+"""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from itertools import chain
+from typing import Any, NamedTuple
 
 from ..autograd import no_grad
 from ..tensor import Tensor
 
 
-def state_dict(module: Any, prefix: str = "", keep_vars: bool = False) -> OrderedDict[str, Tensor]:
-    """Parameters and persistent buffers of `module` and below, by dotted name."""
-    found: OrderedDict[str, Tensor] = OrderedDict()
-    _collect(module, found, prefix, keep_vars)
-    return found
+class _IncompatibleKeys(NamedTuple):
+    """What `load_state_dict(strict=False)` did not find or did not use."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+    def __repr__(self) -> str:
+        if not self.missing_keys and not self.unexpected_keys:
+            return "<All keys matched successfully>"
+        return f"_IncompatibleKeys(missing_keys={self.missing_keys}, unexpected_keys={self.unexpected_keys})"
 
 
-def _collect(module: Any, found: OrderedDict[str, Tensor], prefix: str, keep_vars: bool) -> None:
-    for name, value in _own(module).items():
-        found[prefix + name] = value if keep_vars else value.detach()
+_writes: ContextVar[list[Callable[[], None]] | None] = ContextVar("writes", default=None)
+"""Writes that wait for the end of `load_state_dict`."""
+
+
+def save_own(module: Any, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+    """Put the parameters, persistent buffers and extra state of the module itself into `destination`."""
+    for name, value in own_tensors(module).items():
+        destination[prefix + name] = value if keep_vars else value.detach()
     if has_extra_state(module):
-        found[f"{prefix}_extra_state"] = module.get_extra_state()
-    for name, child in module._modules.items():
-        if child is not None:
-            _collect(child, found, f"{prefix}{name}.", keep_vars)
-    for hook in module._state_dict_hooks.values():
-        hook(module, found, prefix, {})
+        destination[f"{prefix}_extra_state"] = module.get_extra_state()
 
 
 def has_extra_state(module: Any) -> bool:
@@ -36,52 +48,132 @@ def has_extra_state(module: Any) -> bool:
     return type(module).get_extra_state is not Module.get_extra_state
 
 
-def _own(module: Any) -> dict[str, Tensor]:
+def own_tensors(module: Any) -> dict[str, Tensor]:
     """The tensors that the module itself holds and saves."""
     own = {name: value for name, value in module._parameters.items() if value is not None}
     own |= {n: v for n, v in module._buffers.items() if v is not None and n not in module._non_persistent}
     return own
 
 
-def load_state_dict(module: Any, given: Mapping[str, Any], strict: bool, assign: bool) -> tuple[list[str], list[str]]:
-    """Load, all or nothing; returns (missing, unexpected) keys."""
+def load_own(
+    module: Any,
+    state_dict: dict[str, Any],
+    prefix: str,
+    local_metadata: dict[str, Any],
+    missing: list[str],
+    unexpected: list[str],
+    errors: list[str],
+) -> None:
+    """Load what is the module's own from `state_dict`, and say in the lists what does not fit."""
+    for hook in module._load_state_dict_pre_hooks.values():
+        hook(module, state_dict, prefix, local_metadata, True, missing, unexpected, errors)
+    own = own_tensors(module)
+    assign = bool(local_metadata.get("assign_to_params_buffers", False))
+    for name, target in own.items():
+        key = prefix + name
+        if key not in state_dict:
+            missing.append(key)
+            continue
+        value = state_dict[key]
+        if not isinstance(value, Tensor):
+            errors.append(
+                f'While copying the parameter named "{key}", expected jitcore.Tensor or '
+                f"Tensor-like object from checkpoint but received {type(value)}"
+            )
+            continue
+        if not target.ndim and tuple(value.shape) == (1,):
+            value = value[0]
+        if tuple(value.shape) != tuple(target.shape):
+            errors.append(
+                f"size mismatch for {key}: copying a param with shape {value.shape} from checkpoint, the shape in "
+                f"current model is {target.shape}."
+            )
+            continue
+        _write(lambda name=name, target=target, value=value: _load_one(module, name, target, value, assign))  # type: ignore[misc]
+    extra = f"{prefix}_extra_state"
+    if has_extra_state(module):
+        if extra in state_dict:
+            _write(lambda: module.set_extra_state(state_dict[extra]))
+        else:
+            missing.append(extra)
+    elif extra in state_dict:
+        unexpected.append(extra)
+    for key in state_dict:
+        if key.startswith(prefix) and key != extra:
+            first, _, deeper = key[len(prefix) :].partition(".")
+            if first not in (module._modules if deeper else own):
+                unexpected.append(key)
+
+
+def load_all(module: Any, given: Mapping[str, Any], strict: bool, assign: bool) -> _IncompatibleKeys:
+    """Load here and below. Raises RuntimeError saying all that does not fit, with nothing changed; where hooks after
+    loading have a say in what is missing, these see the module loaded."""
     if not isinstance(given, Mapping):
-        raise TypeError(f"load_state_dict: expected a mapping of names to tensors, got {type(given).__name__}")
-    given = OrderedDict(given)
-    for prefix, part in module.named_modules(remove_duplicate=False):
-        for hook in part._load_state_dict_pre_hooks.values():
-            hook(part, given, f"{prefix}." if prefix else "")
-    extras = {
-        f"{prefix}._extra_state" if prefix else "_extra_state": part
-        for prefix, part in module.named_modules(remove_duplicate=False)
-        if has_extra_state(part)
-    }
-    targets: dict[str, tuple[Any, str, Tensor]] = {}
-    for prefix, part in module.named_modules(remove_duplicate=False):
-        for name, value in _own(part).items():
-            targets[f"{prefix}.{name}" if prefix else name] = (part, name, value)
-    missing = [key for key in (*targets, *extras) if key not in given]
-    unexpected = [key for key in given if key not in targets and key not in extras]
-    problems = [
-        f"{key}: not a tensor but {type(given[key]).__name__}"
-        for key in targets
-        if key in given and not isinstance(given[key], Tensor)
-    ]
-    for key, (_, _, target) in targets.items():
-        found = given.get(key)
-        if isinstance(found, Tensor) and tuple(found.shape) != tuple(target.shape):
-            problems.append(f"{key}: shape {list(found.shape)} given, {list(target.shape)} expected")
-    if strict:
-        problems += [f"missing key: {key}" for key in missing] + [f"unexpected key: {key}" for key in unexpected]
-    if problems:
-        raise RuntimeError(f"Error(s) in loading state_dict for {type(module).__name__}:\n\t" + "\n\t".join(problems))
-    for key, (part, name, target) in targets.items():
-        if key in given:
-            _load_one(part, name, target, given[key], assign)
-    for key, part in extras.items():
-        if key in given:
-            part.set_extra_state(given[key])
-    return missing, unexpected
+        raise TypeError(f"Expected state_dict to be dict-like, got {type(given)}.")
+    metadata = getattr(given, "_metadata", None) or {}
+    missing: list[str] = []
+    unexpected: list[str] = []
+    errors: list[str] = []
+
+    def load(part: Any, state: dict[str, Any], prefix: str) -> None:
+        local = dict(metadata.get(prefix[:-1], {}))
+        if assign:
+            local["assign_to_params_buffers"] = True
+        part._load_from_state_dict(state, prefix, local, True, missing, unexpected, errors)
+        for name, child in part._modules.items():
+            if child is not None:
+                below = f"{prefix}{name}."
+                load(child, {k: v for k, v in state.items() if k.startswith(below)}, below)
+
+    def refuse(strict: bool) -> None:
+        said = [
+            f"{what} key(s) in state_dict: {', '.join(f'{chr(34)}{k}{chr(34)}' for k in keys)}. "
+            for what, keys in (("Missing", missing), ("Unexpected", unexpected))
+            if strict and keys
+        ] + errors
+        if said:
+            raise RuntimeError(f"Error(s) in loading state_dict for {type(module).__name__}:\n\t" + "\n\t".join(said))
+
+    with _kept_back() as writes:
+        load(module, OrderedDict(given), "")
+    after = list(chain.from_iterable(m._load_state_dict_post_hooks.values() for m in module.modules()))
+    refuse(strict and not after)
+    for write in writes:
+        write()
+    result = _IncompatibleKeys(missing, unexpected)
+    if after:
+        _run_hooks(module, result)
+        refuse(strict)
+    return result
+
+
+def _run_hooks(module: Any, result: _IncompatibleKeys) -> None:
+    for child in module.children():
+        _run_hooks(child, result)
+    for hook in module._load_state_dict_post_hooks.values():
+        if hook(module, result) is not None:
+            raise AssertionError(
+                "Hooks registered with ``register_load_state_dict_post_hook`` are not expected to return new values, "
+                "if incompatible_keys need to be modified, it should be done inplace."
+            )
+
+
+@contextmanager
+def _kept_back() -> Iterator[list[Callable[[], None]]]:
+    waiting: list[Callable[[], None]] = []
+    token = _writes.set(waiting)
+    try:
+        yield waiting
+    finally:
+        _writes.reset(token)
+
+
+def _write(write: Callable[[], None]) -> None:
+    waiting = _writes.get()
+    if waiting is None:
+        write()
+    else:
+        waiting.append(write)
 
 
 def _load_one(module: Any, name: str, target: Tensor, value: Tensor, assign: bool) -> None:

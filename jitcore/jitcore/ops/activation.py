@@ -10,7 +10,8 @@ from jitcore_ir.dtypes import DType, int64
 
 from ..dispatch import NONE, apply
 from ..promotion import as_operand
-from ..tensor import Tensor, method, shape_of
+from ..state import state
+from ..tensor import Tensor, memory, method, shape_of
 from .elementwise import sigmoid, tanh, where
 from .half import in_float32, reals_in_float32
 from .inplace import store, with_inplace
@@ -252,16 +253,23 @@ def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: floa
 
 
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
-    """int64 vectors, a new last dimension, with 1 at the class and 0 elsewhere. -1 counts classes from the data."""
+    """int64 vectors, a new last dimension, with 1 at the class and 0 elsewhere. -1 counts classes from the data.
+
+    Raises RuntimeError (a replay: IndexError) for a class that is not there."""
     if tensor.dtype is not int64:
         raise RuntimeError(f"one_hot is only applicable to index tensor of type LongTensor, not {tensor.dtype.name}")
     if num_classes == -1:
         if not tensor._array.size:
             raise RuntimeError("Can not infer total number of classes from empty tensor.")
         num_classes = int(tensor.max()) + 1
-    shape = shape_of(tensor)
-    classes = apply(ops.IOTA, (), {"shape": (*(1,) * len(shape), num_classes), "axis": len(shape), "dtype": int64})
-    return apply(ops.CAST, (tensor.unsqueeze(-1) == classes,), {"dtype": int64})
+    values = memory(tensor)
+    if state.recorder is None and values.size and not 0 <= values.min() <= values.max() < num_classes:
+        wrong = "non-negative" if values.min() < 0 else "smaller than num_classes"
+        raise RuntimeError(f"Class values must be {wrong}.")
+    shape = (num_classes, num_classes)
+    row, column = (apply(ops.IOTA, (), {"shape": shape, "axis": axis, "dtype": int64}) for axis in (0, 1))
+    # Rows of the identity are taken, so that a replay too refuses a class that is not there.
+    return apply(ops.TAKE, (apply(ops.CAST, (row == column,), {"dtype": int64}), tensor), {"axis": 0})
 
 
 @in_float32

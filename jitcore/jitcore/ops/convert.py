@@ -73,7 +73,7 @@ def type(input: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
         if name not in _OLD_NAMES:
             raise ValueError(f"invalid type: {dtype!r}; known are {', '.join(_OLD_NAMES)}")
         dtype = _OLD_NAMES[name]
-    return to(input, dtype)
+    return to(input, dtype if isinstance(dtype, DType) else getattr(dtype, "dtype", dtype))
 
 
 @method
