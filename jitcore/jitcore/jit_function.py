@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jitcore_runtime.errors import GuardFailed, OperationFailed
+from jitcore_runtime.program import Program
 
 from .device import get_default_dtype
 from .log import log
@@ -236,7 +237,11 @@ class JitFunction:
 
     def _compile_graph(self, graph: Any, **what: Any) -> Any:
         from .compiler import compile_graph
+        from .compiler.passes import optimize
 
+        if not self._options.native:  # interpreted: no code is made
+            updates, guards = (tuple(what.get(name, ())) for name in ("updates", "guards"))
+            return Program(graph.name, optimize(graph), None, None, updates, guards)
         return compile_graph(graph, exact=self._options.exact, **what)
 
     def _variants(self) -> list[Variant]:

@@ -47,6 +47,9 @@ class Recorder(Protocol):
     def set_grad(self, tensor: Tensor, grad: Tensor | None) -> None:
         """`.grad` of a leaf is about to be replaced."""
 
+    def run_hooks(self, tensor: Tensor) -> None:
+        """The hooks of a leaf, if it has any, are about to be run with its gradient."""
+
     def size_relation(self, difference: Any, relation: str, needed: bool) -> None:
         """Python has learned whether `difference relation 0`, an expression of symbolic sizes; `needed`: for an
         operation, rather than for the user's code."""

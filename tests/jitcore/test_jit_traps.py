@@ -81,6 +81,20 @@ def test_global_dict_and_closure_changes_are_seen():
             assert jitted(vector(1)).item() == scale + factor
 
 
+UNRELATED = 0
+
+
+def test_global_with_the_name_of_an_attribute_is_not_watched():
+    global UNRELATED
+    layer = nn.Linear(1, 1)
+    layer.UNRELATED = 2.0
+    jitted = jitcore.jit(lambda x: layer(x) * layer.UNRELATED)
+    for number in range(3):
+        UNRELATED = number
+        jitted(vector(1).reshape(1, 1))
+    assert len(jitted._variants()) == 1
+
+
 def test_attributes_lists_and_modes_of_modules_are_seen():
     class Net(nn.Module):
         def __init__(self):

@@ -106,6 +106,8 @@ def run(
         for leaf in leaves:
             g = pending.pop(leaf)
             hooks = leaf._hooks
+            if state.recorder is not None and not ends:
+                state.recorder.run_hooks(leaf)
             if hooks is not None and hooks.before and not ends:
                 g = _run_hooks(hooks.before.values(), g, leaf, taken)
             results[leaf] = g

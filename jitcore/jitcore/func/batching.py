@@ -172,6 +172,10 @@ class Batching:
         if self.recorder is not None:
             self.recorder.set_grad(tensor, grad)
 
+    def run_hooks(self, tensor: Tensor) -> None:
+        if self.recorder is not None:
+            self.recorder.run_hooks(tensor)
+
     def size_relation(self, difference: Any, relation: str, needed: bool) -> None:
         if self.recorder is not None:
             self.recorder.size_relation(difference, relation, needed)

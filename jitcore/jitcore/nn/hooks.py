@@ -45,6 +45,15 @@ class WithoutModule:
         return self.hook(*arguments)
 
 
+class _Received:
+    """The gradients that came in, for the hooks; on an object of ours, which a recording does not watch."""
+
+    __slots__ = ("gradients",)
+
+    def __init__(self) -> None:
+        self.gradients: tuple = ()
+
+
 def forward_with_backward_hooks(module: Any, arguments: tuple, keywords: dict) -> Any:
     """`module.forward` with an identity around its inputs and outputs where the full backward hooks listen.
 
@@ -54,9 +63,11 @@ def forward_with_backward_hooks(module: Any, arguments: tuple, keywords: dict) -
     from ..autograd import Function
     from ..tensor import Tensor
 
-    received: list[Any] = []
+    received = _Received()
 
     class Outputs(Function):
+        runs_hooks = True
+
         @staticmethod
         def forward(ctx: Any, *tensors: Tensor) -> Any:
             return tuple(t.view_as(t) for t in tensors)
@@ -67,10 +78,12 @@ def forward_with_backward_hooks(module: Any, arguments: tuple, keywords: dict) -
                 given = hook(module, gradients)
                 if given is not None:
                     gradients = given if isinstance(given, tuple) else (given,)
-            received[:] = gradients
+            received.gradients = gradients
             return gradients
 
     class Inputs(Function):
+        runs_hooks = True
+
         @staticmethod
         def forward(ctx: Any, *tensors: Tensor) -> Any:
             return tuple(t.view_as(t) for t in tensors)
@@ -78,7 +91,7 @@ def forward_with_backward_hooks(module: Any, arguments: tuple, keywords: dict) -
         @staticmethod
         def backward(ctx: Any, *gradients: Any) -> Any:
             for hook in list(module._full_backward_hooks.values()):
-                given = hook(module, gradients, tuple(received))
+                given = hook(module, gradients, received.gradients)
                 if given is not None:
                     gradients = given if isinstance(given, tuple) else (given,)
             return gradients

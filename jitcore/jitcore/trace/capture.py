@@ -16,7 +16,7 @@ from ..state import state
 from ..tensor import Tensor
 from .checks import Checks
 from .containers import flatten
-from .effects import Print, watched_prints
+from .effects import Effect, watched_prints
 from .history import outside_leaf
 from .numbers import RecordedNumber
 from .recorder import GradientSlot, Read, Recorder, Root
@@ -72,7 +72,7 @@ class Recording:
     reads: list[Read]
     checks: Checks
     pins: dict[int, tuple[float, Location]]
-    prints: list[Print]
+    effects: list[Effect]
     values: list[Value] = field(default_factory=list)
     problem: str | None = None
     recorder: Recorder | None = None
@@ -165,16 +165,19 @@ def record(
 
 
 def _finish(recorder: Recorder, watcher: Watcher, result: Any) -> Recording:
+    for leaf in recorder.hooked.values():
+        if not _is_own(leaf, recorder, watcher):
+            watcher.checks.same_hooks(leaf, "a leaf had other hooks on its gradient")
+    slots = [slot for slot in recorder.gradients.values() if not _is_own(slot.leaf, recorder, watcher)]
+    recorder.gradients = {id(slot.leaf): slot for slot in slots}
     leaves, structure = flatten(result)
     for text in recorder.texts:
         recorder.pin(text.number)
     values: dict[Value, int] = {}
     differentiable: list[tuple[Any, int]] = []
     pieces = [_piece(recorder, leaf, values, differentiable) for leaf in leaves]
-    gradients = [
-        (slot, _piece(recorder, slot.after, values, [])) for slot in recorder.gradients.values() if slot.assigned
-    ]
-    for value in (value for printed in recorder.prints for value in printed.values()):
+    gradients = [(slot, _piece(recorder, slot.after, values, [])) for slot in slots if slot.assigned]
+    for value in (value for effect in recorder.effects for value in effect.values()):
         values.setdefault(value, len(values))
     for slot, piece in gradients:
         if isinstance(piece, FromRoot) and slot.after is not slot.before:
@@ -194,7 +197,7 @@ def _finish(recorder: Recorder, watcher: Watcher, result: Any) -> Recording:
         problem = f"the function itself changes Python state: {broken}"
     return Recording(
         recorder.graph, recorder.roots, pieces, structure, gradients, written, recorder.reads, watcher.checks,
-        recorder.pins, recorder.prints, list(values), problem, recorder, differentiable,
+        recorder.pins, recorder.effects, list(values), problem, recorder, differentiable,
     )  # fmt: skip
 
 
@@ -217,6 +220,8 @@ def _piece(recorder: Recorder, leaf: Any, values: dict[Value, int], differentiab
         return FromRoot(number, leaf._view[len(root.chain) :])
     if not recorder.is_inside(leaf):  # a tensor from outside that no operation touched
         return Static(leaf)
+    if leaf._grad is not None:
+        recorder.refuse("a tensor made inside the function is returned with a gradient", UNKNOWN)
     number = values.setdefault(recorder.storage_value(leaf), len(values))
     if leaf._requires_grad or leaf._node is not None:
         whole = whole_of(leaf)
@@ -224,6 +229,14 @@ def _piece(recorder: Recorder, leaf: Any, values: dict[Value, int], differentiab
             recorder.refuse("a part of a detached tensor, with gradient history of its own, is returned", UNKNOWN)
         differentiable.append((whole, number))
     return FromOutput(number, leaf._view, leaf.requires_grad)
+
+
+def _is_own(leaf: Tensor, recorder: Recorder, watcher: Watcher) -> bool:
+    """Whether the run made the leaf, perhaps on memory from outside (`x.detach().requires_grad_()`): what becomes of
+    its gradient is then the run's own business."""
+    if recorder.is_inside(leaf):
+        return True
+    return recorder.root_of(leaf) is not None and all(t is not leaf for t in watcher.seen.get(id(leaf._storage), ()))
 
 
 def whole_of(leaf: Tensor) -> Tensor:

@@ -39,6 +39,15 @@ class Checks:
         """Whether gradients flow to the tensor, as when it was recorded."""
         self._add(f"{self.bind(tensor)}._requires_grad is {tensor._requires_grad}", description)
 
+    def same_hooks(self, leaf: Any, description: str) -> None:
+        """The hooks on a leaf's gradient, or that there are none."""
+        hooks = f"{self.bind(leaf)}._hooks"
+        if leaf._hooks is None or not (leaf._hooks.before or leaf._hooks.after):
+            self._add(f"({hooks} is None or not ({hooks}.before or {hooks}.after))", description)
+            return
+        expected = self.bind((*leaf._hooks.before.values(), None, *leaf._hooks.after.values()))
+        self._add(f"(*{hooks}.before.values(), None, *{hooks}.after.values()) == {expected}", description)
+
     def same_length(self, fetch: str, expected: int, description: str) -> None:
         self._add(f"len({fetch}) == {expected}", description)
 

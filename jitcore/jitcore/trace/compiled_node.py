@@ -23,7 +23,7 @@ from ..tensor import Tensor, alias, wrap
 from .capture import whole_of
 from .containers import flatten
 from .differentiate import Backward, Captured, Seed
-from .effects import silent_prints
+from .effects import no_effects
 
 _MOST_COPIED = 1 << 22
 """Bytes of tensors the function writes, up to which they are copied at each call so that it can be run again."""
@@ -97,7 +97,7 @@ class Call:
         modes = state.grad_enabled, state.autocast, state.recorder, state.batching
         state.grad_enabled, state.autocast, state.recorder, state.batching = True, backward.autocast, None, None
         try:
-            with silent_prints():
+            with no_effects():
                 result = backward.function(*self.arguments, **self.keywords)
         finally:
             state.grad_enabled, state.autocast, state.recorder, state.batching = modes
@@ -208,7 +208,7 @@ def _attach_second(call: Call, seeds: Sequence[Tensor], found: Sequence[Tensor |
             seed._requires_grad = True
         targets = [*own, *edges[len(seeds) :]]
         with call.as_at_the_call():
-            with silent_prints():
+            with no_effects():
                 first = call.gradients_by_tape(own, True)
             starts = {n: edge_of(g) for n, i in enumerate(positions) if n in parts and (g := first[i]) is not None}
             roots = [(edge, parts[n]) for n, edge in starts.items() if edge is not None]

@@ -23,7 +23,7 @@ from ..state import state
 from ..tensor import Tensor, wrap
 from .capture import Recording
 from .checks import Checks
-from .effects import silent_prints
+from .effects import no_effects
 from .history import hooks_between, reached_from_another
 from .recompute import operands, size_of, values_to_keep
 from .recorder import Read, Recorder, Root
@@ -141,11 +141,11 @@ def _record(recording: Recording, made: Backward, outputs: list[Tensor], targets
     state.recorder, state.autocast = recorder, None  # gradients are computed in the dtypes that the forward run had
     values: list[Value | None] = []
     try:
-        with watcher, silent_prints() as printed:
+        with watcher, no_effects() as effects:
             roots = [(edge_of(output), seed) for output, seed in zip(outputs, seeds, strict=True)]
             found = run(roots, True, False, targets, accumulate=False, ends=True)
         values = [None if g is None else recorder.value_of(g) for g in found]
-        made.problem = f"it prints at {printed[0]}" if printed else None
+        made.problem = f"it prints or steps a schedule at {effects[0]}" if effects else None
     except RuntimeError as error:
         made.spent = "second time" in str(error)
         made.problem = f"{type(error).__name__}: {error}"

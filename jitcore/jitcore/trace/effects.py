@@ -1,13 +1,16 @@
-"""`print` inside a recorded function: done while it is recorded, and by every replay with the values of its own call.
+"""What a recorded function does beside computing: done while it is recorded, and by every replay with the values of its
+own call, when the program has run, in the order of the recording. Known are `print`, and calls that are put off with
+`later` (a learning-rate schedule's step).
 
 Text made of a recorded number would pin the number. Not so where the text is made within a call of `print`, as in
 `print(f"loss {loss.item():.3f}")`: there the number's place in the printed text is found again, and each replay fills
-it in. Replays print when the program has run, in the order of the recording.
+it in.
 """
 
 from __future__ import annotations
 
 import builtins
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from ..source import user_frame, user_location
 from ..state import state
 from ..tensor import Tensor, wrap
-from .numbers import RecordedNumber
+from .numbers import RecordedNumber, plain
 
 if TYPE_CHECKING:
     from jitcore_ir import Value
@@ -65,6 +68,61 @@ class Print:
         print(*made, **self.keywords)
 
 
+@dataclass(frozen=True, slots=True)
+class Later:
+    """One call of a function that changes Python state. Arguments may be `Filled`."""
+
+    function: Callable
+    arguments: tuple[Any, ...]
+    keywords: dict[str, Any]
+
+    def values(self) -> Iterator[Value]:
+        """The graph values it is given."""
+        yield from (x.value for x in (*self.arguments, *self.keywords.values()) if isinstance(x, Filled))
+
+    def replay(self, element: Callable[[Value], Any]) -> None:
+        """Call again; `element` gives the array that a graph value is in this call."""
+
+        def given(x: Any) -> Any:
+            if not isinstance(x, Filled):
+                return x
+            return wrap(element(x.value)) if x.is_tensor else element(x.value).item()
+
+        self.function(*map(given, self.arguments), **{name: given(x) for name, x in self.keywords.items()})
+
+
+Effect = Print | Later
+
+
+def later(function: Callable, arguments: tuple, keywords: dict[str, Any]) -> Any:
+    """Call `function` (of ours, without a result) now, unrecorded; and after each replay. Tensors and recorded numbers
+    among the arguments are each call's own."""
+    if _silent.places is not None:
+        _silent.places.append(str(user_location()))
+        return
+    recorder = state.recorder
+    if recorder is None or not hasattr(recorder, "effects"):
+        function(*arguments, **keywords)
+        return
+
+    def kept(x: Any) -> Any:
+        if isinstance(x, Tensor):
+            return Filled(recorder.value_of(x), None, True)  # type: ignore[attr-defined]
+        return Filled(x.graph_value(), None) if type(x) is RecordedNumber else x
+
+    given = tuple(kept(x) for x in arguments), {name: kept(x) for name, x in keywords.items()}
+    recorder.effects.append(Later(function, *given))
+    recorder.put_off = True  # type: ignore[attr-defined]
+    profile = sys.getprofile()
+    sys.setprofile(None)  # what the function reads and changes is its own business
+    state.recorder = None
+    try:
+        function(*map(plain, arguments), **{name: plain(x) for name, x in keywords.items()})
+    finally:
+        state.recorder = recorder
+        sys.setprofile(profile)
+
+
 def _shown(part: Any, element: Callable[[Value], Any]) -> str:
     if not isinstance(part, Filled):
         return part
@@ -100,8 +158,8 @@ def watched_prints() -> Iterator[None]:
 
 
 @contextmanager
-def silent_prints() -> Iterator[list[str]]:
-    """Inside, this thread's calls of `print` do nothing, for what runs twice; gives a list of where they are."""
+def no_effects() -> Iterator[list[str]]:
+    """Inside, effects of this thread are left out, for what runs twice; gives a list of where they were to be."""
     before, _silent.places = _silent.places, []
     try:
         with watched_prints():
@@ -125,12 +183,12 @@ def _recorded_print(*arguments: Any, **keywords: Any) -> None:
         _silent.places.append(str(user_location()))
         return
     recorder = state.recorder
-    if recorder is None or not hasattr(recorder, "prints"):
+    if recorder is None or not hasattr(recorder, "effects"):
         _print(*arguments, **keywords)
         return
     shown = _made_here(recorder)  # type: ignore[arg-type]
     parts = [_argument(recorder, argument) for argument in arguments]  # type: ignore[arg-type]
-    recorder.prints.append(Print(tuple(_filled(parts, shown)), keywords))
+    recorder.effects.append(Print(tuple(_filled(parts, shown)), keywords))
     state.recorder = None
     try:
         _print(*(a.plain if type(a) is RecordedNumber else a for a in arguments), **keywords)

@@ -37,7 +37,8 @@ def hooks_between(starts: Sequence[Any], ends: Sequence[Any]) -> str | None:
         if not isinstance(node, Node) or node in seen:
             continue
         seen.add(node)
-        if node.hooks or (node.extra is not None and (node.extra.before or node.extra.after)):
+        hooks = node.hooks or (node.extra is not None and (node.extra.before or node.extra.after))
+        if hooks or getattr(getattr(node, "function", None), "runs_hooks", False):
             return "a hook on a gradient inside it"
         stack.extend(node.edges)
     return None

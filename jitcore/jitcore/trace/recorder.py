@@ -85,13 +85,17 @@ class Recorder:
     roots: list[Root] = field(default_factory=list)
     reads: list[Read] = field(default_factory=list)
     gradients: dict[int, GradientSlot] = field(default_factory=dict)
+    hooked: dict[int, Any] = field(default_factory=dict)
+    """Leaves whose gradients came in, by id."""
     pins: dict[int, tuple[float, Location]] = field(default_factory=dict)
     """Argument leaves on whose very number the run depends."""
     problem: str | None = None
     aliases: dict[int, int] = field(default_factory=dict)
     """Argument leaves, by the tensor's id, in memory that another graph input stands for."""
-    prints: list[Any] = field(default_factory=list)
-    """What the function printed (see `effects`)."""
+    effects: list[Any] = field(default_factory=list)
+    """What the function printed and put off (see `effects`)."""
+    put_off: bool = False
+    """Whether hyperparameters have changed by a call that replays make when the program has run."""
     texts: list[Any] = field(default_factory=list)
     """Texts made of numbers, of which nobody knows yet what becomes of them."""
     numbers: list[Any] = field(default_factory=list)
@@ -219,6 +223,9 @@ class Recorder:
         dims = self._value(tensor, UNKNOWN).type.shape
         return tuple(symbolic(d, n) for d, n in zip(dims, tensor._array.shape, strict=True))
 
+    def run_hooks(self, tensor: Any) -> None:
+        self.hooked[id(tensor)] = tensor
+
     def size_relation(self, difference: Expr, relation: str, needed: bool) -> None:
         self.sizes.rely_on(difference, relation, user_location(), needed)
 
@@ -305,6 +312,10 @@ class Recorder:
 
     def scalar(self, number: float, name: str, source: Source, make: Any) -> Any:
         """A Python number that each replay reads anew, as a 0-d float64 tensor made by `make`."""
+        if self.put_off:
+            self.refuse(
+                f"{name} is read after a schedule's step, which waits for the end of each call", user_location()
+            )
         for root in self.roots:
             if root.source == source:
                 return root.tensor

@@ -124,8 +124,8 @@ class Body:
         try:
             with self.recorder.running():
                 self.outputs = list(function(*self.arguments))
-                if self.recorder.prints:
-                    self.recorder.forbid("prints, which only its recording would do; return what is to be shown")
+                if self.recorder.effects:
+                    self.recorder.forbid("prints or steps a schedule, which only its recording would do")
                 self.values.update({t: self.recorder.value_of(t) for t in self.outputs if t not in self.values})
         finally:
             self.recorder.roll_back()

@@ -48,7 +48,7 @@ class Variant:
         self._observed = [
             (slot.leaf, slot.before is None) for slot in recording.recorder.gradients.values() if slot.observed
         ]
-        self._prints = recording.prints
+        self._effects = recording.effects
         self._only_output = self._single_output()
         recording.recorder = None  # the eager run's memory is not needed any more
 
@@ -79,10 +79,10 @@ class Variant:
 
     def results(self, inputs: list[Tensor], outputs: list[Any], call: Call | None) -> Any:
         """What the user gets, once the program has run: `outputs` are the recording's values."""
-        if self._prints:
+        if self._effects:
             arrays = dict(zip(self.recording.values, outputs))
-            for printed in self._prints:
-                printed.replay(arrays.__getitem__)
+            for effect in self._effects:
+                effect.replay(arrays.__getitem__)
         if call is not None:
             call.attach(outputs)
         return self._finish(inputs, outputs)

@@ -8,6 +8,7 @@ and dicts entry by entry. Calls that make a run unrepeatable (random numbers, th
 
 from __future__ import annotations
 
+import dis
 import enum
 import gc
 import logging
@@ -35,6 +36,8 @@ _STANDARD = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib
 _NUMPY = os.path.dirname(np.__file__) + os.sep
 _MOST = 20_000
 """Conditions after which a function's state counts as too large to watch."""
+_OURS = "<jitcore>"
+"""Among the names of our own code."""
 _SMALL_ARRAY = 4096
 """Elements up to which a NumPy array is watched by content."""
 
@@ -107,7 +110,7 @@ class Watcher:
             self._visited.add((id(frame.f_globals), id(code)))
             table = frame.f_globals
             bound = self.checks.bind(table)
-            for name in code.co_names:
+            for name in _globals(code):
                 if name in table:
                     self._visit(f"{bound}.get({name!r}, missing)", table[name], f"global {name!r}", names)
         for name, value in list(frame.f_locals.items()):
@@ -228,7 +231,8 @@ class Watcher:
         for key, value in group.items():
             fetch = f"{bound}.get({key!r}, missing)"
             numbers = value if isinstance(value, tuple) else (value,)
-            if key not in run_time or not all(isinstance(number, int | float) for number in numbers):
+            by_user = key in names and _OURS not in names
+            if by_user or key not in run_time or not all(isinstance(number, int | float) for number in numbers):
                 self._visit(fetch, value, f"{what} {key}", names)
             elif key != "lr":
                 self.checks.same_truth(fetch, value, f"{what} {key} was {value!r}")
@@ -337,13 +341,19 @@ def _names(code: CodeType | None) -> frozenset[str]:
     """Names that `code` and the code nested in it can look up: globals, attributes, and strings (for getattr)."""
     if code is None:
         return frozenset()
-    found = set(code.co_names)
+    found = {*code.co_names, *([_OURS] if is_own_file(code.co_filename) else [])}
     for constant in code.co_consts:
         if isinstance(constant, str) and constant.isidentifier():
             found.add(constant)
         elif isinstance(constant, CodeType):
             found |= _names(constant)
     return frozenset(found)
+
+
+def _globals(code: CodeType) -> list[str]:
+    """Names that `code` looks up as globals (`co_names` has its attributes' names too)."""
+    loads = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
+    return list(dict.fromkeys(step.argval for step in dis.get_instructions(code) if step.opname in loads))
 
 
 def _is_watched(frame: FrameType) -> bool:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import types
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from typing import Any
 
+from ...state import state
 from ...tensor import Tensor
+from ...trace.effects import later
 from ..optimizer import Optimizer
 
 EPOCH_WARNING = (
@@ -21,6 +24,19 @@ _ORDER_WARNING = (
     "them in the opposite order: `optimizer.step()` before `lr_scheduler.step()`.  Failure to do this will result in "
     "PyTorch skipping the first value of the learning rate schedule."
 )
+
+
+def _put_off(step: Callable) -> Callable:
+    """`step`, which in a jitted function is made anew after each run of the compiled program."""
+
+    @wraps(step)
+    def run(self: LRScheduler, *args: Any, **kwargs: Any) -> None:
+        if state.recorder is None or any(isinstance(group["lr"], Tensor) for group in self.optimizer.param_groups):
+            step(self, *args, **kwargs)
+        else:
+            later(step, (self, *args), kwargs)
+
+    return run
 
 
 class LRScheduler:
@@ -43,6 +59,10 @@ class LRScheduler:
         self.base_lrs = values_of(optimizer, "initial_lr")
         self.last_epoch = last_epoch
         self._initial_step()
+
+    def __init_subclass__(cls) -> None:
+        if "step" in cls.__dict__:
+            cls.step = _put_off(cls.__dict__["step"])  # type: ignore[method-assign]
 
     def _initial_step(self) -> None:
         self._step_count = 0
@@ -71,10 +91,10 @@ class LRScheduler:
     def step(self, epoch: Any = None) -> None:
         """Go to the next epoch, after `optimizer.step()`."""
         if self._step_count == 1 and not getattr(self.optimizer, "_opt_called", False):
-            warnings.warn(_ORDER_WARNING, UserWarning, stacklevel=2)
+            warnings.warn(_ORDER_WARNING, UserWarning, stacklevel=3)
         self._step_count += 1
         if epoch is not None:
-            warnings.warn(EPOCH_WARNING, UserWarning, stacklevel=2)
+            warnings.warn(EPOCH_WARNING, UserWarning, stacklevel=3)
         self._update_lr(epoch)
 
     def _update_lr(self, epoch: int | None = None) -> None:
@@ -95,6 +115,9 @@ class LRScheduler:
                 UserWarning,
                 stacklevel=3,
             )
+
+
+LRScheduler.step = _put_off(LRScheduler.step)  # type: ignore[method-assign]
 
 
 @contextmanager
