@@ -159,8 +159,10 @@ class JitFunction:
                 return self._eagerly(arguments, keywords)
             try:
                 result = entry.tree.run(leaves, arguments, keywords)
-            except (CannotReplay, OperationFailed):  # eager execution raises what PyTorch would
+            except CannotReplay:
                 return self._eagerly(arguments, keywords)
+            except OperationFailed:
+                return self._fail(leaves, arguments, keywords)
             if result is not MISSED:
                 self._remember(entry, leaves, arguments, keywords)
                 return result
@@ -186,6 +188,13 @@ class JitFunction:
     def _eagerly(self, arguments: tuple, keywords: dict) -> Any:
         self._eager_calls += 1
         return self._function(*arguments, **keywords)
+
+    def _fail(self, leaves: list[Any], arguments: tuple, keywords: dict) -> Any:
+        """Run eagerly what failed in a program: it raises what PyTorch would and leaves tensors as they were."""
+        self._eager_calls += 1
+        result, recording = capture(self._function, arguments, keywords, leaves, _identifier(self._name))
+        assert recording.recorder is not None
+        return settled(result, recording.recorder)
 
     def _remember(self, entry: Entry, leaves: Sequence[Any], arguments: tuple, keywords: dict) -> None:
         """Let the next call be compared with this one first, where there is one way to go."""

@@ -525,3 +525,18 @@ def test_a_profiler_goes_on_after_a_recording():
     finally:
         profile.disable()
     assert any("factorial" in str(entry.code) for entry in profile.getstats())
+
+
+def test_an_operation_that_fails_in_a_replay_changes_nothing():
+    def f(x, matrix):
+        x.add_(1)
+        return jitcore.linalg.cholesky(matrix) * x.sum()
+
+    jitted = jitcore.jit(f)
+    x = vector(1, 2)
+    for _ in range(3):
+        jitted(x, jitcore.eye(2))
+    before = x.tolist()
+    with pytest.raises(jitcore.linalg.LinAlgError):
+        jitted(x, -jitcore.eye(2))
+    assert x.tolist() == before
