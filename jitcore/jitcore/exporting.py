@@ -171,7 +171,7 @@ def _record(
     for position, (name, spec) in enumerate(specs.items()):
         sizes = tuple(map(recorder.sizes.number, spec.shape))
         given = inputs[name]
-        example = _resized(given._array, sizes) if isinstance(given, Tensor) else _placeholder(sizes, spec.dtype)
+        example = _resized(given._array, sizes) if isinstance(given, Tensor) else placeholder(sizes, spec.dtype)
         arguments[name] = wrap(example)
         recorder.add_root(arguments[name], name, Argument(position), spec.shape)
     try:
@@ -191,7 +191,7 @@ def _record(
     return recording, names
 
 
-def _placeholder(sizes: tuple[int, ...], dtype: DType) -> np.ndarray:
+def placeholder(sizes: tuple[int, ...], dtype: DType) -> np.ndarray:
     """What a function is recorded with where no example is given: zeros, which are positions in anything, or unit
     matrices, which have an inverse and factors."""
     array = np.zeros(sizes, dtype.numpy)

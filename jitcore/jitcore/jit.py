@@ -113,8 +113,8 @@ def load(f: Any, map_location: Any = None, **options: Any) -> NoReturn:
 class _CallableModule(types.ModuleType):
     """This module, which is the decorator too."""
 
-    def __call__(self, function: Any = None, *, native: bool = True, exact: bool = False) -> Any:
-        return _jit(function, native=native, exact=exact)
+    def __call__(self, function: Any = None, **options: Any) -> Any:
+        return _jit(function, **options)
 
     def __repr__(self) -> str:
         return "<decorator and module 'jitcore.jit'>"

@@ -9,8 +9,11 @@ shares what they begin alike; where a run cannot be replayed safely, it runs eag
 from __future__ import annotations
 
 import functools
+import os
 import threading
+import time
 import types
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +27,7 @@ from .nn.module import Module
 from .source import warn_user
 from .state import state
 from .tensor import Tensor
+from .trace.background import Job
 from .trace.capture import Recording, capture
 from .trace.containers import flatten
 from .trace.numbers import same_float, settled
@@ -49,10 +53,11 @@ class JitWarning(UserWarning):
 @dataclass(frozen=True, slots=True)
 class Options:
     """How a function is compiled. native: to machine code, else its graph is interpreted; exact: to the bit of what it
-    gives eagerly."""
+    gives eagerly; background: in another process, while calls run eagerly."""
 
     native: bool = True
     exact: bool = False
+    background: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,8 @@ class Entry:
     reason: str | None = None
     failures: int = 0
     keep: tuple = ()
+    job: Job | None = None
+    """The compilation that goes on in the background."""
 
     @property
     def variants(self) -> list[Variant]:
@@ -140,6 +147,8 @@ class JitFunction:
         self._eager_calls = 0
         self._retraces: list[Retrace] = []
         self._last: PlainCall | None = None
+        self._notes: list[str] = []
+        _functions.add(self)
         functools.update_wrapper(self, function, updated=())
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
@@ -156,6 +165,8 @@ class JitFunction:
         entry = self._entries.get(key)
         if entry is not None:
             if entry.reason is not None:
+                return self._eagerly(arguments, keywords)
+            if entry.job is not None and self._waits_for(entry) and not entry.tree.roots:
                 return self._eagerly(arguments, keywords)
             try:
                 result = entry.tree.run(leaves, arguments, keywords)
@@ -183,7 +194,33 @@ class JitFunction:
         """In plain words: what was recorded and compiled, for which arguments, and what runs eagerly and why."""
         from .trace.explain import explain
 
-        return explain(self._name, self._entries, self._eager_calls)
+        return explain(self._name, self._entries, self._eager_calls, self._notes)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until nothing is being compiled in the background, or for so many seconds; whether nothing is."""
+        until = None if timeout is None else time.monotonic() + timeout
+        jobs = [entry.job for entry in list(self._entries.values()) if entry.job is not None]
+        for job in jobs:
+            job.wait(None if until is None else max(0.0, until - time.monotonic()))
+        return not any(job.is_running() for job in jobs)
+
+    def warm_up(self, *specs: Any) -> None:
+        """Compile ahead for calls like these: each a tuple of arguments, a dict of named ones, or one argument alone,
+        with `TensorSpec`s or example tensors for tensors.
+
+        The function runs once for each, on tensors of zeros or copies of the examples. What it does to tensors is
+        undone: parameters, buffers, gradients, optimizers and random numbers are as before. What it does besides
+        (appending to a list, printing) is not. Raises what the function raises.
+        """
+        from .trace.warmup import made_up_call, unchanged_optimizers
+
+        for spec in specs:
+            arguments, keywords = made_up_call(spec)
+            leaves, structure = flatten((arguments, keywords))
+            key = _key(leaves, structure)
+            if key not in self._entries:
+                with unchanged_optimizers():
+                    self._record(key, None, leaves, arguments, keywords, undo=True)
 
     def _eagerly(self, arguments: tuple, keywords: dict) -> Any:
         self._eager_calls += 1
@@ -202,7 +239,12 @@ class JitFunction:
         if len(roots) == 1 and roots[0].whole:
             self._last = PlainCall.of(roots[0], leaves, arguments, keywords)
 
-    def _record(self, key: Any, entry: Entry | None, leaves: list[Any], arguments: tuple, keywords: dict) -> Any:
+    def _record(
+        self, key: Any, entry: Entry | None, leaves: list[Any], arguments: tuple, keywords: dict, undo: bool = False
+    ) -> Any:
+        """Run the call eagerly and keep a recording of it; `undo`: leave tensors as they were."""
+        if entry is not None and self._waits_for(entry):
+            return self._eagerly(arguments, keywords)
         retrace = None
         if entry is None:
             entry = self._enter(key, leaves)
@@ -210,6 +252,8 @@ class JitFunction:
             retrace = _cause(entry.tree, leaves)
         if entry is None or not self._make_room(entry):
             cause = retrace or Retrace(f"{MOST_KINDS} kinds of arguments (shapes, dtypes, structure)")
+            if undo:
+                return None
             self._warn(f"{len(self._variants())} recordings were not enough: {cause.cause}", cause.location)
             return self._eagerly(arguments, keywords)
         if retrace is not None:
@@ -224,23 +268,44 @@ class JitFunction:
                 variant = self._variant(recording)
         finally:
             result = settled(result, recorder)
+            if undo:
+                recorder.undo()
         if variant is None:
             assert recording.problem is not None
             entry.failures += 1
             if "changes Python state" not in recording.problem or entry.failures >= MOST_ATTEMPTS:
                 self._stay_eager(entry, recording.problem)
             return result
-        with self._lock:
-            entry.tree.add(variant)
-            self._last = None
+        if self._options.background:
+            entry.job = Job(functools.partial(self._keep, entry, variant))
+        else:
+            with self._lock:
+                self._keep(entry, variant)
         return result
+
+    def _keep(self, entry: Entry, variant: Variant) -> None:
+        """Compile a recording, for calls to come."""
+        if variant.backward is not None:
+            variant.backward.compile(self._function, self._compile_graph, self._options.native)
+        entry.tree.add(variant)
+        self._last = None
+
+    def _waits_for(self, entry: Entry) -> bool:
+        """Whether a recording is being compiled in the background. Where that failed, calls stay eager."""
+        job = entry.job
+        if job is None:
+            return False
+        if job.is_running():
+            return True
+        entry.job = None
+        if job.error is not None:
+            self._stay_eager(entry, f"it could not be compiled: {type(job.error).__name__}: {job.error}")
+        return job.error is not None
 
     def _variant(self, recording: Recording) -> Variant:
         from .trace.differentiate import differentiate
 
         backward = differentiate(recording) if recording.differentiable else None
-        if backward is not None:
-            backward.compile(self._function, self._compile_graph, self._options.native)
         log("trace", lambda: f"{self._name} recorded:\n{recording.graph}")
         return Variant(recording, backward)
 
@@ -251,6 +316,10 @@ class JitFunction:
         if not self._options.native:  # interpreted: no code is made
             updates, guards = (tuple(what.get(name, ())) for name in ("updates", "guards"))
             return Program(graph.name, optimize(graph), None, None, updates, guards)
+        if self._options.background:
+            from .compiler import workers
+
+            what["build"] = functools.partial(workers.build, notes=self._notes.append)
         return compile_graph(graph, exact=self._options.exact, **what)
 
     def _variants(self) -> list[Variant]:
@@ -260,7 +329,8 @@ class JitFunction:
         """A place for calls of another kind, if need be that of a kind not used lately; None where all are used."""
         with self._lock:
             if len(self._entries) >= MOST_KINDS:
-                idle = (k for k, entry in self._entries.items() if all(v.idle for v in entry.variants))
+                unused = ((k, e) for k, e in self._entries.items() if all(v.idle for v in e.variants))
+                idle = (k for k, entry in unused if entry.job is None or not entry.job.is_running())
                 oldest = next(idle, None)
                 if oldest is None:
                     self._age()
@@ -278,7 +348,7 @@ class JitFunction:
             for variant in kept:
                 if len(entry.variants) < MOST_VARIANTS and self.bytes() < MOST_BYTES:
                     return True
-                if not variant.is_valid() or variant.idle > PATIENCE:
+                if entry.job is None and (not variant.is_valid() or variant.idle > PATIENCE):
                     entry.tree.remove(variant)
             return len(entry.variants) < MOST_VARIANTS and self.bytes() < MOST_BYTES
 
@@ -304,7 +374,27 @@ class JitFunction:
             warn_user(f"jitcore.jit: {self._name} runs eagerly: {reason}", JitWarning)
 
 
-def jit(function: Callable | None = None, *, native: bool = True, exact: bool = False) -> Any:
+_functions: weakref.WeakSet[JitFunction] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """Who held a lock may not be there any more."""
+    for function in _functions:
+        function._lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def jit(
+    function: Callable | None = None,
+    *,
+    native: bool = True,
+    exact: bool = False,
+    background: bool = False,
+    warmup: Sequence[Any] = (),
+) -> Any:
     """Compile a function, method or Module by recording it: `@jitcore.jit`, or `fast = jitcore.jit(model)`.
 
     The first call runs eagerly and is recorded; later calls with arguments of the same structure, dtypes and shapes run
@@ -313,19 +403,27 @@ def jit(function: Callable | None = None, *, native: bool = True, exact: bool = 
     recorded graph instead of compiling it. `exact=True`: results have the bits that the function gives eagerly; what
     native code would round otherwise (sums, products of matrices, exp and its like) is then run by NumPy.
 
+    `background=True`: recordings are compiled in another process, and calls run eagerly until that is done
+    (`function.wait()` waits for it). `warmup=[(TensorSpec((8, 784)),)]` compiles ahead for calls like these; see
+    `JitFunction.warm_up`.
+
     Raises TypeError where `function` is not callable. A run that cannot be replayed safely stays eager, with one
     `JitWarning` that says why. An exception of the function's own, while it is recorded, leaves every tensor as it was
     before the call.
     """
     if function is None:
-        return functools.partial(jit, native=native, exact=exact)
-    options = Options(native, exact)
+        return functools.partial(jit, native=native, exact=exact, background=background, warmup=warmup)
+    options = Options(native, exact, background)
     if isinstance(function, type) and issubclass(function, Module):
+        if warmup:
+            raise TypeError("jit: warmup is for functions and Modules; a class has no parameters to run with yet")
         function.forward = JitFunction(function.forward, options)  # type: ignore[method-assign]
         return function
     if not callable(function):
         raise TypeError(f"jit: expected a function or Module, got {type(function).__name__}")
-    return JitFunction(function, options)
+    made = JitFunction(function, options)
+    made.warm_up(*warmup)
+    return made
 
 
 def _key(leaves: Sequence[Any], structure: Any) -> Any:

@@ -6,6 +6,7 @@ import os
 import sys
 import warnings
 from types import FrameType
+from typing import Any
 
 import jitcore_ir
 import jitcore_runtime
@@ -26,6 +27,15 @@ def user_frame() -> FrameType | None:
     while frame is not None and frame.f_code.co_filename.startswith(_OWN):
         frame = frame.f_back
     return frame
+
+
+def restore_profile(previous: Any) -> None:
+    """Give back the profile hook that `sys.getprofile()` named: a function, or a running `cProfile.Profile`."""
+    if previous is None or callable(previous):
+        sys.setprofile(previous)
+    else:
+        sys.setprofile(None)
+        previous.enable()
 
 
 def user_location() -> Location:

@@ -37,7 +37,7 @@ def code_blocks(page):
     return "\n".join(re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / page).read_text(), re.DOTALL | re.MULTILINE))
 
 
-@pytest.mark.parametrize("page", ["custom_ops.md"])
+@pytest.mark.parametrize("page", ["custom_ops.md", "jit.md"])
 def test_the_code_of_a_page_prints_what_its_comments_say(page, capsys):
     text = code_blocks(page)
     exec(compile(text, page, "exec"), {"__name__": page})

@@ -22,7 +22,7 @@ from ..autograd.tape import edge_of
 from ..autograd.vjps.custom import no_formula
 from ..dispatch import apply
 from ..errors import ExportError
-from ..source import user_location
+from ..source import restore_profile, user_location
 from ..specs import TensorSpec
 from ..state import state
 from ..symbolic import SymInt
@@ -163,7 +163,7 @@ def unwatched() -> Iterator[None]:
     try:
         yield
     finally:
-        sys.setprofile(profile)
+        restore_profile(profile)
 
 
 class CustomOpFunction(Function):
@@ -300,9 +300,10 @@ def _refuse_symbols(definition: Definition, x: Tensor) -> None:
     """Without a rule a recording holds for the very sizes it has seen."""
     assert state.recorder is not None
     if state.recorder.made_up:
+        shape = ", ".join(str(n.expr if isinstance(n, SymInt) else n) for n in shape_of(x))
         raise ExportError(
             f"{definition.name} has no shape rule, so the size of its result cannot follow that of an input of shape "
-            f"{list(shape_of(x))}, at {user_location()}; give it one with register_fake"
+            f"[{shape}], at {user_location()}; give it one with register_fake"
         )
     for n in shape_of(x):
         int(n)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import weakref
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -61,6 +62,14 @@ def _with_hooks(step: Callable) -> Callable:
     return run
 
 
+_live: weakref.WeakSet[Optimizer] = weakref.WeakSet()
+
+
+def live_optimizers() -> list[Optimizer]:
+    """Every optimizer that is ready to be used."""
+    return [optimizer for optimizer in _live if "param_groups" in optimizer.__dict__]
+
+
 class Optimizer:
     """Base of all optimizers. A subclass defines `update`, which changes one parameter in place, or `step` itself.
 
@@ -80,6 +89,11 @@ class Optimizer:
     _state_dict_post_hooks: OrderedDict[int, Callable]
     _load_state_dict_pre_hooks: OrderedDict[int, Callable]
     _load_state_dict_post_hooks: OrderedDict[int, Callable]
+
+    def __new__(cls, *arguments: Any, **keywords: Any) -> Optimizer:
+        made = super().__new__(cls)
+        _live.add(made)
+        return made
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         if isinstance(params, Tensor):

@@ -159,8 +159,7 @@ def record(
         recorder.open = False
     if before != [x._requires_grad for x in tensors]:
         recording.problem = recording.problem or "requires_grad of an argument is changed inside the function"
-    for root in recorder.roots:
-        root.before = None
+    recorder.keep_writes()
     return result, recording
 
 

@@ -18,7 +18,7 @@ from .tree import Node
 from .variant import Variant
 
 
-def explain(name: str, entries: Mapping[Any, Any], eager_calls: int) -> str:
+def explain(name: str, entries: Mapping[Any, Any], eager_calls: int, notes: Sequence[str] = ()) -> str:
     """One paragraph per recording of the function `name`."""
     if not entries:
         return f"{name} has not been called yet."
@@ -26,8 +26,13 @@ def explain(name: str, entries: Mapping[Any, Any], eager_calls: int) -> str:
     for entry in entries.values():
         for variant in entry.variants:
             lines += _variant(name, variant, entry.tree.way(variant))
+        if entry.job is not None and entry.job.is_running():
+            lines.append(
+                f"{name} is being compiled in the background for some arguments; calls run eagerly until then."
+            )
         if entry.reason is not None:
             lines.append(f"{name} runs eagerly for some arguments: {entry.reason}.")
+    lines += [f"{name} was {note}." for note in dict.fromkeys(notes)]
     if eager_calls:
         lines.append(f"{eager_calls} calls ran eagerly.")
     return "\n".join(lines)

@@ -111,6 +111,7 @@ class Recorder:
         self.graph = Graph(self.name)
         self._inside: dict[int, Value] = {}  # storage id -> current value, for storages this run made
         self._roots_of: dict[int, list[Root]] = {}  # storage id -> roots on it
+        self._written: list[tuple[Root, np.ndarray]] = []
         self._alive: list[Any] = []  # keeps storages, and so their ids, from being reused
         self._views: dict[tuple[int, int], tuple[Any, Value]] = {}
         self.sizes.replaced = self._replace_symbols
@@ -358,6 +359,18 @@ class Recorder:
         for slot in self.gradients.values():
             if slot.assigned:
                 slot.leaf._grad = slot.before
+
+    def keep_writes(self) -> None:
+        """The run is over: what it wrote stays, unless `undo` is called."""
+        self._written = [(root, root.before) for root in self.roots if root.before is not None]
+        for root in self.roots:
+            root.before = None
+
+    def undo(self) -> None:
+        """Undo a run that is over."""
+        for root, before in self._written:
+            root.before = before
+        self.roll_back()
 
     def undo_writes(self) -> None:
         """Give outside memory the elements back that it had before the first write."""

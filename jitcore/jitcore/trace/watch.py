@@ -24,7 +24,7 @@ import numpy as np
 
 from jitcore_ir import DType, OpSpec
 
-from ..source import is_own_file
+from ..source import is_own_file, restore_profile
 from .checks import Checks
 from .numbers import RecordedNumber
 
@@ -72,11 +72,7 @@ class Watcher:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        if self._previous is None or callable(self._previous):
-            sys.setprofile(self._previous)
-        else:  # cProfile puts itself here, which setprofile does not take
-            sys.setprofile(None)
-            self._previous.enable()
+        restore_profile(self._previous)
         if self._collects:
             gc.enable()
 
