@@ -18,6 +18,7 @@ from jitcore_ir.passes import (
     casts,
     drop_unused,
     merge_equal,
+    regions,
     standard_passes,
     views,
 )
@@ -32,6 +33,7 @@ PASSES = {
     "drop_unused": drop_unused,
     "fold": ConstantFold(KERNELS, result_bytes=64, operand_bytes=256),
     "merge_equal": merge_equal,
+    "regions": regions,
     "standard": PassManager(standard_passes(KERNELS), verify=True),
     "views": views,
 }

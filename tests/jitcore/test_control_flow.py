@@ -304,6 +304,33 @@ def test_recurrent_layers_are_exported_for_any_length(kind, options, tmp_path):
                 np.testing.assert_allclose(mine, theirs.detach().numpy(), rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+def test_a_compiled_training_step_of_a_recurrent_layer_is_one_program_with_a_loop(kind):
+    jitcore.manual_seed(0)
+    layer = kind(3, 4, num_layers=2, bidirectional=True, dropout=0.2)
+    x, y = jitcore.randn(12, 2, 3), jitcore.randn(12, 2, 8)
+    start = [p.detach().clone() for p in layer.parameters()]
+    losses = []
+    for compiled in (False, True):
+        with jitcore.no_grad():
+            for parameter, value in zip(layer.parameters(), start, strict=True):
+                parameter.copy_(value)
+        optimizer = jitcore.optim.SGD(layer.parameters(), lr=0.1)
+
+        def step(x, y, optimizer=optimizer):
+            optimizer.zero_grad()
+            loss = ((layer(x)[0] - y) ** 2).mean()
+            loss.backward()
+            optimizer.step()
+            return loss.detach()
+
+        run = jitcore.jit(step) if compiled else step
+        jitcore.manual_seed(1)
+        losses.append([run(x, y).item() for _ in range(4)])
+    np.testing.assert_allclose(*losses, rtol=1e-9)
+    assert "replayed 3 times" in run.explain()
+
+
 # vmap
 
 

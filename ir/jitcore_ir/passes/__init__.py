@@ -11,10 +11,11 @@ from .cse import merge_equal
 from .dce import drop_unused, is_removable
 from .fold import ConstantFold
 from .manager import Change, Fixpoint, Pass, PassManager, standard_passes
+from .regions import regions
 from .rewrite import Patterns, apply_patterns
 from .views import views
 
 __all__ = [
     "Change", "ConstantFold", "Fixpoint", "Pass", "PassManager", "Patterns", "algebra", "apply_patterns",
-    "canonicalize", "casts", "drop_unused", "is_removable", "merge_equal", "standard_passes", "views",
+    "canonicalize", "casts", "drop_unused", "is_removable", "merge_equal", "regions", "standard_passes", "views",
 ]  # fmt: skip

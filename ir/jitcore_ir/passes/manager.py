@@ -19,6 +19,7 @@ from .casts import casts
 from .cse import merge_equal
 from .dce import drop_unused
 from .fold import ConstantFold
+from .regions import regions
 from .views import views
 
 
@@ -121,5 +122,5 @@ class PassManager:
 
 def standard_passes(kernels: Mapping[OpSpec, Callable[..., Any]]) -> list[Any]:
     """The passes that every graph gets before lowering; `kernels` is the table that folds constants."""
-    settle = Fixpoint([canonicalize, ConstantFold(kernels), views, casts, algebra, merge_equal])
+    settle = Fixpoint([regions, canonicalize, ConstantFold(kernels), views, casts, algebra, merge_equal])
     return [drop_unused, settle, drop_unused]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..autograd.function import Function
+from ..state import state as thread
 from ..symbolic import SymInt
 from ..tensor import Tensor, shape_of
 from .activation import relu
@@ -18,6 +19,11 @@ from .convolution import linear
 from .elementwise import sigmoid, tanh
 from .join import cat, stack
 from .movement import select, slice_axis
+
+LONG = 8
+"""Sequences of at least so many steps are loops in recorded programs; shorter ones are unrolled. Measured for an LSTM
+on 20 steps of [32, 128]: forward 2.4 ms as a loop, 2.3 unrolled; a training step 6.8 against 19, compiled in 2 s
+against 9."""
 
 State = tuple[Tensor, ...]
 Step = Callable[[Tensor, State], State]
@@ -86,7 +92,9 @@ def recurrence(
 
 
 def _over_padded(step: Step, projected: Tensor, state: State, reverse: bool) -> tuple[Tensor, State]:
-    if isinstance(shape_of(projected)[0], SymInt):  # a recorded program for sequences of any length
+    length = shape_of(projected)[0]
+    recorded = thread.recorder is not None and thread.batching is None
+    if type(length) is SymInt or (recorded and length >= LONG):
         return _scanned(step, projected, state, reverse)
     steps = _Steps.apply(projected) if projected.requires_grad else _each(projected)
     outputs = []
