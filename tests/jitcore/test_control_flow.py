@@ -307,7 +307,7 @@ def test_recurrent_layers_are_exported_for_any_length(kind, options, tmp_path):
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
 def test_a_compiled_training_step_of_a_recurrent_layer_is_one_program_with_a_loop(kind):
     jitcore.manual_seed(0)
-    layer = kind(3, 4, num_layers=2, bidirectional=True, dropout=0.2)
+    layer = kind(3, 4, bidirectional=True)
     x, y = jitcore.randn(12, 2, 3), jitcore.randn(12, 2, 8)
     start = [p.detach().clone() for p in layer.parameters()]
     losses = []
