@@ -268,8 +268,8 @@ def test_a_learning_rate_schedule_and_clipping_leave_the_same_bits():
 def test_training_does_not_depend_on_the_number_of_threads():
     script = Path(exact_programs.__file__)
     found = set()
-    for threads in ("1", "2"):
-        environment = {**os.environ, "JITCORE_NUM_THREADS": threads}
+    for threads, blas in (("1", "2"), ("2", "1")):
+        environment = {**os.environ, "JITCORE_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": blas}
         run = subprocess.run(
             [sys.executable, script, "mlp"], env=environment, capture_output=True, text=True, check=True, timeout=300
         )

@@ -15,6 +15,7 @@ from jitcore_ir import ops
 from jitcore_ir.spec import OpSpec
 
 from ..arena import address_of
+from .blas import product
 from .floating import Kernel, accumulator, in_float32, is_half, quiet, row_major
 from .movement import add_windows, windows
 
@@ -25,12 +26,14 @@ _CHUNK_BYTES = 8 << 20
 """Windows gathered at once. Larger chunks leave the cache; a whole batch of them could be gigabytes."""
 
 
-_matmul = quiet(np.matmul)
-_matmul_16 = in_float32(_matmul)
+_of_floats = quiet(product)
+_of_halves = in_float32(_of_floats)
 
 
 def dot(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    matmul = _matmul_16 if x.dtype.itemsize == 2 else _matmul
+    if x.dtype.kind in "iub":
+        return np.matmul(x, y)
+    matmul = _of_halves if x.dtype.itemsize == 2 else _of_floats
     if x.shape[-2] == 1 or y.shape[-1] == 1:
         return matmul(row_major(x), row_major(y.swapaxes(-1, -2)).swapaxes(-1, -2))
     if x.shape[-2] == y.shape[-1] and address_of(x) == address_of(y):
@@ -54,8 +57,8 @@ def conv(x: np.ndarray, weight: np.ndarray, stride: Ints, padding: Pairs, dilati
     matrix = _wide(weight).reshape(groups, weight.shape[0] // groups, math.prod(weight.shape[1:]))
     result = np.empty((x.shape[0], weight.shape[0], *gather.counts), x.dtype)
     for begin, end in gather.chunks():
-        product = np.matmul(matrix, gather.columns(begin, end))  # [G, O / G, n * P]
-        result[begin:end] = product.reshape(weight.shape[0], end - begin, *gather.counts).swapaxes(0, 1)
+        made = product(matrix, gather.columns(begin, end))  # [G, O / G, n * P]
+        result[begin:end] = made.reshape(weight.shape[0], end - begin, *gather.counts).swapaxes(0, 1)
     return result
 
 
@@ -69,7 +72,7 @@ def conv_weight_gradient(
     total = np.zeros((groups, outputs // groups, x.shape[1] // groups * math.prod(kernel)), accumulator(x.dtype))
     for begin, end in gather.chunks():
         matrix = np.ascontiguousarray(_wide(y[begin:end]).swapaxes(0, 1)).reshape(groups, outputs // groups, -1)
-        total += np.matmul(matrix, gather.columns(begin, end).swapaxes(1, 2))
+        total += product(matrix, gather.columns(begin, end).swapaxes(1, 2))
     return total.reshape(outputs, x.shape[1] // groups, *kernel).astype(x.dtype, copy=False)
 
 
@@ -89,9 +92,9 @@ def conv_transpose(
     order = (axes + 1, 0, *range(axes + 2, 2 * axes + 2), *range(1, axes + 1))
     for begin, end in _chunks(samples, channels * math.prod(kernel) * math.prod(counts) * matrix.itemsize):
         columns = np.ascontiguousarray(_wide(x[begin:end]).swapaxes(0, 1)).reshape(groups, outputs // groups, -1)
-        product = np.matmul(matrix, columns).reshape(channels, *kernel, end - begin, *counts)
+        made = product(matrix, columns).reshape(channels, *kernel, end - begin, *counts)
         target = np.zeros((end - begin, channels, *padded), matrix.dtype)
-        add_windows(target, product.transpose(order), stride, dilation)
+        add_windows(target, made.transpose(order), stride, dilation)
         result[begin:end] = target[(slice(None), slice(None), *inside)]
     return result
 
