@@ -1,9 +1,9 @@
 """Products of matrices whose bits do not depend on the number of threads.
 
 OpenBLAS cuts a product for its threads at places that depend on how many there are, and adds in another order at the
-edges of its tiles. So large products are cut here, at places that the shape alone decides; each part is multiplied on one
-thread of OpenBLAS, and the parts are shared out to as many threads as `get_num_threads()` says. Where NumPy uses another
-BLAS, parts may be multiplied on several threads of its own, and bits depend on their number.
+edges of its tiles. So large products are cut here, at places that the shape alone decides; each part is multiplied on
+one thread of OpenBLAS, and the parts are shared out to as many threads as `get_num_threads()` says. Where NumPy uses
+another BLAS, it may use threads of its own for each part, and bits may depend on their number.
 """
 
 from __future__ import annotations
@@ -139,12 +139,9 @@ def _on_one_thread(compute: Callable[..., np.ndarray], *arguments: Any) -> np.nd
 
 def _functions() -> tuple[Any, ...]:
     """OpenBLAS's own setting, under the name that NumPy's build gave it."""
+    core: Any = getattr(np, "_core", None) or np.core
     try:
-        from numpy._core import _multiarray_umath as built
-    except ImportError:
-        from numpy.core import _multiarray_umath as built  # type: ignore[no-redef]
-    try:
-        library = ctypes.CDLL(built.__file__)
+        library = ctypes.CDLL(core._multiarray_umath.__file__)
     except OSError:
         return None, None
     for prefix, suffix in itertools.product(("scipy_", ""), ("64_", "")):
