@@ -99,6 +99,8 @@ class PlainCall:
         tensors = [a for a in arguments if type(a) is Tensor]
         if not plain or node.variant is None or len({id(a._storage) for a in tensors}) < len(tensors):
             return None
+        if any(a.__dict__ for a in tensors):
+            return None
         return cls(node, node.variant, _same_kind(arguments))
 
 
@@ -111,11 +113,12 @@ def _same_kind(arguments: tuple) -> Callable[[tuple], bool]:
         if type(argument) is float:
             conditions.append(f"type(a{n}) is float")
             continue
-        names |= {f"s{n}": argument._array.shape, f"d{n}": argument._array.dtype}
+        array = argument._array
+        names |= {f"s{n}": array.shape, f"t{n}": array.strides, f"d{n}": array.dtype}
         wanted = argument.requires_grad
         flag = f"(a{n}._requires_grad if a{n}._base is None else a{n}.requires_grad)"
-        conditions.append(f"type(a{n}) is Tensor and (x := a{n}._array).shape == s{n} and x.dtype == d{n}")
-        conditions.append(f"{flag} is {wanted}")
+        conditions.append(f"type(a{n}) is Tensor and (x := a{n}._array).shape == s{n} and x.strides == t{n}")
+        conditions.append(f"x.dtype == d{n} and {flag} is {wanted} and not a{n}.__dict__")
     storages = [f"a{n}._storage" for n, argument in enumerate(arguments) if type(argument) is Tensor]
     if len(storages) > 1:
         conditions.append(f"len({{{', '.join(storages)}}}) == {len(storages)}")
@@ -186,6 +189,10 @@ class JitFunction:
         if name.startswith("__") or name == "_function":
             raise AttributeError(name)
         return getattr(self._function, name)
+
+    def __reduce__(self) -> Any:
+        """Copies and pickles hold the function, and start without recordings."""
+        return type(self), (self._function, self._options)
 
     def __repr__(self) -> str:
         return f"<jitcore.jit {self._name}>"
@@ -434,9 +441,9 @@ def _key(leaves: Sequence[Any], structure: Any) -> Any:
     for leaf in leaves:
         if isinstance(leaf, Tensor):
             array = leaf._array
-            parts.append(array.dtype)
-            parts.append(array.shape)
-            parts.append(leaf.requires_grad)
+            parts += (array.dtype, array.shape, array.strides, leaf.requires_grad)
+            if type(leaf) is not Tensor or leaf.__dict__:
+                parts += (type(leaf), *map(id, leaf.__dict__.values()))
             storages.setdefault(id(leaf._storage), tensors)
             tensors += 1
         elif type(leaf) is float:
@@ -447,7 +454,9 @@ def _key(leaves: Sequence[Any], structure: Any) -> Any:
         else:
             parts.append(id(leaf))
     if tensors > len(storages):
-        parts += [(storages[id(x._storage)], _place(x)) for x in leaves if isinstance(x, Tensor)]
+        given = [x for x in leaves if isinstance(x, Tensor)]
+        objects = {id(x): n for n, x in enumerate(given)}
+        parts += [(storages[id(x._storage)], objects[id(x)], _place(x)) for x in given]
     return tuple(parts)
 
 

@@ -61,6 +61,12 @@ def test_write_to_read_only_memory_is_an_error():
         jitcore.from_numpy(array).add_(1)
 
 
+@pytest.mark.parametrize("shape", [(3,), (2, 2)])
+def test_a_source_of_more_dims_than_the_memory_it_is_copied_to_is_an_error(shape):
+    with pytest.raises(RuntimeError, match="does not stretch"):
+        jitcore.zeros(()).copy_(jitcore.ones(shape))
+
+
 def test_overlapping_write_reads_the_old_values():
     for lib in (jitcore, torch):
         x = lib.arange(6)

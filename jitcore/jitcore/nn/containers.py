@@ -38,9 +38,20 @@ class Sequential(Module):
     def __setitem__(self, index: int, module: Module) -> None:
         self._modules[list(self._modules)[index]] = module
 
+    def __delitem__(self, index: int | slice) -> None:
+        _delete(self, index)
+
     def append(self, module: Module) -> Sequential:
         self.add_module(str(len(self)), module)
         return self
+
+
+def _delete(container: Module, index: int | slice) -> None:
+    """Remove modules by position; the others are numbered anew, as in PyTorch."""
+    remaining = list(container._modules.values())
+    del remaining[index]
+    container._modules.clear()
+    container._modules.update((str(n), module) for n, module in enumerate(remaining))
 
 
 class ModuleList(Module):
@@ -90,6 +101,9 @@ class ModuleList(Module):
 
     def __setitem__(self, index: int, module: Module) -> None:
         self._modules[str(range(len(self))[index])] = module
+
+    def __delitem__(self, index: int | slice) -> None:
+        _delete(self, index)
 
 
 class ModuleDict(Module):

@@ -12,8 +12,9 @@ from typing import Any
 
 from jitcore_ir import UNKNOWN, Graph, Location, Value
 
+from ..device import Device
 from ..state import state
-from ..tensor import Tensor
+from ..tensor import Size, Tensor
 from .checks import Checks
 from .containers import flatten
 from .effects import Effect, watched_prints
@@ -22,6 +23,7 @@ from .numbers import RecordedNumber
 from .recorder import GradientSlot, Read, Recorder, Root
 from .sources import Argument, MemoryOf
 from .views import Chain, same_chain, whole_memory
+from .walk import SCALARS
 from .watch import Watcher
 
 
@@ -34,7 +36,8 @@ class Static:
 
 @dataclass(frozen=True, slots=True)
 class FromRoot:
-    """A result leaf in memory from outside: root number `root`; the very tensor where `chain` is None, else a view."""
+    """A result leaf in memory from outside: root number `root`; the very tensor where `chain` is None, else another one
+    on its memory, cut out by `chain`, without gradient history."""
 
     root: int
     chain: Chain | None
@@ -50,18 +53,26 @@ class FromOutput:
 
 
 @dataclass(frozen=True, slots=True)
+class Again:
+    """A result leaf that is the very object that leaf number `position` is."""
+
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
 class FromNumber:
     """A result leaf that is a Python float or int: the element of graph output number `output`."""
 
     output: int
 
 
-Piece = Static | FromRoot | FromOutput | FromNumber
+Piece = Static | Again | FromRoot | FromOutput | FromNumber
 
 
 @dataclass(eq=False, slots=True)
 class Recording:
-    """One recorded run. Graph outputs: `values` first, then one per written root, then one per read."""
+    """One recorded run. Graph outputs: `values` first, then one per written root, then one per read. `pieces` are the
+    leaves of the result, then the gradients set."""
 
     graph: Graph
     roots: list[Root]
@@ -78,6 +89,8 @@ class Recording:
     recorder: Recorder | None = None
     differentiable: list[tuple[Any, int]] = field(default_factory=list)
     """Result tensors that carry gradient history, with their output numbers."""
+    joined: list[tuple[int, Any]] = field(default_factory=list)
+    """Argument leaves that lie in a captured tensor's storage, with it."""
 
 
 def capture(
@@ -92,7 +105,10 @@ def capture(
     enter_tensors(recorder, leaves)
     recorder.pins |= {position: (leaf, UNKNOWN) for position, leaf in enumerate(leaves) if type(leaf) is float}
     given, named = _with_numbers(recorder, arguments, keywords)
+    before = flatten((arguments, keywords))
     result, recording = record(recorder, function, given, named, leaves)
+    if not _same_tree(before, flatten((arguments, keywords))):
+        recording.problem = recording.problem or "a list, dict or object that is an argument is changed by the function"
     given.clear()
     named.clear()
     return result, recording
@@ -174,8 +190,23 @@ def _finish(recorder: Recorder, watcher: Watcher, result: Any) -> Recording:
         recorder.pin(text.number)
     values: dict[Value, int] = {}
     differentiable: list[tuple[Any, int]] = []
-    pieces = [_piece(recorder, leaf, values, differentiable) for leaf in leaves]
-    gradients = [(slot, _piece(recorder, slot.after, values, [])) for slot in slots if slot.assigned]
+    pieces: list[Piece] = []
+    positions: dict[int, int] = {}
+
+    def add(leaf: Any, differentiable: list) -> None:
+        earlier = positions.setdefault(id(leaf), len(pieces)) if isinstance(leaf, Tensor) else len(pieces)
+        is_new = earlier == len(pieces)
+        pieces.append(_piece(recorder, watcher, leaf, values, differentiable) if is_new else Again(earlier))
+
+    for leaf in leaves:
+        add(leaf, differentiable)
+    assigned = [slot for slot in slots if slot.assigned]
+    for slot in assigned:
+        add(slot.after, [])
+    gradients = list(zip(assigned, pieces[len(leaves) :], strict=True))
+    tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor) and leaf.requires_grad]
+    if any(t.is_leaf and recorder.is_inside(t) for t in tensors) and not all(t.is_leaf for t in tensors):
+        recorder.refuse("a new tensor that requires grad is returned with what was computed from it", UNKNOWN)
     for value in (value for effect in recorder.effects for value in effect.values()):
         values.setdefault(value, len(values))
     for slot, piece in gradients:
@@ -196,33 +227,33 @@ def _finish(recorder: Recorder, watcher: Watcher, result: Any) -> Recording:
         problem = f"the function itself changes Python state: {broken}"
     return Recording(
         recorder.graph, recorder.roots, pieces, structure, gradients, written, recorder.reads, watcher.checks,
-        recorder.pins, recorder.effects, list(values), problem, recorder, differentiable,
+        recorder.pins, recorder.effects, list(values), problem, recorder, differentiable, _joined(recorder, watcher),
     )  # fmt: skip
 
 
-def _piece(recorder: Recorder, leaf: Any, values: dict[Value, int], differentiable: list) -> Piece:
+def _piece(recorder: Recorder, watcher: Watcher, leaf: Any, values: dict[Value, int], differentiable: list) -> Piece:
     if type(leaf) is RecordedNumber:
         return FromNumber(values.setdefault(leaf.graph_value(), len(values)))
     if not isinstance(leaf, Tensor):
+        if not (isinstance(leaf, _UNCHANGING) or id(leaf) in watcher.outside):
+            recorder.refuse(f"the function returns a {type(leaf).__name__} that it made itself", UNKNOWN)
         return Static(leaf)
     if id(leaf) in recorder.aliases:
         return FromRoot(recorder.returned(leaf), None)
-    root = recorder.root_of(leaf)
-    if root is not None:
-        number = recorder.roots.index(root)
-        if root.source is not None and root.tensor is leaf:
+    for number, root in enumerate(recorder.roots):
+        if root.tensor is leaf and root.source is not None:
             return FromRoot(number, None)
-        if root.source is None and not recorder.is_inside(leaf) and root.tensor is leaf:
+    if not recorder.is_inside(leaf):
+        if id(leaf) in watcher.outside:
             return Static(leaf)
-        if leaf._node is not None:
-            recorder.refuse("a view of an outside tensor, with gradient history, is returned", root.location)
-        return FromRoot(number, leaf._view[len(root.chain) :])
-    if not recorder.is_inside(leaf):  # a tensor from outside that no operation touched
-        return Static(leaf)
+        found = recorder.outside_root(leaf)
+        if leaf.requires_grad:
+            recorder.refuse("a view of an outside tensor, with gradient history, is returned", found.location)
+        return FromRoot(recorder.roots.index(found), leaf._view[len(found.chain) :])
     if leaf._grad is not None:
         recorder.refuse("a tensor made inside the function is returned with a gradient", UNKNOWN)
     number = values.setdefault(recorder.storage_value(leaf), len(values))
-    if leaf._requires_grad or leaf._node is not None:
+    if leaf.requires_grad:
         whole = whole_of(leaf)
         if whole._view:
             recorder.refuse("a part of a detached tensor, with gradient history of its own, is returned", UNKNOWN)
@@ -238,9 +269,29 @@ def _is_own(leaf: Tensor, recorder: Recorder, watcher: Watcher) -> bool:
     return recorder.root_of(leaf) is not None and all(t is not leaf for t in watcher.seen.get(id(leaf._storage), ()))
 
 
+_UNCHANGING = (*SCALARS, Size, Device)
+"""Types of results that need not be made anew."""
+
+
 def whole_of(leaf: Tensor) -> Tensor:
     """The tensor that a result is a differentiable view of; itself where it is none."""
     return leaf if leaf._base is None else leaf._base
+
+
+def _same_tree(before: tuple[list[Any], Any], after: tuple[list[Any], Any]) -> bool:
+    """Whether the arguments have the structure and the objects that they had."""
+    return before[1] == after[1] and all(a is b for a, b in zip(before[0], after[0], strict=True))
+
+
+def _joined(recorder: Recorder, watcher: Watcher) -> list[tuple[int, Any]]:
+    """Arguments that are, or share memory with, tensors that the function reaches otherwise as well."""
+    found = []
+    for root in recorder.roots:
+        storage = root.tensor._storage
+        owners = watcher.seen.get(id(storage), ())
+        if isinstance(root.source, Argument | MemoryOf) and any(id(t) in watcher.held for t in owners):
+            found.append((root.source.index, storage))
+    return found
 
 
 def _unaccounted(recorder: Recorder, watcher: Watcher) -> str | None:
@@ -264,6 +315,10 @@ def _unaccounted(recorder: Recorder, watcher: Watcher) -> str | None:
             return f"a tensor used at {where} is reached in a way that jitcore cannot watch; pass it as an argument"
         root.tensor = next((t for t in owners if t._view == root.chain), root.tensor)
         watcher.checks.same_flag(root.tensor, f"a tensor used at {_first_use(root)} had another requires_grad")
+        held = [t for t in owners if id(t) in watcher.held]
+        if any(t is not root.tensor for t in held):  # a lone one takes exchanged `data` along
+            for t in held:
+                watcher.checks.same_memory(t, f"the data of a tensor used at {_first_use(root)} was another memory")
     return None
 
 

@@ -6,6 +6,7 @@ microseconds, far less than a loop over check objects.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,16 +21,35 @@ class Checks:
     conditions: list[str] = field(default_factory=list)
     descriptions: list[str] = field(default_factory=list)
     names: dict[str, Any] = field(
-        default_factory=lambda: {"missing": _MISSING, "type": type, "len": len, "bool": bool, "getattr": getattr}
-    )
+        default_factory=lambda: {
+            "missing": _MISSING, "type": type, "len": len, "bool": bool, "getattr": getattr, "copysign": math.copysign,
+        }
+    )  # fmt: skip
+    _bound: dict[int, str] = field(default_factory=dict)
+    _known: set[str] = field(default_factory=set)
 
     def same_object(self, fetch: str, expected: Any, description: str) -> None:
         self._add(f"{fetch} is {self.bind(expected)}", description)
 
     def same_value(self, fetch: str, expected: Any, description: str) -> None:
-        """By identity first; else equal and of the same type (so that 1, 1.0 and True differ, and NaN holds)."""
+        """By identity first; else equal and of the same type (so that 1, 1.0 and True differ, and NaN holds), a zero of
+        the same sign."""
         value, kind = self.bind(expected), self.bind(type(expected))
-        self._add(f"((x := {fetch}) is {value} or (type(x) is {kind} and x == {value}))", description)
+        equal = f"type(x) is {kind} and x == {value}"
+        if type(expected) is float and expected == 0:
+            equal += f" and copysign(1, x) == {math.copysign(1, expected)}"
+        self._add(f"((x := {fetch}) is {value} or ({equal}))", description)
+
+    def absent(self, fetch: str, description: str) -> None:
+        """That there still is no such thing; `fetch` gives `missing` then."""
+        self._add(f"{fetch} is missing", description)
+
+    def same_class(self, thing: Any, description: str) -> None:
+        self._add(f"type({self.bind(thing)}) is {self.bind(type(thing))}", description)
+
+    def same_keys(self, mapping: dict, description: str) -> None:
+        """The same keys in the same order; for keys that are compared by value."""
+        self._add(f"[*{self.bind(mapping)}] == {self.bind(list(mapping))}", description)
 
     def same_truth(self, fetch: str, expected: Any, description: str) -> None:
         """Zero, or empty, as `expected` is."""
@@ -48,6 +68,12 @@ class Checks:
         expected = self.bind((*leaf._hooks.before.values(), None, *leaf._hooks.after.values()))
         self._add(f"(*{hooks}.before.values(), None, *{hooks}.after.values()) == {expected}", description)
 
+    def same_memory(self, tensor: Any, description: str) -> None:
+        """That the tensor still is the same view of the same storage."""
+        bound = self.bind(tensor)
+        storage, view = self.bind(tensor._storage), self.bind(tensor._view)
+        self._add(f"{bound}._storage is {storage} and {bound}._view is {view}", description)
+
     def same_length(self, fetch: str, expected: int, description: str) -> None:
         self._add(f"len({fetch}) == {expected}", description)
 
@@ -55,9 +81,11 @@ class Checks:
         self._add(f"{self.bind(test)}()", description)
 
     def bind(self, thing: Any) -> str:
-        """A name for `thing` inside the compiled function."""
-        name = f"v{len(self.names)}"
-        self.names[name] = thing
+        """The name of `thing` inside the compiled function."""
+        name = self._bound.get(id(thing))
+        if name is None:
+            name = self._bound[id(thing)] = f"v{len(self.names)}"
+            self.names[name] = thing  # holds it, so that its id is not reused
         return name
 
     def compile(self) -> Callable[[], bool]:
@@ -80,5 +108,7 @@ class Checks:
         return None
 
     def _add(self, condition: str, description: str) -> None:
-        self.conditions.append(condition)
-        self.descriptions.append(description)
+        if condition not in self._known:
+            self._known.add(condition)
+            self.conditions.append(condition)
+            self.descriptions.append(description)

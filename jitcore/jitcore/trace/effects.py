@@ -217,6 +217,8 @@ def _filled(arguments: list[Any], shown: list[Text]) -> list[Any]:
     """`arguments` with the numbers shown in their texts as `Filled`, if there is one way alone to find them there in
     their order; else they decide what is printed."""
     texts = [n for n, argument in enumerate(arguments) if type(argument) is str]
+    if not texts and not shown:
+        return arguments
     whole = _BETWEEN.join(arguments[n] for n in texts)
     ways = _ways([t.text for t in shown], whole, 0) if len(shown) <= _MOST else iter(())
     found = next(ways, None)

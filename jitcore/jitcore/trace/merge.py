@@ -9,6 +9,7 @@ program's guard, upon which the call goes step by step through the tree instead.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -56,7 +57,7 @@ class Merged:
         made = self.executor.run([x._array for x in found])
         way = made[0].item()
         values = [made[n] for n in self.outputs[way]]
-        return self.variants[way].results(inputs[way], values, calls[way])
+        return self.variants[way].results(leaves, inputs[way], values, calls[way])
 
     def fits(self, leaves: Sequence[Any]) -> bool:
         return all(variant.fits(leaves) for variant in self.variants)
@@ -109,12 +110,13 @@ class _Merger:
         total = 0
         for number in self.written:
             ways = sum(number in [self.inputs[w][n] for n in v.recording.written] for w, v in enumerate(self.variants))
-            total += 0 if ways == len(self.variants) else self.roots[number].tensor._array.nbytes
+            type = self.roots[number].value.type
+            total += 0 if ways == len(self.variants) else math.prod(type.shape) * type.dtype.itemsize
         return total
 
     def shares_memory(self) -> bool:
         """Whether two inputs lie in one storage that a way writes: another would write it as it was."""
-        storages = [id(root.tensor._storage) for root in self.roots]
+        storages = [root.memory for root in self.roots]
         return any(storages.count(storages[number]) > 1 for number in self.written)
 
     def _input(self, root: Any, variant: Variant, number: int) -> int:

@@ -17,7 +17,7 @@ import numpy as np
 from jitcore_ir import UNKNOWN, Graph, Location, OpSpec, TensorType, Value, ops, shapes
 from jitcore_ir.assumptions import assuming
 from jitcore_ir.dtypes import float64, from_numpy, int64
-from jitcore_ir.errors import ShapeError
+from jitcore_ir.errors import IRError, ShapeError
 from jitcore_ir.shapes import Expr
 from jitcore_runtime.errors import LinAlgError
 
@@ -49,8 +49,8 @@ class Root:
     source: Source | None = None
     written: bool = False
     location: Location = UNKNOWN
-    before: np.ndarray | None = None
-    """The elements before the first write, until the run has ended well."""
+    memory: int = 0
+    """The id of its storage while the function was recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,31 @@ class GradientSlot:
     observed: bool = False
     assigned: bool = False
     after: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """Outside memory before a write to it: elements (only for the first), and the history of the tensors on it."""
+
+    tensor: Any
+    elements: np.ndarray | None
+    histories: list[tuple[Any, Any, bool, int]]
+    rebased: int
+
+    @classmethod
+    def of(cls, tensor: Any, target: Any, is_first: bool) -> _Before:
+        touched = [t for t in (tensor, target, target._base) if t is not None]
+        histories = [(t, t._node, t._requires_grad, t._seen) for t in touched]
+        return cls(tensor, tensor._array.copy() if is_first else None, histories, tensor._storage.rebased)
+
+    def put_back(self) -> None:
+        storage = self.tensor._storage
+        if self.elements is not None:
+            np.copyto(self.tensor._array, self.elements)
+            storage.version += 1
+        storage.rebased = self.rebased
+        for tensor, node, requires_grad, seen in self.histories:
+            tensor._node, tensor._requires_grad, tensor._seen = node, requires_grad, seen
 
 
 @dataclass(eq=False)
@@ -114,6 +139,9 @@ class Recorder:
         self._written: list[tuple[Root, np.ndarray]] = []
         self._alive: list[Any] = []  # keeps storages, and so their ids, from being reused
         self._views: dict[tuple[int, int], tuple[Any, Value]] = {}
+        self._undo: list[_Before] = []
+        self._kept: list[_Before] = []
+        self._saved: set[int] = set()  # ids of the roots whose elements are in there
         self.sizes.replaced = self._replace_symbols
 
     # What dispatch calls
@@ -127,7 +155,13 @@ class Recorder:
             self._agrees(spec, self._value(result, location), result, location)
             return
         values = [self._value(x, location) for x in operands]
-        produced = self._append(spec, values, graph_attributes(attributes), location)
+        try:
+            produced = self._append(spec, values, graph_attributes(attributes), location)
+        except IRError as error:  # the NumPy kernel takes what the graph does not
+            if self.sizes:
+                raise
+            self.refuse(f"{error}, which jitcore cannot record", location)
+            produced = self._append(ops.CONSTANT, [], {"value": np.array(result._array)}, location)
         self._agrees(spec, produced, result, location)
         self._make(result, produced)
 
@@ -140,9 +174,9 @@ class Recorder:
                 chain, current = target._view, self._inside[storage]
                 self._inside[storage] = write_through(self._emitter(location), current, chain, update)
                 return
-            root = self._root_for(target)
-            if root.before is None:
-                root.before = root.tensor._array.copy()
+            root = self.outside_root(target)
+            self._undo.append(_Before.of(root.tensor, target, id(root) not in self._saved))
+            self._saved.add(id(root))
             chain = target._view[len(root.chain) :]
             root.current = write_through(self._emitter(location), root.current, chain, update)
             root.written = True
@@ -177,8 +211,8 @@ class Recorder:
         if kind == "bool":
             zero = self._append(ops.CONSTANT, [], {"value": np.zeros((), value.type.dtype.numpy)}, location)
             value = self._append(ops.NE, [self._scalar(value, location), zero], {}, location)
-        elif kind == "int":
-            value = self._append(ops.CAST, [value], {"dtype": int64}, location)
+        elif kind in ("int", "float"):
+            value = self._number(value, outcome, location)
         self._guard(self._scalar(value, location), outcome, kind, location)
         return outcome
 
@@ -305,7 +339,7 @@ class Recorder:
         """Declare outside memory; `dims` gives its shape where some sizes are symbolic."""
         type = TensorType(from_numpy(tensor._array.dtype), dims or tensor._array.shape)
         value = self.graph.block.add_argument(type, name)
-        root = Root(tensor, tensor._view, value, value, source)
+        root = Root(tensor, tensor._view, value, value, source, memory=id(tensor._storage))
         self.roots.append(root)
         self._roots_of.setdefault(id(tensor._storage), []).append(root)
         self._alive.append(tensor._storage)
@@ -327,7 +361,7 @@ class Recorder:
         position = self.aliases[id(tensor)]
         type = TensorType(from_numpy(tensor._array.dtype), tensor._array.shape)
         value = self.graph.block.add_argument(type, f"arg{position}")
-        self.roots.append(Root(tensor, tensor._view, value, value, Argument(position)))
+        self.roots.append(Root(tensor, tensor._view, value, value, Argument(position), memory=id(tensor._storage)))
         return len(self.roots) - 1
 
     def value_of(self, tensor: Any) -> Value:
@@ -353,6 +387,16 @@ class Recorder:
                 return root
         return None
 
+    def outside_root(self, tensor: Any) -> Root:
+        """The root a captured tensor lies in: the whole of its storage, so that all views of it meet there; but a view
+        that gradients flow to is a root itself."""
+        known = self.root_of(tensor)
+        if known is not None:
+            return known
+        if tensor._view and id(tensor._storage) not in self._roots_of and not tensor.requires_grad:
+            tensor = whole_memory(tensor)
+        return self.add_root(tensor, f"captured{len(self.roots)}", None)
+
     def roll_back(self) -> None:
         """Undo the run, which failed: elements of outside memory and gradients are as they were before it."""
         self.undo_writes()
@@ -361,24 +405,23 @@ class Recorder:
                 slot.leaf._grad = slot.before
 
     def keep_writes(self) -> None:
-        """The run is over: what it wrote stays, unless `undo` is called."""
-        self._written = [(root, root.before) for root in self.roots if root.before is not None]
-        for root in self.roots:
-            root.before = None
+        """What was written so far stays, unless `undo` is called."""
+        self._kept += self._undo
+        self._undo.clear()
+        self._saved.clear()
 
     def undo(self) -> None:
-        """Undo a run that is over."""
-        for root, before in self._written:
-            root.before = before
+        """Leave tensors as they were before the run, which has ended well."""
+        self._undo[:0] = self._kept
+        self._kept.clear()
         self.roll_back()
 
     def undo_writes(self) -> None:
         """Give outside memory the elements back that it had before the first write."""
-        for root in self.roots:
-            if root.before is not None:
-                np.copyto(root.tensor._array, root.before)
-                root.tensor._storage.version += 1
-                root.before = None
+        for before in reversed(self._undo):
+            before.put_back()
+        self._undo.clear()
+        self._saved.clear()
 
     def refuse(self, what: str, location: Location) -> None:
         """Note why this run cannot be replayed; the first reason is kept."""
@@ -400,7 +443,7 @@ class Recorder:
         whole = self._inside.get(storage)
         chain = tensor._view
         if whole is None:
-            root = self._root_for(tensor)
+            root = self.outside_root(tensor)
             whole, chain = root.current, chain[len(root.chain) :]
         if not chain:
             return whole
@@ -410,16 +453,6 @@ class Recorder:
             known = (tensor._view, read_through(self._emitter(location), whole, chain))
             self._views[key] = known  # holds the chain so that its id is not reused
         return known[1]
-
-    def _root_for(self, tensor: Any) -> Root:
-        """The root a captured tensor lies in: the whole of its storage, so that all views of it meet there; but a view
-        that gradients flow to is a root itself."""
-        known = self.root_of(tensor)
-        if known is not None:
-            return known
-        if tensor._view and id(tensor._storage) not in self._roots_of and not tensor.requires_grad:
-            tensor = whole_memory(tensor)
-        return self.add_root(tensor, f"captured{len(self.roots)}", None)
 
     def _make(self, tensor: Any, value: Value) -> None:
         self._inside[id(tensor._storage)] = value

@@ -34,6 +34,12 @@ class GradientOf:
 
     leaf: Any
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, GradientOf) and self.leaf is other.leaf
+
+    def __hash__(self) -> int:
+        return hash(id(self.leaf))
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..dispatch import apply
 from ..tensor import Tensor, alias, wrap
-from .capture import FromNumber, FromOutput, FromRoot, Piece, Recording, Static
+from .capture import Again, FromNumber, FromOutput, FromRoot, Piece, Recording, Static
 from .compiled_node import Call
 from .containers import LEAF, unflatten
 from .numbers import same_float
@@ -40,28 +40,49 @@ class Variant:
         self.noted = self.idle = 0
         """Hits when they were last looked at, and how often they had not changed then."""
         self.backward = backward  # where the result carries gradient history
-        self.finders = [_finder(root) for root in recording.roots]
         self._written = tuple(recording.written)
-        self._pieces = recording.pieces
-        self._gradients = [(slot.leaf, piece) for slot, piece in recording.gradients]
-        assert recording.recorder is not None
-        self._observed = [
-            (slot.leaf, slot.before is None) for slot in recording.recorder.gradients.values() if slot.observed
-        ]
+        self._storages = len({root.memory for root in recording.roots})
+        self._joined = recording.joined
         self._effects = recording.effects
+        self._pieces = recording.pieces[: len(recording.pieces) - len(recording.gradients)]
+        leaf_of = {id(r.tensor): r.source.index for r in recording.roots if isinstance(r.source, Argument)}
+        recorder = recording.recorder
+        assert recorder is not None
+        leaf_of |= recorder.aliases
+        slots = recorder.gradients.values()
+        self._gradients = [(_owner(slot.leaf, leaf_of), piece) for slot, piece in recording.gradients]
+        self._observed = [(_owner(slot.leaf, leaf_of), slot.before is None) for slot in slots if slot.observed]
+        self.finders = [_finder(root, leaf_of) for root in recording.roots]
         self._only_output = self._single_output()
-        recording.recorder = None  # the eager run's memory is not needed any more
+        self._forget_the_run()
+
+    def _forget_the_run(self) -> None:
+        """Let go of the recorded call's tensors: their memory is not needed any more."""
+        recording = self.recording
+        for root in recording.roots:
+            if root.source is not None and not isinstance(root.source, GradientOf):
+                root.tensor = None
+        recording.recorder = None
+        recording.gradients, recording.differentiable = [], []
 
     def is_valid(self) -> bool:
-        """Whether the Python state, and which leaves have a gradient, are as the recording saw them."""
+        """Whether the Python state, and which captured leaves have a gradient, are as the recording saw them."""
         if not self.still_valid():
             return False
-        return not self._observed or all((leaf._grad is None) == absent for leaf, absent in self._observed)
+        return not self._observed or all(
+            isinstance(owner, int) or (owner._grad is None) == absent for owner, absent in self._observed
+        )
 
     def fits(self, leaves: Sequence[Any]) -> bool:
         """Whether the recording holds for these arguments, as far as can be told before it runs."""
         for position, number in self.pins:
             if not same_float(leaves[position], number):
+                return False
+        for position, storage in self._joined:
+            if leaves[position]._storage is not storage:
+                return False
+        for owner, absent in self._observed:
+            if isinstance(owner, int) and (leaves[owner]._grad is None) != absent:
                 return False
         return self.is_valid()
 
@@ -69,15 +90,18 @@ class Variant:
         """The tensors that are this call's graph inputs. Raises CannotReplay where a captured one changed its shape, or
         where memory that is written overlaps another input."""
         inputs = [find(leaves) for find in self.finders]
-        for number in self._written:
-            check_overlap(inputs, number)
+        if self._written:
+            if len({id(x._storage) for x in inputs}) != self._storages:
+                raise CannotReplay("other inputs share memory than when the function was recorded")
+            for number in self._written:
+                check_overlap(inputs, number)
         return inputs
 
     def begin(self, inputs: list[Tensor], arguments: tuple, keywords: dict) -> Call | None:
         """What the backward pass needs to know of the call before its program writes anything."""
         return None if self.backward is None else Call(self.backward, inputs, arguments, keywords)
 
-    def results(self, inputs: list[Tensor], outputs: list[Any], call: Call | None) -> Any:
+    def results(self, leaves: Sequence[Any], inputs: list[Tensor], outputs: list[Any], call: Call | None) -> Any:
         """What the user gets, once the program has run: `outputs` are the recording's values."""
         if self._effects:
             arrays = dict(zip(self.recording.values, outputs))
@@ -85,42 +109,53 @@ class Variant:
                 effect.replay(arrays.__getitem__)
         if call is not None:
             call.attach(outputs)
-        return self._finish(inputs, outputs)
+        return self._finish(leaves, inputs, outputs)
 
-    def _finish(self, inputs: Sequence[Tensor], outputs: Sequence[np.ndarray]) -> Any:
+    def _finish(self, leaves: Sequence[Any], inputs: Sequence[Tensor], outputs: list[Any]) -> Any:
         """Commit what the run changed besides memory (versions, gradients) and build the result."""
         self.hits += 1
         for number in self._written:
             inputs[number]._storage.version += 1
-        for leaf, piece in self._gradients:
-            leaf._grad = self._build(piece, inputs, outputs)
         if self._only_output is not None:
             made = outputs[self._only_output]
             return made if isinstance(made, Tensor) else wrap(made)
-        return unflatten(self.recording.structure, [self._build(piece, inputs, outputs) for piece in self._pieces])
+        built: list[Any] = []
+        bare: set[int] = set()  # outputs whose own tensor has been given out
+        for piece in self._pieces:
+            built.append(self._build(piece, inputs, outputs, built, bare))
+        result = unflatten(self.recording.structure, built)
+        for owner, piece in self._gradients:
+            built.append(self._build(piece, inputs, outputs, built, bare))
+            (leaves[owner] if isinstance(owner, int) else owner)._grad = built[-1]
+        return result
 
-    def _build(self, piece: Piece, inputs: Sequence[Tensor], outputs: Sequence[Any]) -> Any:
+    def _build(self, piece: Piece, inputs: Sequence[Tensor], outputs: list[Any], built: list[Any], bare: set) -> Any:
         if isinstance(piece, Static):
             return piece.value
+        if isinstance(piece, Again):
+            return built[piece.position]
         if isinstance(piece, FromRoot):
             base = inputs[piece.root]
-            return base if piece.chain is None else view_through(base, piece.chain)
+            if piece.chain is None:
+                return base
+            return view_through(base if piece.chain and not base.requires_grad else alias(base), piece.chain)
         if isinstance(piece, FromNumber):
             return outputs[piece.output].item()
         made = outputs[piece.output]
         if not isinstance(made, Tensor):
-            made = wrap(made)
-            if len(self._pieces) > 1:  # results that share memory must go on sharing it
-                outputs[piece.output] = made  # type: ignore[index]
-        elif made._requires_grad and not piece.requires_grad:
+            made = outputs[piece.output] = wrap(made)  # results that share memory must go on sharing it
+        if made.requires_grad and not piece.requires_grad:
             made = alias(made)
-        return view_through(made, piece.chain) if piece.chain else made
+        elif not piece.chain:
+            made = alias(made, keep_grad=True) if piece.output in bare else made
+            bare.add(piece.output)
+        return view_through(made, piece.chain)
 
     def _single_output(self) -> int | None:
         """The output number where the result is one new tensor and nothing else needs doing: the common case."""
         if self.recording.structure is LEAF and len(self._pieces) == 1:
             piece = self._pieces[0]
-            if isinstance(piece, FromOutput) and not piece.chain:
+            if isinstance(piece, FromOutput) and not piece.chain and not self._gradients:
                 return piece.output
         return None
 
@@ -143,7 +178,12 @@ def view_through(tensor: Tensor, chain: Chain) -> Tensor:
     return tensor
 
 
-def _finder(root: Any) -> Callable[[Sequence[Any]], Tensor]:
+def _owner(leaf: Tensor, leaf_of: dict[int, int]) -> Tensor | int:
+    """The tensor itself, or where among a call's arguments it is found."""
+    return leaf_of.get(id(leaf), leaf)
+
+
+def _finder(root: Any, leaf_of: dict[int, int]) -> Callable[[Sequence[Any]], Tensor]:
     """How a call finds the tensor of one graph input."""
     source = root.source
     if isinstance(source, Argument):
@@ -156,8 +196,12 @@ def _finder(root: Any) -> Callable[[Sequence[Any]], Tensor]:
         position = source.index
         return lambda leaves: wrap(np.array(leaves[position]))
     if isinstance(source, GradientOf):
-        owner = source.leaf
-        return lambda leaves: owner._grad
+        owner = _owner(source.leaf, leaf_of)
+        if isinstance(owner, int):
+            argument = owner
+            return lambda leaves: leaves[argument]._grad
+        leaf = owner
+        return lambda leaves: leaf._grad
     if isinstance(source, Entry):
         table, key, place = source.table, source.key, source.index
         if place is None:

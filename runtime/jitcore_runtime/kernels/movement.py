@@ -30,7 +30,7 @@ def broadcast_to(x: np.ndarray, shape: Ints) -> np.ndarray:
         return x
     if shape[len(shape) - x.ndim :] == x.shape and all(d == 1 for d in shape[: len(shape) - x.ndim]):
         return x[(None,) * (len(shape) - x.ndim)]
-    if x.flags.c_contiguous and x.size:
+    if x.ndim <= len(shape) and x.flags.c_contiguous and x.size:
         # As np.broadcast_to, in half the time.
         lead = len(shape) - x.ndim
         strides = [0] * lead

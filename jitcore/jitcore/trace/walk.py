@@ -1,0 +1,358 @@
+"""`Walker`: walks Python values that a recorded run can reach and writes down the conditions under which they are the
+same again.
+
+Scalars are checked by value, functions, tensors and other objects by identity, lists, dicts and sets entry by entry.
+Of objects with attributes only those are looked at that the running code names.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import os
+import sys
+import sysconfig
+import types
+from collections import deque
+from collections.abc import Iterator
+from types import CodeType
+from typing import Any
+
+import numpy as np
+
+from jitcore_ir import DType, OpSpec
+
+from ..source import is_own_file
+from .checks import Checks
+from .numbers import RecordedNumber
+
+SCALARS = (int, float, complex, str, bytes, bool, type(None), range, slice, enum.Enum, np.generic, DType, OpSpec)
+_PLAIN = (int, float, bool, str, type(None))
+_SEQUENCES = (list, tuple, deque)
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+LAYERS = tuple(os.path.join(_PACKAGE, part) + os.sep for part in ("nn", "optim"))
+_STANDARD = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib"))
+_NUMPY = os.path.dirname(np.__file__) + os.sep
+_MOST = 20_000
+"""Conditions after which a function's state counts as too large to watch."""
+OURS = "<jitcore>"
+"""Among the names of our own code."""
+_SMALL_ARRAY = 4096
+"""Elements up to which a NumPy array is watched by content."""
+_IMPLICIT = frozenset(
+    ["__call__", "__getitem__", "__len__", "__iter__", "__contains__", "__getattr__", "__getattribute__", "__bool__",
+     "__enter__", "__exit__", "forward"]
+)  # fmt: skip
+"""Attributes of a class that code uses without naming them."""
+
+
+class Walker:
+    """Fills `checks`, `seen` and `problem`.
+
+    fetch: the expression that gets a value again, "" where nothing holds it by name.
+    names: those that the code which can reach the value looks up.
+    """
+
+    def __init__(self) -> None:
+        self.checks = Checks()
+        self.problem: str | None = None
+        self.seen: dict[int, list[Any]] = {}  # storage id -> tensors on it that a check or an argument accounts for
+        self.outside: set[int] = set()  # ids of objects that were there before the run
+        self.held: set[int] = set()  # of these, the ones that a check fetches
+        self.optimizers: dict[int, Any] = {}
+        self.sources: list[tuple[Any, Any, str]] = []  # NumPy generators: with their state before the run, and words
+        self._visited: set[tuple[int, Any]] = set()
+        self._alive: list[Any] = []  # keeps visited ids from being reused
+
+    def see(self, tensor: Any) -> None:
+        """Count a tensor (and its gradient) as accounted for."""
+        self.seen.setdefault(id(tensor._storage), []).append(tensor)
+        self._alive.append(tensor._storage)
+        if tensor._grad is not None:
+            self.see(tensor._grad)
+
+    def visit(self, fetch: str, value: Any, what: str, names: frozenset[str]) -> None:
+        if len(self.checks.conditions) > _MOST:
+            self.problem = self.problem or f"{what}: more than {_MOST} pieces of Python state to watch"
+            return
+        if type(value) is RecordedNumber:
+            return  # made by the run itself; what it decides is a guard
+        if isinstance(value, SCALARS):
+            if fetch:
+                self.checks.same_value(fetch, value, f"{what} was {value!r}")
+            return
+        if fetch:
+            self.checks.same_object(fetch, value, f"{what} was another {type(value).__name__}")
+            self.outside.add(id(value))
+            self.held.add(id(value))
+        if self._is_new(value, hash(names)):
+            self._parts(value, what, names, bool(fetch))
+
+    def _is_new(self, value: Any, aspect: Any) -> bool:
+        """Whether this aspect of a value is met for the first time."""
+        key = (id(value), aspect)
+        if key in self._visited:
+            return False
+        self._visited.add(key)
+        self._alive.append(value)
+        return True
+
+    def _parts(self, value: Any, what: str, names: frozenset[str], is_held: bool) -> None:
+        from ..nn.module import Module
+        from ..optim.lr_scheduler import LRScheduler
+        from ..optim.optimizer import Optimizer
+        from ..random import Generator
+        from ..tensor import Tensor
+
+        if isinstance(value, Tensor):
+            if self._is_new(value, "tensor"):
+                self.see(value)
+            if is_held and value.__dict__:
+                self._names(value.__dict__, what, names)
+        elif isinstance(value, types.FunctionType):
+            self.function(value, what, names)
+        elif isinstance(value, types.MethodType):
+            self.visit("", value.__func__, what, names)
+            self.visit("", value.__self__, what, names)
+        elif isinstance(value, functools.partial):
+            for part in ("func", "args", "keywords"):
+                self.visit("", getattr(value, part), f"{part} of {what}", names)
+        elif isinstance(value, _SEQUENCES):
+            self._sequence(value, what, names, is_held)
+        elif isinstance(value, dict):
+            self._dict(value, what, names)
+        elif isinstance(value, set):
+            if is_held:  # others come and go with the run
+                self._set(value, what)
+        elif isinstance(value, np.ndarray):
+            self._array(value, what)
+        elif isinstance(value, Module):
+            self._module(value, what, names)
+        elif isinstance(value, Optimizer):
+            self.optimizers[id(value)] = value
+            self._groups(value, what)
+            for group in value.param_groups:
+                self._hyperparameters(group, type(value).__name__, value.run_time_scalars, names)
+            self._names(value.__dict__, what, names - {"param_groups", "state", "defaults"})
+            self._class(value, what, names)
+        elif isinstance(value, Generator):
+            self.visit("", value._state, what, names)
+        elif isinstance(value, LRScheduler):
+            self._attributes(value, what, names)
+        elif isinstance(value, type):
+            self._class_attributes(value, what, names)
+        elif isinstance(value, types.ModuleType):
+            if not is_library(getattr(value, "__file__", None)):
+                self._names(value.__dict__, what, names)
+        elif isinstance(value, Iterator) and not hasattr(value, "__dict__"):
+            if is_held and self.problem is None:
+                self.problem = f"{what} is an iterator ({type(value).__name__}), which gives another item each time"
+        elif type(value).__module__ == "numpy.random._generator" or isinstance(value, np.random.RandomState):
+            self.sources.append((value, numpy_state(value), what))
+        elif type(value).__module__.startswith(("jitcore.", "jitcore_")):
+            pass  # our own machinery: what matters of it is in the key
+        elif hasattr(value, "__dict__") or hasattr(type(value), "__slots__"):
+            self._attributes(value, what, names)
+
+    def _groups(self, optimizer: Any, what: str) -> None:
+        """The tables of state and the list of groups, which `load_state_dict` and `add_param_group` change."""
+        bound = self.checks.bind(optimizer.__dict__)
+        for name in ("state", "param_groups"):
+            self.checks.same_object(f"{bound}.get({name!r}, missing)", getattr(optimizer, name), f"{what}.{name}")
+        groups = self.checks.bind(optimizer.param_groups)
+        self.checks.same_length(groups, len(optimizer.param_groups), f"the number of groups of {what}")
+        for number, group in enumerate(optimizer.param_groups):
+            self.checks.same_object(f"{groups}[{number}]", group, f"group {number} of {what} was another")
+
+    def _hyperparameters(self, group: dict, what: str, run_time: tuple[str, ...], names: frozenset[str]) -> None:
+        """Everything in an optimizer's group but the numbers that replays read anew; of those, whether they are 0."""
+        bound = self.checks.bind(group)
+        self._visited.add((id(group), "entries"))  # where it is met again, as a dict, nothing is to be added
+        self._alive.append(group)
+        for key, value in group.items():
+            fetch = f"{bound}.get({key!r}, missing)"
+            numbers = value if isinstance(value, tuple) else (value,)
+            by_user = key in names and OURS not in names
+            if by_user or key not in run_time or not all(isinstance(number, int | float) for number in numbers):
+                self.visit(fetch, value, f"{what} {key}", names)
+            elif key != "lr":
+                self.checks.same_truth(fetch, value, f"{what} {key} was {value!r}")
+
+    def function(self, function: types.FunctionType, what: str, names: frozenset[str]) -> None:
+        """Code, closure, defaults and attributes of a function of the user's."""
+        if is_own_file(function.__code__.co_filename) and not function.__code__.co_filename.startswith(LAYERS):
+            wrapped = getattr(function, "__wrapped__", None)
+            if wrapped is None:
+                return
+        inner = code_names(function.__code__) | names
+        for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+            try:
+                content = cell.cell_contents
+            except ValueError:
+                continue
+            self.visit(f"{self.checks.bind(cell)}.cell_contents", content, f"closure variable {name!r}", inner)
+        bound = self.checks.bind(function)
+        if not is_library(function.__code__.co_filename):
+            self.checks.same_object(f"{bound}.__code__", function.__code__, f"the code of {function.__name__} changed")
+        if function.__defaults__:
+            self.visit(f"{bound}.__defaults__", function.__defaults__, f"defaults of {function.__name__}", inner)
+        if function.__kwdefaults__:
+            self.visit(f"{bound}.__kwdefaults__", function.__kwdefaults__, f"defaults of {function.__name__}", inner)
+        if function.__dict__:
+            self._names(function.__dict__, what, inner)
+
+    def _sequence(self, value: Any, what: str, names: frozenset[str], is_held: bool) -> None:
+        bound = self.checks.bind(value)
+        is_tuple = isinstance(value, tuple)
+        if not is_tuple:
+            self.checks.same_length(bound, len(value), f"{what} had {len(value)} items")
+            if len(value) > 8 and all(type(item) in _PLAIN for item in value):
+                if self._is_new(value, "content"):
+                    copy = list(value)
+                    self.checks.custom(lambda: list(value) == copy, f"an item of {what} was another")
+                return
+        for position, item in enumerate(value):
+            self.visit(f"{bound}[{position}]" if not is_tuple else "", item, f"{what}[{position}]", names)
+            if is_tuple and is_held:
+                self.outside.add(id(item))
+                self.held.add(id(item))
+
+    def _dict(self, value: dict, what: str, names: frozenset[str]) -> None:
+        if (id(value), "entries") in self._visited:
+            return
+        bound = self.checks.bind(value)
+        if all(isinstance(key, SCALARS) for key in value):
+            self.checks.same_keys(
+                value, f"{what} had the {len(value)} keys {', '.join(map(repr, list(value)[:4]))} ..."
+            )
+        else:
+            self.checks.same_length(bound, len(value), f"{what} had {len(value)} entries")
+        for key, item in list(value.items()):
+            label = repr(key) if isinstance(key, str | int | float | bool) else type(key).__name__
+            self.visit(f"{bound}.get({self.checks.bind(key)}, missing)", item, f"{what}[{label}]", names)
+
+    def _set(self, value: set, what: str) -> None:
+        if self._is_new(value, "content"):
+            copy = set(value)
+            self.checks.custom(lambda: value == copy, f"{what} held other items")
+
+    def _array(self, value: np.ndarray, what: str) -> None:
+        if not self._is_new(value, "content"):
+            return
+        if value.size > _SMALL_ARRAY:
+            self.problem = (
+                self.problem
+                or f"{what} is a NumPy array of {value.size} elements, too large to watch; make it a tensor"
+            )
+            return
+        copy = value.copy()
+        self.checks.custom(
+            lambda: np.array_equal(value, copy, equal_nan=value.dtype.kind in "fc"), f"an element of {what} was another"
+        )
+
+    def _module(self, module: Any, what: str, names: frozenset[str]) -> None:
+        attributes = module.__dict__
+        if "training" not in attributes:
+            return  # its constructor has not got that far: it is made by the run itself
+        label = what if what != "self" else type(module).__name__
+        bound = self.checks.bind(attributes)
+        self.visit(f"{bound}.get('training', missing)", module.training, f"{label}.training", names)
+        for table in ("_parameters", "_buffers", "_modules"):
+            self.visit("", attributes[table], f"{label}", names)
+        for name in attributes:
+            if name.endswith("_hooks") and isinstance(attributes[name], dict):
+                self.visit("", attributes[name], f"{label}.{name}", names)
+        self._names(attributes, label, names - {"training", "_parameters", "_buffers", "_modules"})
+        self._class(module, label, names)
+
+    def _attributes(self, value: Any, what: str, names: frozenset[str]) -> None:
+        if hasattr(value, "__dict__"):
+            self._names(value.__dict__, what, names)
+        bound = None
+        for cls in type(value).__mro__:
+            slots = cls.__dict__.get("__slots__", ())
+            for name in (slots,) if isinstance(slots, str) else slots:
+                if name.startswith("__") and not name.endswith("__"):
+                    name = f"_{cls.__name__.lstrip('_')}{name}"
+                if name in names and hasattr(value, name):
+                    bound = bound or self.checks.bind(value)
+                    self.visit(f"getattr({bound}, {name!r}, missing)", getattr(value, name), f"{what}.{name}", names)
+        self._class(value, what, names)
+
+    def _names(self, table: dict[str, Any], what: str, names: frozenset[str]) -> None:
+        bound = None
+        for name, item in list(table.items()):
+            if name in names:
+                bound = bound or self.checks.bind(table)
+                self.visit(f"{bound}.get({name!r}, missing)", item, f"{what}.{name}", names)
+
+    def _class(self, value: Any, what: str, names: frozenset[str]) -> None:
+        """The class of an object: that it still is that one, its attributes that the code names, and that the object
+        has none of its own in front of them."""
+        cls = type(value)
+        self.checks.same_class(value, f"{what} was a {cls.__name__}")
+        own = getattr(value, "__dict__", None)
+        found = self._class_attributes(cls, what, names)
+        if own is not None:
+            bound = self.checks.bind(own)
+            for name in found:
+                if name not in own:
+                    self.checks.absent(f"{bound}.get({name!r}, missing)", f"{what} had no {name} of its own")
+
+    def _class_attributes(self, cls: type, what: str, names: frozenset[str]) -> list[str]:
+        """Check what the classes of a user's class hold under `names`; gives the names that are there."""
+        names |= _IMPLICIT
+        found = []
+        for base in cls.__mro__:
+            origin = sys.modules.get(base.__module__)
+            is_main = base.__module__ == "__main__" or origin is None  # or code run by exec
+            if base is object or (not is_main and is_library(getattr(origin, "__file__", None))):
+                found += [name for name in vars(base) if name == "forward"]
+                continue
+            held = names & vars(base).keys()
+            found += sorted(held)
+            if not self._is_new(base, (hash(names), "class")):
+                continue
+            bound = self.checks.bind(vars(base))
+            for name in sorted(held):
+                item = vars(base)[name]
+                label = f"{base.__name__}.{name}"
+                self.visit(f"{bound}.get({name!r}, missing)", item, label, names)
+                if isinstance(item, staticmethod | classmethod):
+                    self.visit("", item.__func__, label, names)
+                elif isinstance(item, property) and item.fget is not None:
+                    self.visit("", item.fget, label, names)
+            for name, item in list(vars(base).items()):
+                if isinstance(item, types.FunctionType) and name not in held:
+                    self.function(item, f"{base.__name__}.{name}", names)  # its closure may hold what it uses
+        return found
+
+
+@functools.cache
+def code_names(code: CodeType | None) -> frozenset[str]:
+    """Names that `code` and the code nested in it can look up: globals, attributes, and strings (for getattr)."""
+    if code is None:
+        return frozenset()
+    found = {*code.co_names, *([OURS] if is_own_file(code.co_filename) else [])}
+    for constant in code.co_consts:
+        if isinstance(constant, str) and constant.isidentifier():
+            found.add(constant)
+        elif isinstance(constant, CodeType):
+            found |= code_names(constant)
+    return frozenset(found)
+
+
+@functools.lru_cache(maxsize=4096)
+def is_library(file: str | None) -> bool:
+    """Python's own library, NumPy, jitcore, and what has no file: their state is not the user's."""
+    if file is None or file.startswith("<frozen ") or is_own_file(file) or file.startswith(_NUMPY):
+        return True
+    return file.startswith(_STANDARD) and "-packages" + os.sep not in file
+
+
+def numpy_state(source: Any) -> str:
+    """What a NumPy generator will draw next, as text that can be compared."""
+    if isinstance(source, np.random.RandomState):
+        _, key, position, has_gauss, cached = source.get_state()
+        return f"{hash(key.tobytes())} {position} {has_gauss} {cached}"
+    return str(source.bit_generator.state)

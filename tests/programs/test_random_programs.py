@@ -1,0 +1,91 @@
+"""Random programs give the same under jit as eagerly, call by call; a failing one is printed as a program of its own.
+
+`JITCORE_PROGRAMS=20000 pytest tests/programs/test_random_programs.py -k long -s` runs that many; JITCORE_SEED chooses
+which.
+"""
+
+import os
+import random
+import sys
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from program_check import check_export, differences, minimized, observe
+from random_programs import RandomChoices, program
+
+import jitcore
+
+PROGRAMS = int(os.environ.get("JITCORE_PROGRAMS", "0"))
+SEED = int(os.environ.get("JITCORE_SEED", "1"))
+options = settings(deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+
+
+class Drawn:
+    """Choices that Hypothesis makes."""
+
+    def __init__(self, data):
+        self._data = data
+
+    def number(self, low, high):
+        return self._data.draw(st.integers(low, high))
+
+
+def wrong(source, native):
+    return differences(observe(source, lambda f: f), observe(source, lambda f: jitcore.jit(f, native=native)))
+
+
+def check(source, native):
+    found = wrong(source, native)
+    if found:
+        smaller = minimized(source, lambda text: bool(wrong(text, native)))
+        pytest.fail("\n".join([*found, "", smaller, *wrong(smaller, native)]), pytrace=False)
+
+
+@settings(options, max_examples=450)
+@given(st.data())
+def test_interpreted_programs_equal_eager(data):
+    check(program(Drawn(data)), native=False)
+
+
+@settings(options, max_examples=50)
+@given(st.data())
+def test_native_programs_equal_eager(data):
+    check(program(Drawn(data)), native=True)
+
+
+@settings(options, max_examples=60)
+@given(st.data(), st.integers(0, 9).map(lambda n: n == 9))
+def test_exported_programs_equal_eager(data, native):
+    check_export(program(Drawn(data), pure=True), native)
+
+
+def test_pure_programs_can_be_exported_and_most_calls_are_replayed():
+    """That the two tests above test something."""
+    exported = [check_export(program(RandomChoices(seed), pure=True), False) for seed in range(30)]
+    assert exported.count("equal") >= 10, exported
+    functions = []
+    for seed in range(30):
+        source = program(RandomChoices(seed))
+        observe(source, lambda f: functions.append(jitcore.jit(f, native=False)) or functions[-1])
+    replayed = sum(v.hits for f in functions for e in f._entries.values() for v in e.variants)
+    assert replayed > 60
+
+
+@pytest.mark.skipif(not PROGRAMS, reason="set JITCORE_PROGRAMS to a number of programs")
+@pytest.mark.slow
+def test_long_run():
+    failed = 0
+    for number in range(SEED * 10**6, SEED * 10**6 + PROGRAMS):
+        native = random.Random(number).random() < 0.1
+        source = program(RandomChoices(number))
+        try:
+            found = wrong(source, native)
+            if number % 7 == 0:
+                check_export(program(RandomChoices(number), pure=True), native)
+        except Exception as error:
+            found = [f"{type(error).__name__}: {error}"]
+        if found:
+            failed += 1
+            print(f"program {number}{' native' if native else ''}: {found[0]}", file=sys.stderr)
+    assert not failed, f"{failed} of {PROGRAMS} programs"
