@@ -1,7 +1,8 @@
 """What a `custom_call` says about the user's operation: its name, its arguments as JSON, the types of its results.
 
-The arguments are one JSON list. `{"tensor": k}` stands for operand k and `{"dtype": "float32"}` for a dtype; numbers,
-bools, strings, null and lists stand for themselves: `[{"tensor": 0}, 0.5, [{"tensor": 1}, {"tensor": 2}], null]`.
+The arguments are one JSON list. `{"tensor": k}` stands for operand k, `{"number": k}` for the Python number that
+operand k (0-d, float64 or int64) holds, and `{"dtype": "float32"}` for a dtype; numbers, bools, strings, null and lists
+stand for themselves: `[{"tensor": 0}, 0.5, [{"tensor": 1}, {"tensor": 2}], null]`.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from .dtypes import DType, dtype_named
 from .errors import AttributeValueError
 from .shapes import Dim
 from .types import TensorType
+
+T = TypeVar("T")
 
 MAX_DEPTH = 8
 """Lists in lists among the arguments."""
@@ -28,6 +31,13 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}::[A-Za-z_][A-Za-z0-9_]{0,99}")
 @dataclass(frozen=True, slots=True)
 class TensorAt:
     """Stands for operand `index` among the arguments."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class NumberAt:
+    """Stands for the number in operand `index` among the arguments."""
 
     index: int
 
@@ -47,7 +57,7 @@ def check_name(name: str) -> str:
 
 
 def write_arguments(arguments: Sequence[Any]) -> str:
-    """The JSON text of arguments: `TensorAt`, DType, int, float, bool, str, None, and lists or tuples of these.
+    """The JSON text of arguments: `TensorAt`, `NumberAt`, DType, int, float, bool, str, None, and lists of these.
 
     Raises TypeError for anything else.
     """
@@ -68,9 +78,14 @@ def read_arguments(text: str) -> tuple[Any, ...]:
     return tuple(_from_json(part, 0) for part in found)
 
 
-def fill(arguments: Any, tensor: Callable[[int], Any]) -> Any:
-    """`arguments` with `tensor(k)` for operand k; tuples become lists below the top."""
-    return tuple(_fill(a, tensor) for a in arguments)
+def fill(arguments: Any, tensor: Callable[[int], Any], number: Callable[[int], Any]) -> Any:
+    """`arguments` with `tensor(k)` and `number(k)` for operand k; tuples become lists below the top."""
+    return tuple(_fill(a, tensor, number) for a in arguments)
+
+
+def tensors_of(arguments: Any, operands: Sequence[T]) -> list[T]:
+    """Of what belongs to each operand, that of the operands which are passed as tensors."""
+    return [operands[leaf.index] for leaf in leaves(arguments) if isinstance(leaf, TensorAt)]
 
 
 def leaves(arguments: Any) -> Iterator[Any]:
@@ -109,6 +124,8 @@ def write_results(types: Sequence[tuple[DType, Sequence[Any]]]) -> dict[str, Any
 def _to_json(value: Any) -> Any:
     if isinstance(value, TensorAt):
         return {"tensor": value.index}
+    if isinstance(value, NumberAt):
+        return {"number": value.index}
     if isinstance(value, DType):
         return {"dtype": value.name}
     if isinstance(value, list | tuple):
@@ -125,6 +142,8 @@ def _from_json(value: Any, depth: int) -> Any:
         (kind, what), *_ = value.items()
         if kind == "tensor" and type(what) is int and what >= 0:
             return TensorAt(what)
+        if kind == "number" and type(what) is int and what >= 0:
+            return NumberAt(what)
         if kind == "dtype" and isinstance(what, str):
             try:
                 return dtype_named(what)
@@ -135,7 +154,9 @@ def _from_json(value: Any, depth: int) -> Any:
     raise AttributeValueError(f"custom_call: {str(value)[:80]!r} cannot be an argument of an operation")
 
 
-def _fill(value: Any, tensor: Callable[[int], Any]) -> Any:
+def _fill(value: Any, tensor: Callable[[int], Any], number: Callable[[int], Any]) -> Any:
     if isinstance(value, TensorAt):
         return tensor(value.index)
-    return [_fill(v, tensor) for v in value] if isinstance(value, tuple | list) else value
+    if isinstance(value, NumberAt):
+        return number(value.index)
+    return [_fill(v, tensor, number) for v in value] if isinstance(value, tuple | list) else value

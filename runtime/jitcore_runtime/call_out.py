@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from jitcore_ir import Graph, Operation, TensorType
-from jitcore_ir.custom_call import called_name, read_results
+from jitcore_ir.custom_call import called_name, read_arguments, read_results, tensors_of
 from jitcore_ir.shapes import evaluate
 
 from .arena import Frame
@@ -70,7 +70,9 @@ class CallOuts:
             if buffer.kind is BufferKind.FUNCTION:
                 operation = self._steps[buffer.index].operation
                 given = operation.attributes
-                operands: list[Any] = [v.type for v in operation.operands]
+                operands: list[Any] = tensors_of(
+                    read_arguments(given["arguments"]), [v.type for v in operation.operands]
+                )
                 results = read_results(given["dtypes"], given["ranks"], given["dims"])
                 found[position] = native_cell(given["name"], given["version"], operands, results)
         return found

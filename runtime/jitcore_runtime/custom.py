@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from jitcore_ir.custom_call import TensorAt, check_name, fill, leaves
+from jitcore_ir.custom_call import NumberAt, TensorAt, check_name, fill, leaves, tensors_of
 from jitcore_ir.dtypes import ALL as DTYPES
 from jitcore_ir.dtypes import DType, from_numpy
 from jitcore_ir.errors import AttributeValueError
@@ -76,7 +76,8 @@ class CustomOp:
                 f"{self.name} has a native function alone, which needs the shapes and dtypes of its results, and takes "
                 "tensors, ints, bools and floats; give it a shape rule, or a Python function too"
             )
-        made = self.function(*fill(arguments, [_read_only(a) for a in arrays].__getitem__))
+        given = [_read_only(a) for a in arrays]
+        made = self.function(*fill(arguments, given.__getitem__, lambda k: given[k].item()))
         return self._checked(made, arrays, results)
 
     def native_address(
@@ -85,7 +86,8 @@ class CustomOp:
         """The address of the native function for such arrays, None where there is none."""
         if self.resolve is None or results is None or not is_numeric(arguments):
             return None
-        return self.resolve(tuple(TensorType(from_numpy(a.dtype), a.shape) for a in arrays), tuple(results))
+        tensors = tensors_of(arguments, arrays)
+        return self.resolve(tuple(TensorType(from_numpy(a.dtype), a.shape) for a in tensors), tuple(results))
 
     def _checked(
         self, made: Any, arrays: Sequence[np.ndarray], results: Sequence[TensorType] | None
@@ -195,8 +197,8 @@ def registered(name: str, version: int) -> CustomOp:
 def native_cell(
     name: str, version: int, operands: Sequence[TensorType], results: Sequence[TensorType]
 ) -> ctypes.c_void_p:
-    """Eight bytes that hold the address of the operation's native function for such tensors, or 0 where there is none;
-    they follow when an operation of that name is registered. Of the types, dtypes and ranks count."""
+    """Eight bytes that hold the address of the operation's native function for such tensors (no numbers), or 0 where
+    there is none; they follow when an operation of that name is registered. Of the types, dtypes and ranks count."""
     key = (name, version, _kinds(operands), _kinds(results))
     with _lock:
         cell = _cells.get(key)
@@ -223,13 +225,24 @@ def _kinds(types: Sequence[TensorType]) -> Kinds:
 
 def is_numeric(arguments: tuple[Any, ...]) -> bool:
     """Whether a native function can take the arguments: tensors and numbers."""
-    return all(isinstance(leaf, TensorAt | int | float) for leaf in leaves(arguments))
+    return all(isinstance(leaf, TensorAt | NumberAt | int | float) for leaf in leaves(arguments))
 
 
-def numbers(arguments: tuple[Any, ...]) -> tuple[list[int], list[float]]:
-    """The integers (and bools) and the reals among the arguments, as a native function gets them."""
-    found = [leaf for leaf in leaves(arguments) if not isinstance(leaf, TensorAt)]
-    return [int(v) for v in found if isinstance(v, int)], [v for v in found if isinstance(v, float)]
+def numbers(
+    arguments: tuple[Any, ...], operand: Callable[[int], Any], is_integer: Callable[[int], bool]
+) -> tuple[list[Any], list[Any]]:
+    """The integers (and bools) and the reals among the arguments, in the order in which a native function gets them.
+    `operand(k)` is what stands for the number in operand k, `is_integer(k)` says of which kind that is."""
+    integers: list[Any] = []
+    reals: list[Any] = []
+    for leaf in leaves(arguments):
+        if isinstance(leaf, NumberAt):
+            (integers if is_integer(leaf.index) else reals).append(operand(leaf.index))
+        elif isinstance(leaf, int):
+            integers.append(int(leaf))
+        elif isinstance(leaf, float):
+            reals.append(leaf)
+    return integers, reals
 
 
 def call_native(
@@ -240,10 +253,10 @@ def call_native(
     results: Sequence[TensorType],
 ) -> list[np.ndarray]:
     """Call a native function from Python."""
-    given = [np.require(a, requirements=("C", "ALIGNED")) for a in arrays]
+    given = [np.require(a, requirements=("C", "ALIGNED")) for a in tensors_of(arguments, arrays)]
     made = [empty_aligned(tuple(t.shape), t.dtype.numpy) for t in results]  # type: ignore[arg-type]
     tensors = [*given, *made]
-    integers, reals = numbers(arguments)
+    integers, reals = numbers(arguments, lambda k: arrays[k].item(), lambda k: arrays[k].dtype.kind == "i")
     rows = [(ctypes.c_int64 * max(a.ndim, 1))(*a.shape) for a in tensors]
     counts = (len(given), len(made), len(integers), len(reals))
     status = _PROTOTYPE(address)(

@@ -67,6 +67,7 @@ GOOD = [
     (ops.SCATTER_REDUCE, "f32[5,6] i64[3,9] f32[3,9]", {"axis": 1, "mode": "max"}, "f32[5,6]"),
     (ops.DOT, "f32[B,2,3] f32[B,3,4]", {}, "f32[B,2,4]"),
     (ops.CUSTOM_CALL, "f32[N]", call(), "i64[N]"),
+    (ops.CUSTOM_CALL, "f64[]", call(arguments='[{"number":0}]'), "i64[N]"),
     (
         ops.CUSTOM_CALL,
         "f32[2]",
@@ -128,8 +129,10 @@ CONV = {"stride": (1,), "padding": ((0, 0),), "dilation": (1,), "groups": 1}
 BAD = [
     (ops.CUSTOM_CALL, "f32[N]", call(name="f"), AttributeValueError, "write namespace::name"),
     (ops.CUSTOM_CALL, "f32[N]", call(name="a::b\n"), AttributeValueError, "write namespace::name"),
-    (ops.CUSTOM_CALL, "f32[N]", call(arguments="[2.5]"), AttributeValueError, "t::f takes the tensors [], but 1"),
-    (ops.CUSTOM_CALL, "f32[N]", call(arguments='[{"tensor":1}]'), AttributeValueError, "takes the tensors [1]"),
+    (ops.CUSTOM_CALL, "f32[N]", call(arguments="[2.5]"), AttributeValueError, "t::f takes the operands [], but 1"),
+    (ops.CUSTOM_CALL, "f32[N]", call(arguments='[{"tensor":1}]'), AttributeValueError, "takes the operands [1]"),
+    (ops.CUSTOM_CALL, "f32[]", call(arguments='[{"number":0}]'), AttributeValueError, "no f64[] or i64[]"),
+    (ops.CUSTOM_CALL, "f64[1]", call(arguments='[{"number":0}]'), AttributeValueError, "no f64[] or i64[]"),
     (ops.CUSTOM_CALL, "f32[N]", call(arguments='[{"tensor":0}'), AttributeValueError, "not JSON"),
     (ops.CUSTOM_CALL, "f32[N]", call(arguments="[" * 60000), AttributeValueError, "not JSON"),
     (ops.CUSTOM_CALL, "f32[N]", call(arguments="[" * 99 + "]" * 99), AttributeValueError, "cannot be an argument"),

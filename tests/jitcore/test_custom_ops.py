@@ -320,19 +320,22 @@ def test_rules_by_name():
         jitcore.library.register_fake("test::unknown", lambda x: x)
 
 
+def test_operations_are_found_by_namespace():
+    op = custom_op("test_space::double", lambda x: x * 2)
+    assert jitcore.ops.test_space.double is op
+    close(jitcore.ops.test_space.double(rows() * 0 + 1), np.full((3, 4), 2.0))
+    for missing in (lambda: jitcore.ops.test_space.half, lambda: jitcore.ops.no_such_space, lambda: jitcore.ops._x):
+        with pytest.raises(AttributeError, match=r"there is no custom operation|has no attribute"):
+            missing()
+
+
 def test_a_new_definition_is_what_compiled_programs_call():
     custom_op("test::again", lambda x: x * 2)
-    compiled = jitcore.jit(lambda x: custom_ops_named("test::again")(x))
+    compiled = jitcore.jit(lambda x: jitcore.ops.test.again(x))
     x = rows()
     compiled(x), compiled(x)
     register_custom_op("test::again", lambda x: x * 5)
     close(compiled(x), x.numpy() * 5)
-
-
-def custom_ops_named(name):
-    from jitcore.library.custom_op import _OPS
-
-    return _OPS[name]
 
 
 # Native functions
@@ -340,7 +343,7 @@ def custom_ops_named(name):
 PROTOTYPE = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_void_p] * 7)
 
 
-def c_function(body):
+def c_function(body, counts_calls=True):
     """A C function pointer with the ABI of native functions, which calls Python: it tells how often it was called."""
 
     @PROTOTYPE
@@ -350,7 +353,7 @@ def c_function(body):
         pointers = ctypes.cast(data, ctypes.POINTER(ctypes.c_void_p))
         sizes = ctypes.cast(shapes, ctypes.POINTER(ctypes.POINTER(ctypes.c_int64)))
         axes = ctypes.cast(ranks, ctypes.POINTER(ctypes.c_int64))
-        native.calls += 1
+        native.calls += counts_calls
 
         def array(k, dtype=np.float32):
             shape = [sizes[k][a] for a in range(axes[k])]
@@ -500,6 +503,83 @@ def test_threads_call_natively_at_once(native_scale):
     assert not wrong
 
 
+# Numbers that the recording does not know, branches and loops
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_a_float_of_the_call_causes_no_retrace(scale, native_scale_or_plain, native):
+    def f(x, k):
+        return scale(x, k * 2) + scale(x, x.sum().item())
+
+    compiled = jitcore.jit(f, native=native)
+    x = rows()
+    for k in (1.0, 2.5, -3.0, 0.0):
+        close(compiled(x, k), f(x, k).numpy())
+    assert compiled.explain().count("replayed 3 times") == 1
+    y = x.clone().requires_grad_()
+    scaled = jitcore.jit(lambda y, k: scale(y, k))
+    for k in (2.0, 3.0):
+        y.grad = None
+        scaled(y, k).sum().backward()
+        close(y.grad, np.full((3, 4), k))
+
+
+@pytest.fixture(params=["python", "c"])
+def native_scale_or_plain(request, scale):
+    if request.param == "c":
+        scale.register_native(c_function(scaling, counts_calls=False))
+
+
+def scaling(array, integers, reals):
+    array(1)[...] = array(0) * np.float32(reals[0])
+    return 0
+
+
+def test_a_symbolic_size_is_a_number_argument(tmp_path):
+    @custom_op("test::times_size")
+    def times_size(x, n: int):
+        assert type(n) is int
+        return x * x.dtype.type(n)
+
+    times_size.register_fake(lambda x, n: jitcore.empty_like(x))
+
+    def body(array, integers, reals):
+        array(1)[...] = array(0) * integers[0]
+        return 0
+
+    for _ in range(2):
+        jitcore.export(lambda x: times_size(x, x.shape[0] * 2), tmp_path / "m.jca", {"x": "float32[N,4]"})
+        for native in (True, False):
+            model = jitcore_runtime.load(tmp_path / "m.jca", native=native)
+            for n in (1, 5):
+                x = rows(n).numpy()
+                np.testing.assert_allclose(model(x), x * 2 * n, rtol=1e-6)
+        times_size.register_native(c_function(body))
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_inside_branches_and_loops(scale, native_scale_or_plain, native):
+    def branches(x, p):
+        y = jitcore.cond(p, lambda x: scale(x, 2.0) + 1, lambda x: scale(x, 3.0) - scale(x * 2, 0.5), (x,))
+        return scale(y, 10.0)
+
+    def loops(x):
+        carry, ys = jitcore.scan(lambda c, t: (scale(c, 2.0), scale(c + t, 1.5)), x, jitcore.arange(4.0))
+        _, z = jitcore.while_loop(lambda n, z: n < 3, lambda n, z: (n + 1, scale(z, 2.0)), (jitcore.tensor(0), x))
+        return carry, ys, z
+
+    compiled = jitcore.jit(branches, native=native)
+    x = rows()
+    for p in (True, False, True):
+        close(compiled(x, jitcore.tensor(p)), branches(x, jitcore.tensor(p)).numpy())
+    assert "replayed 2 times" in compiled.explain()
+    compiled = jitcore.jit(loops, native=native)
+    for _ in range(2):
+        for ours, theirs in zip(compiled(x), loops(x)):
+            close(ours, theirs.numpy())
+    assert "replayed 1 times" in compiled.explain()
+
+
 # Archives
 
 
@@ -600,8 +680,8 @@ def attribute(name):
     [
         ("name", "text", "no name", "is not the name of an operation"),
         ("name", "text", "", "is not the name of an operation"),
-        ("arguments", "text", "[]", r"takes the tensors \[\], but 1"),
-        ("arguments", "text", '[{"tensor":0},{"tensor":0}]', "takes the tensors"),
+        ("arguments", "text", "[]", r"takes the operands \[\], but 1"),
+        ("arguments", "text", '[{"tensor":0},{"tensor":0}]', "takes the operands"),
         ("arguments", "text", "{", "not JSON"),
         ("dtypes", "text", "float32,float32", "do not fit"),
         ("dtypes", "text", "float99", "unknown dtype"),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..custom_call import TensorAt, check_name, leaves, read_arguments, read_results
-from ..dtypes import DType
+from ..custom_call import NumberAt, TensorAt, check_name, leaves, read_arguments, read_results
+from ..dtypes import DType, float64, int64
 from ..errors import AttributeValueError
 from ..shapes import Dim, add, product
 from ..spec import Kind
@@ -31,9 +31,13 @@ def CUSTOM_CALL(
     dims: tuple[Dim, ...], dtype: DType,
 ) -> TensorType:  # fmt: skip
     check_name(name)
-    found = [leaf.index for leaf in leaves(read_arguments(arguments)) if isinstance(leaf, TensorAt)]
+    taken = [leaf for leaf in leaves(read_arguments(arguments)) if isinstance(leaf, TensorAt | NumberAt)]
+    found = [leaf.index for leaf in taken]
     if found != list(range(len(xs))):
-        raise AttributeValueError(f"custom_call: {name} takes the tensors {found}, but {len(xs)} are given")
+        raise AttributeValueError(f"custom_call: {name} takes the operands {found}, but {len(xs)} are given")
+    for leaf, x in zip(taken, xs):
+        if isinstance(leaf, NumberAt) and x not in (TensorType(float64), TensorType(int64)):
+            raise AttributeValueError(f"custom_call: {name} takes a number from {x}, which is no f64[] or i64[]")
     results = read_results(dtypes, ranks, dims)
     check_sizes("custom_call", dims)
     chosen = [t for t in results if t.dtype is dtype]

@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from jitcore_ir import TensorType, ops
-from jitcore_ir.custom_call import TensorAt, fill, write_arguments, write_results
-from jitcore_ir.dtypes import DType
+from jitcore_ir.custom_call import NumberAt, TensorAt, fill, write_arguments, write_results
+from jitcore_ir.dtypes import DType, float64, int64
 from jitcore_runtime.custom import registered
 
 from ..autograd.function import Function
@@ -22,11 +22,13 @@ from ..autograd.tape import edge_of
 from ..autograd.vjps.custom import no_formula
 from ..dispatch import apply
 from ..errors import ExportError
+from ..ops.creation import tensor
 from ..source import restore_profile, user_location
 from ..specs import TensorSpec
 from ..state import state
 from ..symbolic import SymInt
 from ..tensor import Tensor, dtype_of, shape_of, wrap
+from ..trace.numbers import RecordedNumber
 from .numba_functions import annotation_of
 
 Result = tuple[DType, tuple[Any, ...]]
@@ -59,14 +61,16 @@ class Definition:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call: `arguments` are all of them in order, with `TensorAt` for tensors and tuples for lists."""
+    """One call: `arguments` are all of them in order, with `TensorAt` for tensors and tuples for lists. `numbers` are
+    those that the recording does not know, by the operands that hold them."""
 
     definition: Definition
     arguments: tuple[Any, ...]
+    numbers: Mapping[int, Any]
 
     def filled(self, tensors: Sequence[Any]) -> tuple[Any, ...]:
         """The arguments as the user gave them."""
-        return fill(self.arguments, tensors.__getitem__)
+        return fill(self.arguments, tensors.__getitem__, self.numbers.__getitem__)
 
 
 def call(definition: Definition, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
@@ -77,11 +81,12 @@ def call(definition: Definition, arguments: tuple[Any, ...], keywords: dict[str,
         raise TypeError(f"{definition.name}{definition.signature}: {error}") from None
     bound.apply_defaults()
     tensors: list[Tensor] = []
-    values = (
-        _argument(definition, _of_kind(definition, definition.kinds.get(name), name, value), tensors)
+    numbers: dict[int, Any] = {}
+    values = [
+        _argument(definition, _of_kind(definition, definition.kinds.get(name), name, value), tensors, numbers)
         for name, value in bound.arguments.items()
-    )
-    made = Call(definition, tuple(values))
+    ]
+    made = Call(definition, tuple(values), numbers)
     if state.batching is None and not (state.grad_enabled and any(edge_of(x) is not None for x in tensors)):
         return execute(made, tensors)
     return _function_class(definition).apply(made, *tensors)
@@ -237,6 +242,8 @@ def _flat_gradients(made: Call, found: Any) -> list[Any]:
     def take(argument: Any, gradient: Any) -> None:
         if isinstance(argument, TensorAt):
             flat.append(gradient)
+        elif isinstance(argument, NumberAt) and gradient is None:
+            flat.append(None)
         elif isinstance(argument, tuple):
             parts = [None] * len(argument) if gradient is None else gradient
             if not isinstance(parts, tuple | list) or len(parts) != len(argument):
@@ -253,6 +260,8 @@ def _flat_gradients(made: Call, found: Any) -> list[Any]:
 
 def _of_kind(definition: Definition, kind: str | None, name: str, value: Any) -> Any:
     """A number as its parameter's annotation says."""
+    if type(value) is RecordedNumber and state.recorder is None:
+        value = float(value) if isinstance(value, float) else int(value)
     if kind == "float" and isinstance(value, int | SymInt) and not isinstance(value, bool):
         return float(int(value))
     if kind in ("int", "bool") and isinstance(value, float):
@@ -260,16 +269,18 @@ def _of_kind(definition: Definition, kind: str | None, name: str, value: Any) ->
     return value
 
 
-def _argument(definition: Definition, value: Any, tensors: list[Tensor]) -> Any:
+def _argument(definition: Definition, value: Any, tensors: list[Tensor], numbers: dict[int, Any]) -> Any:
     if isinstance(value, Tensor):
         tensors.append(value)
         return TensorAt(len(tensors) - 1)
     if isinstance(value, list | tuple):
         if definition.is_numba:
             raise TypeError(f"{definition.name}: a function that numba compiled takes tensors and numbers, not lists")
-        return tuple(_argument(definition, v, tensors) for v in value)
-    if isinstance(value, SymInt):
-        return int(value)
+        return tuple(_argument(definition, v, tensors, numbers) for v in value)
+    if type(value) is SymInt or type(value) is RecordedNumber:
+        numbers[len(tensors)] = value
+        tensors.append(tensor(value, dtype=float64 if isinstance(value, float) else int64))
+        return NumberAt(len(tensors) - 1)
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, bool | int | float | str | DType):

@@ -17,7 +17,7 @@ from jitcore_ir.errors import AttributeValueError
 from jitcore_runtime import custom as runtime
 
 from ..tensor import Tensor, wrap
-from .calls import Definition, call, outside_everything
+from .calls import Definition, call, outside_everything, unwatched
 from .numba_functions import is_numba_function, native_resolver
 
 _OPS: dict[str, CustomOpDef] = {}
@@ -158,6 +158,27 @@ def custom_op(
     return made
 
 
+class Namespace:
+    """The operations of one namespace: `jitcore.ops.mylib.scale` is the one called mylib::scale."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, name: str) -> CustomOpDef:
+        found = _OPS.get(f"{self._name}::{name}")
+        if found is None:
+            raise AttributeError(f"there is no custom operation {self._name}::{name}")
+        return found
+
+    def __repr__(self) -> str:
+        return f"<custom operations {self._name}::*>"
+
+
+def namespace(name: str) -> Namespace | None:
+    """The namespace of that name, None where no operation is in it."""
+    return Namespace(name) if any(op.startswith(f"{name}::") for op in _OPS) else None
+
+
 def register_fake(op: Any, function: Callable[..., Any] | None = None, /) -> Any:
     """`op.register_fake(function)` for an operation or its name; a decorator without `function`."""
     return _later(_named(op).register_fake, function)
@@ -237,7 +258,7 @@ def _opaque(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function, run where nothing of jitcore's watches or records it."""
 
     def run(*arguments: Any) -> Any:
-        with outside_everything():
+        with unwatched(), outside_everything():
             return function(*arguments)
 
     return run

@@ -459,6 +459,17 @@ from .windows import (  # fmt: skip
 
 add_out(globals(), "torch")
 
+
+def __getattr__(name: str) -> object:
+    """`jitcore.ops.mylib`: the custom operations in that namespace."""
+    from ..library.custom_op import namespace
+
+    found = None if name.startswith("_") else namespace(name)
+    if found is None:
+        raise AttributeError(f"module 'jitcore.ops' has no attribute {name!r}")
+    return found
+
+
 __all__ = [
     "abs", "absolute", "acos", "acosh", "add", "addbmm", "addcdiv", "addcmul", "addmm", "addmv", "addr", "adjoint",
     "alias_copy", "all", "allclose", "amax", "amin", "aminmax", "angle", "any", "arange", "arccos", "arccosh",

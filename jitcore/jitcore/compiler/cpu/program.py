@@ -256,17 +256,18 @@ class _Frame:
         self.b.store(pointer, self.b.gep(self._table, [I64(number)], source_etype=PTR))
 
     def context(self, pointers: Sequence[ir.Value]) -> ir.Value:
-        memory = self._stack(PTR, len(pointers))
-        for i, pointer in enumerate(pointers):
-            self.b.store(pointer, self.b.gep(memory, [I64(i)], source_etype=PTR))
-        return memory
+        return self.stored(PTR, pointers)
 
     def sizes(self, dims: Sequence[int | Expr]) -> ir.Value:
         if not dims:
             return PTR(None)
-        memory = self._stack(I64, len(dims))
-        for i, dim in enumerate(dims):
-            self.b.store(emit_dim(self.b, dim, self.symbols), self.b.gep(memory, [I64(i)], source_etype=I64))
+        return self.stored(I64, [emit_dim(self.b, dim, self.symbols) for dim in dims])
+
+    def stored(self, kind: ir.Type, values: Sequence[ir.Value]) -> ir.Value:
+        """An array of values on the stack."""
+        memory = self._stack(kind, len(values))
+        for i, value in enumerate(values):
+            self.b.store(value, self.b.gep(memory, [I64(i)], source_etype=kind))
         return memory
 
     def _stack(self, kind: ir.Type, count: int) -> ir.Value:
