@@ -80,7 +80,7 @@ class TransformedDistribution(Distribution):
         if not all(isinstance(t, Transform) for t in self.transforms):
             raise ValueError(f"transforms must be a Transform or a list of Transforms, but was {transforms}")
         whole = ComposeTransform(self.transforms)
-        shape = base_distribution.batch_shape + base_distribution.event_shape
+        shape = whole.forward_shape(base_distribution.batch_shape + base_distribution.event_shape)
         more = whole.event_dim - len(base_distribution.event_shape)
         self.base_dist = Independent(base_distribution, more) if more > 0 else base_distribution
         cut = len(shape) - max(whole.event_dim, len(base_distribution.event_shape))
@@ -123,10 +123,7 @@ class TransformedDistribution(Distribution):
         return total + sum_rightmost(self.base_dist.log_prob(y), events - len(self.base_dist.event_shape))
 
     def _monotonize(self, value: Tensor) -> Tensor:
-        sign = ComposeTransform(self.transforms).sign
-        for t in self.transforms:
-            if isinstance(t.sign, Tensor):
-                sign = sign * t.sign
+        sign: Any = math.prod(t.sign for t in self.transforms)
         return value if isinstance(sign, int) and sign == 1 else sign * (value - 0.5) + 0.5
 
     def cdf(self, value: Tensor) -> Tensor:

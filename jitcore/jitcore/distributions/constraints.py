@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from jitcore_ir.dtypes import bool_
+
 from ..ops import as_tensor
 from ..tensor import Tensor
 
@@ -94,11 +96,11 @@ class _OneHot(Constraint):
 class _Bounded(Constraint):
     """Bounds on a value; the names are those that the text shows."""
 
-    lower: Any = None
-    upper: Any = None
+    lower_bound: Any = None
+    upper_bound: Any = None
 
     def __repr__(self) -> str:
-        shown = [f"{n}_bound={getattr(self, n)}" for n in ("lower", "upper") if getattr(self, n) is not None]
+        shown = [f"{n}={getattr(self, n)}" for n in ("lower_bound", "upper_bound") if getattr(self, n) is not None]
         return f"{self.__class__.__name__.lstrip('_')}({', '.join(shown)})"
 
 
@@ -106,20 +108,20 @@ class _IntegerInterval(_Bounded):
     is_discrete = True
 
     def __init__(self, lower_bound: Any, upper_bound: Any) -> None:
-        self.lower, self.upper = lower_bound, upper_bound
+        self.lower_bound, self.upper_bound = lower_bound, upper_bound
 
     def check(self, value: Any) -> Tensor:
-        return (value % 1 == 0) & (self.lower <= value) & (value <= self.upper)
+        return (value % 1 == 0) & (self.lower_bound <= value) & (value <= self.upper_bound)
 
 
 class _IntegerGreaterThan(_Bounded):
     is_discrete = True
 
     def __init__(self, lower_bound: Any) -> None:
-        self.lower = lower_bound
+        self.lower_bound = lower_bound
 
     def check(self, value: Any) -> Tensor:
-        return (value % 1 == 0) & (value >= self.lower)
+        return (value % 1 == 0) & (value >= self.lower_bound)
 
 
 class _Real(Constraint):
@@ -129,36 +131,36 @@ class _Real(Constraint):
 
 class _GreaterThan(_Bounded):
     def __init__(self, lower_bound: Any) -> None:
-        self.lower = lower_bound
+        self.lower_bound = lower_bound
 
     def check(self, value: Any) -> Tensor:
-        return as_tensor(self.lower < value)
+        return as_tensor(self.lower_bound < value)
 
 
 class _GreaterThanEq(_GreaterThan):
     def check(self, value: Any) -> Tensor:
-        return as_tensor(self.lower <= value)
+        return as_tensor(self.lower_bound <= value)
 
 
 class _LessThan(_Bounded):
     def __init__(self, upper_bound: Any) -> None:
-        self.upper = upper_bound
+        self.upper_bound = upper_bound
 
     def check(self, value: Any) -> Tensor:
-        return as_tensor(value < self.upper)
+        return as_tensor(value < self.upper_bound)
 
 
 class _Interval(_Bounded):
     def __init__(self, lower_bound: Any, upper_bound: Any) -> None:
-        self.lower, self.upper = lower_bound, upper_bound
+        self.lower_bound, self.upper_bound = lower_bound, upper_bound
 
     def check(self, value: Any) -> Tensor:
-        return (self.lower <= value) & (value <= self.upper)
+        return (self.lower_bound <= value) & (value <= self.upper_bound)
 
 
 class _HalfOpenInterval(_Interval):
     def check(self, value: Any) -> Tensor:
-        return (self.lower <= value) & (value < self.upper)
+        return (self.lower_bound <= value) & (value < self.upper_bound)
 
 
 class _Simplex(Constraint):
@@ -191,21 +193,114 @@ class _LowerCholesky(_LowerTriangular):
         return super().check(value) & (value.diagonal(dim1=-2, dim2=-1) > 0).all(-1)
 
 
+class _CorrCholesky(_LowerCholesky):
+    """Rows of unit length."""
+
+    def check(self, value: Any) -> Tensor:
+        from ..typeinfo import finfo
+
+        tolerance = finfo(value.dtype).eps * value.shape[-1] * 10
+        unit = ((value.detach().norm(dim=-1) - 1.0).abs() <= tolerance).all(-1)
+        return super().check(value) & unit
+
+
 class _Square(Constraint):
     event_dim = 2
 
     def check(self, value: Any) -> Tensor:
-        return (value == value).flatten(-2).all(-1) if value.shape[-1] == value.shape[-2] else value[..., 0, 0] != 0
+        from ..ops import full
+
+        return full(tuple(value.shape[:-2]), value.shape[-2] == value.shape[-1], dtype=bool_)
 
 
-class _PositiveDefinite(Constraint):
-    event_dim = 2
+class _Symmetric(_Square):
+    def check(self, value: Any) -> Tensor:
+        from ..ops import isclose
 
+        square = super().check(value)
+        return isclose(value, value.mT, atol=1e-6).flatten(-2).all(-1) if bool(square.all()) else square
+
+
+class _PositiveSemidefinite(_Symmetric):
+    def check(self, value: Any) -> Tensor:
+        from ..linalg import eigvalsh
+
+        symmetric = super().check(value)
+        return (eigvalsh(value) >= 0).all(-1) if bool(symmetric.all()) else symmetric
+
+
+class _PositiveDefinite(_Symmetric):
     def check(self, value: Any) -> Tensor:
         from ..linalg import cholesky_ex
 
-        symmetric = (value - value.mT).abs().flatten(-2).amax(-1) < 1e-6
-        return symmetric & cholesky_ex(value).info.eq(0)
+        symmetric = super().check(value)
+        return cholesky_ex(value).info.eq(0) if bool(symmetric.all()) else symmetric
+
+
+class _Parts(Constraint):
+    """A constraint for each part of a dimension."""
+
+    cseq: list[Constraint]
+
+    @property
+    def is_discrete(self) -> bool:  # type: ignore[override]
+        return any(c.is_discrete for c in self.cseq)
+
+
+class _Cat(_Parts):
+    def __init__(self, cseq: Any, dim: int = 0, lengths: Any = None) -> None:
+        self.cseq, self.dim = list(cseq), dim
+        self.lengths = [1] * len(self.cseq) if lengths is None else list(lengths)
+
+    @property
+    def event_dim(self) -> int:  # type: ignore[override]
+        return max(c.event_dim for c in self.cseq)
+
+    def check(self, value: Any) -> Tensor:
+        from ..ops import cat
+
+        parts = value.split(self.lengths, self.dim)
+        return cat([c.check(part) for c, part in zip(self.cseq, parts, strict=True)], self.dim)
+
+
+class _Stack(_Parts):
+    def __init__(self, cseq: Any, dim: int = 0) -> None:
+        self.cseq, self.dim = list(cseq), dim
+
+    @property
+    def event_dim(self) -> int:  # type: ignore[override]
+        found = max(c.event_dim for c in self.cseq)
+        return found + (self.dim + found < 0)
+
+    def check(self, value: Any) -> Tensor:
+        from ..ops import stack
+
+        parts = value.unbind(self.dim)
+        return stack([c.check(part) for c, part in zip(self.cseq, parts, strict=True)], self.dim)
+
+
+class MixtureSameFamilyConstraint(Constraint):
+    """The components' constraint, with the dimension of components put back."""
+
+    def __init__(self, base_constraint: Any) -> None:
+        self.base_constraint = base_constraint
+
+    @property
+    def is_discrete(self) -> bool:  # type: ignore[override]
+        return self.base_constraint.is_discrete
+
+    @property
+    def event_dim(self) -> int:  # type: ignore[override]
+        return self.base_constraint.event_dim
+
+    def check(self, value: Any) -> Tensor:
+        if value.ndim < self.event_dim:
+            raise ValueError(f"Expected value.dim() >= {self.event_dim} but got {value.ndim}")
+        result = self.base_constraint.check(value.unsqueeze(-1 - self.event_dim))
+        return result.reshape((*value.shape[: value.ndim - self.event_dim], -1)).all(-1)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.base_constraint!r})"
 
 
 dependent = _Dependent()
@@ -230,4 +325,10 @@ simplex = _Simplex()
 lower_triangular = _LowerTriangular()
 lower_cholesky = _LowerCholesky()
 square = _Square()
+symmetric = _Symmetric()
+corr_cholesky = _CorrCholesky()
+positive_semidefinite = _PositiveSemidefinite()
 positive_definite = _PositiveDefinite()
+cat = _Cat
+stack = _Stack
+mixture_same_family = MixtureSameFamilyConstraint

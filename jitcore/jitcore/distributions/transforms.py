@@ -46,17 +46,36 @@ class Transform:
         raise NotImplementedError
 
     def forward_shape(self, shape: Any) -> Any:
+        """The shape of what has this shape before."""
         return shape
 
-    inverse_shape = forward_shape
+    def inverse_shape(self, shape: Any) -> Any:
+        """The shape before of what has this shape."""
+        return shape
+
+    def with_cache(self, cache_size: int = 1) -> Transform:
+        """The transform itself: results are not cached."""
+        return self
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other)
+        """Whether the other is of the same class with the same parameters."""
+        return type(self) is type(other) and _equal(_parameters(self), _parameters(other))
 
     __hash__ = object.__hash__
 
     def __repr__(self) -> str:
         return self.__class__.__name__ + "()"
+
+
+def _parameters(transform: object) -> dict[str, Any]:
+    return {k: v for k, v in vars(transform).items() if k not in ("_cache_size", "domain", "codomain", "sign")}
+
+
+def _equal(a: Any, b: Any) -> bool:
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(_equal(a[k], b[k]) for k in a)
+    same = a == b
+    return bool(same.all()) if isinstance(same, Tensor) else bool(same)
 
 
 class _Inverse(Transform):
@@ -69,6 +88,12 @@ class _Inverse(Transform):
     @property
     def inv(self) -> Transform:
         return self._of
+
+    def forward_shape(self, shape: Any) -> Any:
+        return self._of.inverse_shape(shape)
+
+    def inverse_shape(self, shape: Any) -> Any:
+        return self._of.forward_shape(shape)
 
     def _call(self, x: Tensor) -> Tensor:
         return self._of._inverse(x)
@@ -86,11 +111,21 @@ class ComposeTransform(Transform):
         self.bijective = all(p.bijective for p in self.parts)
         if self.parts:
             self.domain, self.codomain = self.parts[0].domain, self.parts[-1].codomain
-        self.sign = math.prod(p.sign for p in self.parts) if all(isinstance(p.sign, int) for p in self.parts) else 1
+        self.sign = math.prod(p.sign for p in self.parts)
 
     @property
     def event_dim(self) -> int:
         return max((p.event_dim for p in self.parts), default=0)
+
+    def forward_shape(self, shape: Any) -> Any:
+        for part in self.parts:
+            shape = part.forward_shape(shape)
+        return shape
+
+    def inverse_shape(self, shape: Any) -> Any:
+        for part in reversed(self.parts):
+            shape = part.inverse_shape(shape)
+        return shape
 
     def _call(self, x: Tensor) -> Tensor:
         for part in self.parts:
@@ -153,6 +188,7 @@ class PowerTransform(Transform):
     def __init__(self, exponent: Any, cache_size: int = 0) -> None:
         super().__init__(cache_size)
         self.exponent = exponent
+        self.sign = exponent.sign() if isinstance(exponent, Tensor) else 1 if exponent > 0 else -1
 
     def _call(self, x: Tensor) -> Tensor:
         return x.pow(self.exponent)
