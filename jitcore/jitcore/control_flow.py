@@ -12,6 +12,7 @@ from typing import Any
 
 from .autograd.modes import no_grad
 from .ops.creation import tensor, zeros
+from .ops.elementwise import where
 from .ops.join import stack
 from .source import user_location
 from .state import state
@@ -39,6 +40,8 @@ def cond(pred: Any, true_fn: Callable, false_fn: Callable, operands: Any = ()) -
         raise RuntimeError(
             f"Expect operands to be a tuple or list of tensors, or of trees of tensors, but got {_named(operands)}."
         )
+    if state.batching is not None and isinstance(pred, Tensor) and state.batching.batch_of(pred) is not None:
+        return _both(pred, true_fn(*operands), false_fn(*operands))
     if isinstance(pred, bool) or not isinstance(state.recorder, Recorder):
         return true_fn(*operands) if pred else false_fn(*operands)
     leaves, structure = flatten(list(operands))
@@ -62,6 +65,17 @@ def cond(pred: Any, true_fn: Callable, false_fn: Callable, operands: Any = ()) -
         ("cond: true_fn", "cond: false_fn"), given, check,
     )  # fmt: skip
     return unflatten(trees[0], results)
+
+
+def _both(pred: Tensor, of_true: Any, of_false: Any) -> Any:
+    """Inside vmap, where the predicate differs between the examples: each example's results of what both give."""
+    (ones, tree), (others, other_tree) = flatten(of_true), flatten(of_false)
+    ones, others = _tensors(ones, "cond: true_fn"), _tensors(others, "cond: false_fn")
+    _check_alike(
+        "cond: true_fn gives", tree, [_type(x) for x in ones], "false_fn", other_tree, [_type(x) for x in others]
+    )
+    chosen = pred.reshape(()) if pred.ndim else pred
+    return unflatten(tree, [where(chosen.bool(), x, y) for x, y in zip(ones, others, strict=True)])
 
 
 def while_loop(cond_fn: Callable, body_fn: Callable, carried_inputs: Any) -> tuple:

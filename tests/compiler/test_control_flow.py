@@ -2,16 +2,20 @@
 
 import numpy as np
 import pytest
+from region_graphs import Maker, operands
 
 from jitcore.compiler import compile_graph
 from jitcore.compiler.fuse import roots
 from jitcore.compiler.loops.interpret import run_module
 from jitcore.compiler.lower.lower import lower_graph
-from jitcore_ir import ops, parse_graph
+from jitcore_ir import ops, parse_graph, print_graph
+from jitcore_ir.clone import clone_graph
+from jitcore_ir.passes import PassManager, standard_passes
 from jitcore_ir.verifier import verify
 from jitcore_runtime.errors import GuardFailed
 from jitcore_runtime.executor import Executor
 from jitcore_runtime.interpreter import interpret
+from jitcore_runtime.kernels import KERNELS
 from jitcore_runtime.signature import Signature
 
 R = np.random.default_rng(0)
@@ -27,7 +31,7 @@ def scalar(value):
 
 def same_in_all_ways(text, *calls, expected=None):
     """Run a graph each way on the arrays of each call; `expected` computes them independently."""
-    graph = parse_graph(text)
+    graph = parse_graph(text) if isinstance(text, str) else text
     verify(graph)
     module = lower_graph(graph)
     executor = Executor(compile_graph(graph, cache=False))
@@ -321,3 +325,17 @@ def test_a_branch_may_decide_a_guard_and_update_memory(native):
     np.testing.assert_array_equal(state, before)
     executor.run([np.array(True), x, state])
     np.testing.assert_allclose(state, before + x, rtol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_nests_run_alike_in_all_ways(seed):
+    graph = Maker(seed).graph()
+    verify(graph)
+    assert print_graph(parse_graph(print_graph(graph))) == print_graph(graph)
+    calls = [operands(seed + n, length) for n, length in enumerate((3, 0, 1, 3))]
+    same_in_all_ways(graph, *calls)
+    simpler = clone_graph(graph)
+    PassManager(standard_passes(KERNELS), verify=True)(simpler)
+    for arrays in calls:
+        for mine, theirs in zip(interpret(simpler, arrays), interpret(graph, arrays), strict=True):
+            np.testing.assert_array_equal(mine, theirs)

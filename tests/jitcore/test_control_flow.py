@@ -342,6 +342,27 @@ def test_inside_vmap_loops_run_over_batches():
     assert vmap(lambda x: jitcore.map(lambda e: e * 2, x))(xs).tolist() == (xs * 2).tolist()
 
 
+def test_inside_vmap_each_example_gets_its_own_branch():
+    xs = jitcore.tensor([[1.0, 2.0], [-1.0, -3.0]])
+    found = vmap(lambda x: jitcore.cond(x.sum() > 0, lambda: (x * 2, x.sum()), lambda: (x.exp(), x.prod())))(xs)
+    assert found[0].tolist() == [[2.0, 4.0], np.exp([-1.0, -3.0]).tolist()] and found[1].tolist() == [3.0, 3.0]
+    jacobian = jitcore.func.jacrev(lambda x: jitcore.cond(x.sum() > 0, lambda: x * 2, lambda: x * x))(xs[1])
+    assert jacobian.tolist() == [[-2.0, 0.0], [0.0, -6.0]]
+
+
+def test_recordings_that_begin_with_the_same_loop_share_it():
+    def program(x, factor):
+        total, _ = jitcore.scan(lambda c, e: (c + e * factor, c), jitcore.zeros(()), x)
+        return total * 2 if total > 0 else total - 1
+
+    compiled = jitcore.jit(program)
+    two = jitcore.tensor(2.0)
+    for values in ([1.0, 2.0], [-1.0, -2.0], [3.0, 4.0], [-3.0, 1.0]):
+        x = jitcore.tensor(values)
+        assert compiled(x, two).item() == program(x, two).item()
+    assert "1 of its 2 programs are shared" in compiled.explain()
+
+
 # What is refused
 
 
