@@ -20,11 +20,13 @@ from jitcore_ir import shapes
 from jitcore_ir.dtypes import DType, dtype_named
 from jitcore_ir.equations import decided
 from jitcore_ir.shapes import Expr
+from jitcore_runtime.load import RANDOM_STATE
 
 from .autograd import no_grad
 from .dims import Dim
 from .errors import ExportError
 from .nn.module import Module
+from .random import default_generator
 from .source import is_own_file
 from .tensor import Tensor, wrap
 from .trace.capture import FromOutput, FromRoot, Recording, Static, record
@@ -87,6 +89,9 @@ def export(
         kernels as well, for programs of elementwise operations and reductions; it needs `jitcore[cuda]`.
     exact: the archive's answers, native and interpreted, have the bits that the function gives eagerly (on x86-64 with
         the same NumPy). What native code would round otherwise is then run by NumPy from within it.
+
+    A function that draws random numbers (dropout in training mode, say) takes the state of its generator along: the
+    loaded model draws what eager execution would have drawn next, and goes on from there; `manual_seed` starts it anew.
 
     Raises ExportError where the recorded run would not hold for every input, naming the user's line, and OSError where
     the file cannot be written. The old file stays as it was then.
@@ -185,6 +190,9 @@ def _record(
     _refuse(recording)
     _refuse_sizes(recorder.sizes, dims)
     names = {id(tensor): name for name, tensor in _named_tensors(function)}
+    for number in recording.generators:
+        state = recording.roots[number].tensor
+        names[id(state)] = RANDOM_STATE if state is default_generator._state else f"{RANDOM_STATE} {number}"
     for number, root in enumerate(recording.roots):
         if root.source is None:
             names.setdefault(id(root.tensor), f"constant{number}")
@@ -289,7 +297,7 @@ def _refuse(recording: Recording) -> None:
             f"{read.kind}() of a tensor at {read.location} lets Python decide by a value that is known only when the "
             f"archive runs; compute with the tensor (where(condition, a, b)), or make the choice before exporting"
         )
-    for number in recording.written:
+    for number in set(recording.written) - set(recording.generators):
         root = recording.roots[number]
         raise ExportError(
             f"the function writes to a tensor outside itself at {root.location}, which an archive cannot keep; "

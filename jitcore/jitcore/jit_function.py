@@ -24,6 +24,7 @@ from jitcore_runtime.program import Program
 from .device import get_default_dtype
 from .log import log
 from .nn.module import Module
+from .random import Generator
 from .source import warn_user
 from .state import state
 from .tensor import Tensor
@@ -438,6 +439,8 @@ def _key(leaves: Sequence[Any], structure: Any) -> Any:
     parts: list[Any] = [structure, *_modes()]
     storages: dict[int, int] = {}
     tensors = 0
+    parts += [position for position, leaf in enumerate(leaves) if type(leaf) is Generator]
+    leaves = [leaf._state if type(leaf) is Generator else leaf for leaf in leaves]
     for leaf in leaves:
         if isinstance(leaf, Tensor):
             array = leaf._array

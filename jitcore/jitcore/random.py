@@ -18,9 +18,10 @@ from jitcore_ir import ops
 
 from .device import CPU, Device, check_device
 from .dispatch import apply, write
+from .source import user_location
 from .state import state
 from .storage import Storage
-from .tensor import Tensor, peek, wrap
+from .tensor import Tensor, wrap
 
 _INT64 = np.dtype(np.int64)
 _states: weakref.WeakSet[Storage] = weakref.WeakSet()
@@ -31,7 +32,7 @@ class Generator:
 
     def __init__(self, device: Any = "cpu") -> None:
         check_device(device)
-        self._state = wrap(np.array([67280421310721, 0], np.int64))
+        self._state = _constant(np.array([67280421310721, 0], np.int64))
         _states.add(self._state._storage)
 
     @property
@@ -49,13 +50,16 @@ class Generator:
 
     def seed(self) -> int:
         """Start again under a seed from the operating system, which is returned."""
+        refuse = getattr(state.recorder, "refuse", None)
+        if refuse is not None:
+            refuse("a seed from the operating system, which is another one each time", user_location())
         value = secrets.randbits(62)
         self.manual_seed(value)
         return value
 
     def initial_seed(self) -> int:
         """The seed in use."""
-        return int(peek(self._state)[0])
+        return _part(self._state, 0).item()
 
     def get_state(self) -> Tensor:
         """A copy of the state, for set_state."""

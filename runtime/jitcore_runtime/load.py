@@ -26,6 +26,10 @@ if TYPE_CHECKING:  # serialize stands on this package's plan, so it is imported 
     from jitcore_serialize.archive import Archive, Entry, Range
 
 
+RANDOM_STATE = "random state"
+"""Names of weights that begin so are states of generators: int64 [2], seed and offset. The bare name is the default
+generator's."""
+
 _SHAPES = 1024
 """Shapes of arguments remembered as fitting before forgetting them all."""
 
@@ -120,6 +124,32 @@ class Model:
         if entry is None:
             return self._run(self._default, arguments, named)
         return self._run(self._entries[_entry_name(self._entries, entry, self.name)], arguments, named)
+
+    def manual_seed(self, seed: int) -> None:
+        """Start the random numbers that entries draw again under `seed`, as `jitcore.manual_seed` does for those drawn
+        eagerly. Raises ValueError for a model that draws none, OverflowError for a seed of more than 64 bits."""
+        seed = int(seed)
+        if not -(2**63) <= seed < 2**64:
+            raise OverflowError(f"seed {seed} does not fit in 64 bits")
+        self.set_rng_state(np.array([seed - 2**64 if seed >= 2**63 else seed, 0], np.int64))
+
+    def get_rng_state(self) -> np.ndarray:
+        """A copy of the state (seed, offset) of the random numbers that entries draw, for `set_rng_state`, there or in
+        `jitcore.set_rng_state`. Raises ValueError for a model that draws none."""
+        return self._random_state().copy()
+
+    def set_rng_state(self, state: np.ndarray) -> None:
+        """Go on from a state that `get_rng_state` gave. Raises ValueError for anything else."""
+        state = np.asarray(state)
+        if state.shape != (2,) or state.dtype != np.int64:
+            raise ValueError("a generator's state is an int64 array of 2 elements, as get_rng_state() returns")
+        self._random_state()[...] = state
+
+    def _random_state(self) -> np.ndarray:
+        state = self.weights.get(RANDOM_STATE)
+        if state is None:
+            raise ValueError(f"{self.name} draws no random numbers")
+        return state
 
     def _run(self, entry: _LoadedEntry, arguments: tuple, named: Mapping[str, Any]) -> Any:
         result = entry(arguments, named)

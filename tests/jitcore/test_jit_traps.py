@@ -81,6 +81,38 @@ def test_global_dict_and_closure_changes_are_seen():
             assert jitted(vector(1)).item() == scale + factor
 
 
+def test_argument_that_the_function_reaches_by_itself_too():
+    held = vector(1, 2)
+
+    def reads(x):
+        return x + held * 10
+
+    def writes(x):
+        held.add_(x)
+        return x * 2
+
+    for f in (reads, writes):
+        jitted = jitcore.jit(f)
+        for first in (True, False):
+            for other in (True, False, True, False):
+                results = []
+                for function in (jitted, f):
+                    held.copy_(vector(1, 2))
+                    results.append(function(held if other is first else vector(5, 6)).tolist() + held.tolist())
+                assert results[0] == results[1]
+    layer = nn.Linear(2, 2)
+    jitted = jitcore.jit(lambda x: layer.weight * x.sum())
+    for x in (layer.weight, jitcore.ones(2, 2, requires_grad=True), layer.weight):
+        np.testing.assert_allclose(jitted(x).detach().numpy(), (layer.weight * x.sum()).detach().numpy(), rtol=1e-6)
+
+
+def test_tensors_in_lists_may_be_others_in_each_call():
+    jitted = check(lambda xs: sum(xs), ([vector(1), vector(2)],))
+    for n in range(4):
+        assert jitted([vector(n), vector(2)]).item() == n + 2
+    assert len(jitted._variants()) == 1
+
+
 UNRELATED = 0
 
 

@@ -39,15 +39,20 @@ def write_program(
     what `write_archive` raises and, for GPUs, what `device_code` does.
     """
     graph = recording.graph
-    graph.block.append(ops.RETURN, [_value(recording, piece) for piece in recording.pieces])
+    results = [_value(recording, piece) for piece in recording.pieces]
+    advanced = [recording.roots[number].current for number in recording.written]  # states of generators
+    graph.block.append(ops.RETURN, [*results, *advanced])
+    states = [recording.roots[number].value for number in recording.written]
     arrays = {number: np.ascontiguousarray(recording.roots[number].tensor._array) for number in weights}
     weights = _drop_unused(graph, weights)
+    updates = tuple((len(results) + n, value.index) for n, value in enumerate(states))
+    constant = tuple(set(weights) - {value.index for value in states})
     structure, names = _structure(recording.structure)
     graph = optimize(graph)
     assert recording.recorder is not None
     limits = recording.recorder.sizes.ranges.items()
     ranges = {symbol: Range(low or 0, high) for symbol, (low, high) in limits if low or high is not None}
-    made = Entry(entry, graph, dict(weights), tuple(names), structure, ranges=ranges, exact=exact)
+    made = Entry(entry, graph, dict(weights), tuple(names), structure, updates, ranges=ranges, exact=exact)
     pools = {}
     for target in targets:
         if exact and not target.startswith(EXACT_TARGETS):
@@ -58,7 +63,7 @@ def write_program(
         if target.startswith("ptx-"):
             made.device_code[target] = device_code(lower_graph(graph), parse_target(target))
             continue
-        program = compile_graph(graph, constant_inputs=tuple(weights), target=target, exact=exact)
+        program = compile_graph(graph, updates, constant_inputs=constant, target=target, exact=exact)
         assert program.plan is not None and program.image is not None
         made.code[target] = NativeCode(program.plan, program.image, program.operations)
         if any(name == "jc_parallel_for" for name, _ in program.image.imports):

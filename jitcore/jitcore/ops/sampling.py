@@ -9,20 +9,18 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from jitcore_ir import dtypes as D
 from jitcore_ir import ops
 from jitcore_ir.dtypes import DType
 
 from ..device import check_device, get_default_dtype
-from ..dispatch import apply, constant, write
+from ..dispatch import apply, write
 from ..random import Generator, default_generator
-from ..tensor import Tensor, method, peek, shape_of
+from ..tensor import Tensor, method, shape_of
 from .arithmetic import bitwise_and
 from .creation import check_options, size_arguments
 from .movement import broadcast_shapes
-from .order import topk
+from .order import argsort, topk
 
 
 def uniform_bits(shape: tuple, dtype: DType, generator: Generator | None = None) -> Tensor:
@@ -139,12 +137,11 @@ def _integers(shape: tuple, low: int, high: int, generator: Generator | None) ->
 def randperm(
     n: int, *, generator: Generator | None = None, dtype: DType | None = None, device: Any = None, **options: Any
 ) -> Tensor:
-    """The integers below n in random order. Reads values, so a recorded program runs it eagerly."""
+    """The integers below n in random order."""
     check_device(device)
     check_options(options)
-    keys = peek(_integers((n,), 0, 2**62, generator))
-    order = np.argsort(keys, kind="stable").astype((dtype or D.int64).numpy)
-    return constant(order)
+    order = argsort(_integers((n,), 0, 2**62, generator), 0)
+    return order.to(dtype or D.int64)
 
 
 def normal(

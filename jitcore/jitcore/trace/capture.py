@@ -21,7 +21,7 @@ from .effects import Effect, watched_prints
 from .history import outside_leaf
 from .numbers import RecordedNumber
 from .recorder import GradientSlot, Read, Recorder, Root
-from .sources import Argument, MemoryOf
+from .sources import Argument, MemoryOf, StateOf
 from .views import Chain, same_chain, whole_memory
 from .walk import SCALARS
 from .watch import Watcher
@@ -91,6 +91,8 @@ class Recording:
     """Result tensors that carry gradient history, with their output numbers."""
     joined: list[tuple[int, Any]] = field(default_factory=list)
     """Argument leaves that lie in a captured tensor's storage, with it."""
+    generators: list[int] = field(default_factory=list)
+    """Inputs that are the state of a captured generator."""
 
 
 def capture(
@@ -118,6 +120,9 @@ def enter_tensors(recorder: Recorder, leaves: Sequence[Any]) -> None:
     """Declare the tensors among the arguments as graph inputs. Those that share memory are one input: the tensor itself
     where all are the same view, else the whole memory, so that a write through one is seen by the others. (Where one of
     them requires grad they stay apart, and a write is refused.)"""
+    from ..random import Generator
+
+    given, leaves = leaves, [leaf._state if type(leaf) is Generator else leaf for leaf in leaves]
     groups: dict[int, list[int]] = {}
     for position, leaf in enumerate(leaves):
         if isinstance(leaf, Tensor):
@@ -133,7 +138,8 @@ def enter_tensors(recorder: Recorder, leaves: Sequence[Any]) -> None:
             for position in positions:
                 recorder.add_root(leaves[position], f"arg{position}", Argument(position))
         else:
-            recorder.add_root(first, f"arg{positions[0]}", Argument(positions[0]))
+            source = (StateOf if type(given[positions[0]]) is Generator else Argument)(positions[0])
+            recorder.add_root(first, f"arg{positions[0]}", source)
             recorder.aliases |= {id(leaves[p]): p for p in positions[1:] if leaves[p] is not first}
 
 
@@ -175,6 +181,8 @@ def record(
         recorder.open = False
     if before != [x._requires_grad for x in tensors]:
         recording.problem = recording.problem or "requires_grad of an argument is changed inside the function"
+    if recorder.made_up:
+        recorder.undo_writes()
     recorder.keep_writes()
     return result, recording
 
@@ -225,9 +233,12 @@ def _finish(recorder: Recorder, watcher: Watcher, result: Any) -> Recording:
         problem = "gradients flow to a tensor that shares its memory with another input"
     if problem is None and broken is not None:
         problem = f"the function itself changes Python state: {broken}"
+    captured = [(n, root) for n, root in enumerate(recorder.roots) if root.source is None]
+    generators = [n for n, root in captured if id(root.tensor._storage) in watcher.generators]
     return Recording(
         recorder.graph, recorder.roots, pieces, structure, gradients, written, recorder.reads, watcher.checks,
         recorder.pins, recorder.effects, list(values), problem, recorder, differentiable, _joined(recorder, watcher),
+        generators,
     )  # fmt: skip
 
 
@@ -237,6 +248,9 @@ def _piece(recorder: Recorder, watcher: Watcher, leaf: Any, values: dict[Value, 
     if not isinstance(leaf, Tensor):
         if not (isinstance(leaf, _UNCHANGING) or id(leaf) in watcher.outside):
             recorder.refuse(f"the function returns a {type(leaf).__name__} that it made itself", UNKNOWN)
+        state_tensor = getattr(leaf, "_state", None)
+        if any(root.tensor is state_tensor and root.source is not None for root in recorder.roots):
+            recorder.refuse("a generator that is an argument is returned", UNKNOWN)
         return Static(leaf)
     if id(leaf) in recorder.aliases:
         return FromRoot(recorder.returned(leaf), None)
@@ -289,7 +303,7 @@ def _joined(recorder: Recorder, watcher: Watcher) -> list[tuple[int, Any]]:
     for root in recorder.roots:
         storage = root.tensor._storage
         owners = watcher.seen.get(id(storage), ())
-        if isinstance(root.source, Argument | MemoryOf) and any(id(t) in watcher.held for t in owners):
+        if isinstance(root.source, Argument | MemoryOf | StateOf) and any(id(t) in watcher.held for t in owners):
             found.append((root.source.index, storage))
     return found
 
@@ -302,7 +316,7 @@ def _unaccounted(recorder: Recorder, watcher: Watcher) -> str | None:
     """
     from ..random import default_generator
 
-    watcher.see(default_generator._state)
+    watcher.see_generator(default_generator)
     for optimizer in watcher.optimizers.values():
         if _watch_optimizer(optimizer, watcher, recorder):
             return "the function itself changes Python state: it makes state of an optimizer"

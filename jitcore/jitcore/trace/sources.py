@@ -22,6 +22,13 @@ class MemoryOf:
 
 
 @dataclass(frozen=True, slots=True)
+class StateOf:
+    """A graph input that is the state of the generator at leaf number `index` of the call's arguments."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
 class Number:
     """A graph input that is the Python float at leaf number `index` of the call's arguments."""
 
@@ -60,4 +67,4 @@ class Entry:
         return self.key, self.index
 
 
-Source = Argument | MemoryOf | Number | GradientOf | Entry
+Source = Argument | MemoryOf | StateOf | Number | GradientOf | Entry

@@ -14,7 +14,7 @@ from .compiled_node import Call
 from .containers import LEAF, unflatten
 from .numbers import same_float
 from .segments import Numbering
-from .sources import Argument, Entry, GradientOf, MemoryOf, Number
+from .sources import Argument, Entry, GradientOf, MemoryOf, Number, StateOf
 from .views import Chain, whole_memory
 
 
@@ -79,7 +79,8 @@ class Variant:
             if not same_float(leaves[position], number):
                 return False
         for position, storage in self._joined:
-            if leaves[position]._storage is not storage:
+            leaf = leaves[position]
+            if (leaf if isinstance(leaf, Tensor) else leaf._state)._storage is not storage:
                 return False
         for owner, absent in self._observed:
             if isinstance(owner, int) and (leaves[owner]._grad is None) != absent:
@@ -189,6 +190,9 @@ def _finder(root: Any, leaf_of: dict[int, int]) -> Callable[[Sequence[Any]], Ten
     if isinstance(source, Argument):
         index = source.index
         return lambda leaves: leaves[index]
+    if isinstance(source, StateOf):
+        number = source.index
+        return lambda leaves: leaves[number]._state
     if isinstance(source, MemoryOf):
         inside = source.index
         return lambda leaves: whole_memory(leaves[inside])

@@ -59,6 +59,8 @@ class Walker:
         self.seen: dict[int, list[Any]] = {}  # storage id -> tensors on it that a check or an argument accounts for
         self.outside: set[int] = set()  # ids of objects that were there before the run
         self.held: set[int] = set()  # of these, the ones that a check fetches
+        self.is_passing = False  # a container among a call's local variables is walked, another one in each call
+        self.generators: set[int] = set()  # ids of storages of generators' states
         self.optimizers: dict[int, Any] = {}
         self.sources: list[tuple[Any, Any, str]] = []  # NumPy generators: with their state before the run, and words
         self._visited: set[tuple[int, Any]] = set()
@@ -70,6 +72,12 @@ class Walker:
         self._alive.append(tensor._storage)
         if tensor._grad is not None:
             self.see(tensor._grad)
+
+    def see_generator(self, generator: Any) -> None:
+        """Count a generator that any code reaches as accounted for."""
+        self.see(generator._state)
+        self.held.add(id(generator._state))
+        self.generators.add(id(generator._state._storage))
 
     def visit(self, fetch: str, value: Any, what: str, names: frozenset[str]) -> None:
         if len(self.checks.conditions) > _MOST:
@@ -84,7 +92,8 @@ class Walker:
         if fetch:
             self.checks.same_object(fetch, value, f"{what} was another {type(value).__name__}")
             self.outside.add(id(value))
-            self.held.add(id(value))
+            if not self.is_passing:
+                self.held.add(id(value))
         if self._is_new(value, hash(names)):
             self._parts(value, what, names, bool(fetch))
 
@@ -136,6 +145,9 @@ class Walker:
             self._names(value.__dict__, what, names - {"param_groups", "state", "defaults"})
             self._class(value, what, names)
         elif isinstance(value, Generator):
+            self.generators.add(id(value._state._storage))
+            if is_held:
+                self.held.add(id(value._state))
             self.visit("", value._state, what, names)
         elif isinstance(value, LRScheduler):
             self._attributes(value, what, names)

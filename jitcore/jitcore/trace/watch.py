@@ -42,13 +42,13 @@ class Watcher(Walker):
         self._first: FrameType | None = None
 
     def __enter__(self) -> Watcher:
+        from ..random import Generator
+
         names = code_names(getattr(self._function, "__code__", None))
         self.visit("", self._function, "the function", names)
         for argument in self._arguments:
             self.outside.add(id(argument))
-            keeps = isinstance(
-                argument, (Tensor, *SCALARS)
-            )  # an object is in the key by identity, what it holds is not
+            keeps = isinstance(argument, (Tensor, Generator, *SCALARS))  # others: what they hold is not in the key
             self.visit("" if keeps else self.checks.bind(argument), argument, "an argument", names)
             if isinstance(argument, Iterator):
                 self.problem = f"an argument is an iterator ({type(argument).__name__}), which is used up; pass a list"
@@ -102,7 +102,9 @@ class Watcher(Walker):
                 if name in table:
                     self.visit(f"{bound}.get({name!r}, missing)", table[name], f"global {name!r}", names)
         for name, value in list(frame.f_locals.items()):
+            self.is_passing = isinstance(value, list | tuple | dict)
             self.visit("", value, name, names)
+            self.is_passing = False
 
     def _names_of_callers(self, frame: FrameType) -> frozenset[str]:
         """The names that the function's code and the code that called it, directly or not, can look up."""
