@@ -456,3 +456,21 @@ def test_a_profiler_that_is_running_goes_on():
         profile.disable()
     assert any("_key" in str(entry.code) for entry in profile.getstats())
     assert sys.getprofile() is None
+
+
+def test_after_many_programs_worker_processes_compile_and_are_replaced(monkeypatch):
+    monkeypatch.setattr(workers, "MOST_HERE", 2)
+    monkeypatch.setattr(workers, "MOST_BY_ONE", 2)
+    monkeypatch.setattr(workers, "_here", 0)
+    monkeypatch.setattr(workers, "_workers", workers.Workers())
+    started, here = [], []
+    start, build = workers.Worker.__init__, Request.build
+    monkeypatch.setattr(workers.Worker, "__init__", lambda self: (started.append(self), start(self))[1])
+    monkeypatch.setattr(Request, "build", lambda self: (here.append(self), build(self))[1])
+    x = jitcore.arange(4.0)
+    for n in range(2, 7):
+        jitted = jitcore.jit(lambda x, n=n: x * n + x.sum())
+        for _ in range(2):
+            np.testing.assert_allclose(jitted(x).numpy(), x.numpy() * n + 6)
+    assert len(here) == 2 and len(started) == 2
+    workers._workers.close()

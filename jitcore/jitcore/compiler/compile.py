@@ -19,6 +19,7 @@ from .cpu.pool import build_pool_image
 from .cpu.target import host_target, target_named
 from .passes import optimize
 from .request import Request
+from .workers import build_anywhere
 
 Pairs = Sequence[tuple[int, int]]
 
@@ -34,7 +35,7 @@ def compile_graph(
     target: str | None = None,
     cache: bool = True,
     exact: bool = False,
-    build: Callable[[Request], Compiled] = Request.build,
+    build: Callable[[Request], Compiled] = build_anywhere,
 ) -> Program:
     """Compile `graph`, which is left as it is, for `target` (default: this machine).
 
