@@ -106,8 +106,8 @@ layout = memory_format = str
 globals().update(legacy.TYPES)
 
 _LAZY = (
-    "_dynamo", "accelerator", "compiler", "distributed", "distributions", "hub", "multiprocessing", "overrides",
-    "profiler", "testing", "types",
+    "_dynamo", "accelerator", "compiler", "debug", "distributed", "distributions", "hub", "multiprocessing",
+    "overrides", "profiler", "testing", "types",
 )  # fmt: skip
 """Submodules that are there without an import of their own."""
 

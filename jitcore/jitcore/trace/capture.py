@@ -96,14 +96,19 @@ class Recording:
 
 
 def capture(
-    function: Callable, arguments: tuple, keywords: dict, leaves: Sequence[Any], name: str
+    function: Callable,
+    arguments: tuple,
+    keywords: dict,
+    leaves: Sequence[Any],
+    name: str,
+    recorder: Recorder | None = None,
 ) -> tuple[Any, Recording]:
     """Run `function(*arguments, **keywords)` eagerly and record it. The result may hold numbers of the recording, which
     `settled` makes plain.
 
     The function's own exceptions pass through, after what it did to memory from outside has been undone.
     """
-    recorder = Recorder(name)
+    recorder = recorder or Recorder(name)
     enter_tensors(recorder, leaves)
     recorder.pins |= {position: (leaf, UNKNOWN) for position, leaf in enumerate(leaves) if type(leaf) is float}
     given, named = _with_numbers(recorder, arguments, keywords)
