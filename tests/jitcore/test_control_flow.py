@@ -350,6 +350,17 @@ def test_inside_vmap_each_example_gets_its_own_branch():
     assert jacobian.tolist() == [[-2.0, 0.0], [0.0, -6.0]]
 
 
+@pytest.mark.parametrize("function", [branch, recurrence, backwards, mapped], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("of", [jitcore.func.jacrev, jitcore.func.hessian])
+def test_jacobians_and_hessians_are_compiled_as_they_are_eagerly(function, of):
+    """Derivatives of recorded branches and loops by vmap over directions."""
+    run = of(lambda x, w: function(x, w) * x[0])
+    x, w = (t.detach() for t in leaves())
+    compiled = jitcore.jit(run)
+    for _ in range(2):
+        np.testing.assert_allclose(compiled(x, w).numpy(), run(x, w).numpy(), rtol=1e-9, atol=1e-12)
+
+
 def test_recordings_that_begin_with_the_same_loop_share_it():
     def program(x, factor):
         total, _ = jitcore.scan(lambda c, e: (c + e * factor, c), jitcore.zeros(()), x)

@@ -258,6 +258,31 @@ def test_autograd_function(transform):
 
 
 @pytest.mark.parametrize("L", [jitcore, torch], ids=["jitcore", "torch"])
+def test_autograd_function_of_a_tensor_from_outside_and_a_mapped_one(L):
+    """The gradient of the outside tensor is not lost."""
+
+    class Product(L.autograd.Function):
+        generate_vmap_rule = True
+
+        @staticmethod
+        def forward(a, b):
+            return a * b
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):
+            ctx.save_for_backward(*inputs)
+
+        @staticmethod
+        def backward(ctx, g):
+            a, b = ctx.saved_tensors
+            return g * b, g * a
+
+    w, rows = L.tensor([1.0, 2.0], requires_grad=True), L.tensor([[1.0, 2.0], [3.0, 4.0]])
+    L.func.vmap(lambda row: Product.apply(w, row))(rows).sum().backward()
+    assert w.grad.tolist() == [4.0, 6.0]
+
+
+@pytest.mark.parametrize("L", [jitcore, torch], ids=["jitcore", "torch"])
 def test_autograd_function_without_a_rule_is_refused(L):
     with pytest.raises(RuntimeError, match="does not have vmap support"):
         L.func.vmap(_cube(L, False).apply)(L.ones(2, 3))

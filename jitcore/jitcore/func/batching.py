@@ -19,6 +19,7 @@ from jitcore_ir import OpSpec
 from jitcore_runtime.kernels import KERNELS
 
 from .. import dispatch
+from ..autograd import tape
 from ..autograd.tape import edge_of
 from ..state import Recorder, state
 from ..symbolic import concrete
@@ -53,6 +54,8 @@ class Batching:
         self.alive = False
         self.made_up = state.recorder is not None and state.recorder.made_up
         self.forgiven = () if state.recorder is None else state.recorder.forgiven
+        self.began = 0
+        """Nodes of the tape with higher numbers were made inside."""
         self.recorder: Recorder | None = None
         self.outer: Batching | None = None
 
@@ -60,6 +63,7 @@ class Batching:
         self.recorder, self.outer = state.recorder, state.batching
         state.recorder = state.batching = self
         self.alive = True
+        self.began = next(tape._sequence)
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -4,11 +4,29 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ..autograd.tape import edge_of
+from ..autograd.tape import Node, edge_of
 from ..ops.join import stack
 from ..state import state
 from ..tensor import Tensor
 from .batching import Batching, carries
+
+
+def _histories(edges: list[Any], batching: Batching) -> tuple[bool, bool]:
+    """Whether history leads to what is differentiated inside the vmap, and whether it leads further out."""
+    inside = outside = False
+    seen: set[Any] = set()
+    while edges:
+        edge = edges.pop()
+        if edge is None or edge in seen:
+            continue
+        seen.add(edge)
+        if not isinstance(edge, Node) or edge.sequence < batching.began:
+            outside = True
+        elif not edge.edges or edge.name() == "InputBackward":  # see derivatives._mark
+            inside = True
+        else:
+            edges += edge.edges
+    return inside, outside
 
 
 class Info(NamedTuple):
@@ -38,8 +56,10 @@ def mapped_function(function: Any, args: tuple, batching: Batching) -> tuple[Any
             f"You tried to vmap over {function.__name__}, but it has both generate_vmap_rule=True and an overridden "
             f"vmap staticmethod. Please set generate_vmap_rule=False or delete the overridden vmap staticmethod."
         )
-    inside = state.grad_enabled and any(isinstance(x, Tensor) and edge_of(x) is not None for x in args)
-    outside = state.grad_enabled and any(b is not None and carries(b) for b in batches)
+    inside = outside = False
+    if state.grad_enabled:
+        inside, outside = _histories([edge_of(x) for x in args if isinstance(x, Tensor)], batching)
+        outside = outside or any(b is not None and carries(b) for b in batches)
     if inside and (outside or own is not None):
         raise NotImplementedError(
             f"{function.__name__}: gradients inside vmap together with gradients outside it (or with a vmap "

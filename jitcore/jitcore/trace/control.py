@@ -148,6 +148,8 @@ def _branch(branches: Branches, predicate: Tensor, operands: Sequence[Tensor]) -
 class CondFunction(Function):
     """`cond` on the tape."""
 
+    generate_vmap_rule = True
+
     @staticmethod
     def forward(ctx: Any, branches: Branches, predicate: Tensor, *given: Tensor) -> Any:
         operands = given[: len(branches.takes[0])]
@@ -290,6 +292,8 @@ def _turn(turns: Turns, initial: Sequence[Tensor], over: Sequence[Tensor]) -> tu
 
 class ScanFunction(Function):
     """`scan` on the tape."""
+
+    generate_vmap_rule = True
 
     @staticmethod
     def forward(ctx: Any, turns: Turns, *given: Tensor) -> Any:

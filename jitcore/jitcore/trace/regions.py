@@ -27,6 +27,7 @@ from ..source import user_location
 from ..state import state
 from ..tensor import Tensor, wrap
 from .recorder import Recorder, Root
+from .replay import replay
 
 _FAILURES = (IndexError, ZeroDivisionError, LinAlgError, OperationFailed)
 
@@ -242,6 +243,8 @@ def run_control(
     """
     recorder = state.recorder if isinstance(state.recorder, Recorder) else None
     sizes = bodies[0].recorder.sizes
+    if state.batching is not None:
+        return replay(spec, operands, attributes, regions, sizes)
     made_up = recorder is not None and recorder.made_up
     if recorder is not None and sizes and sizes is not recorder.sizes:
         recorder.refuse(f"the derivative of a {spec.name} whose sizes are another recording's is used", user_location())
