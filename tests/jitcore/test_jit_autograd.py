@@ -1,9 +1,11 @@
 """Gradients across jitted functions equal eager's: one node on the tape, compiled backward, recomputation, and what is
 run again where the tape itself is needed."""
 
+import gc
 import itertools
 import random
 import warnings
+import weakref
 
 import numpy as np
 import pytest
@@ -349,6 +351,21 @@ def test_memory_for_backward_is_given_up():
     assert node.call is not None
     loss.backward()
     assert node.call is None
+
+
+def test_calls_are_freed_without_the_garbage_collector():
+    jitted = jitcore.jit(lambda x: ((x @ x).exp(), x.sin()))
+    x = numbers(4, 4).requires_grad_()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            results = jitted(x)
+            node = weakref.ref(results[0]._node)
+            del results
+            assert node() is None
+    finally:
+        gc.enable()
 
 
 # Custom functions

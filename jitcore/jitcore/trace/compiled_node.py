@@ -34,7 +34,7 @@ _rerun_versions = itertools.count(1 << 40, 1 << 20)
 class Call:
     """One forward call: what its backward pass needs. `arrays` are the program's outputs."""
 
-    __slots__ = ("arguments", "arrays", "backward", "before", "inputs", "keywords", "saved", "versions")
+    __slots__ = ("arguments", "arrays", "backward", "before", "inputs", "keywords", "results", "versions")
 
     def __init__(self, backward: Backward, inputs: Sequence[Tensor], arguments: tuple, keywords: dict) -> None:
         self.backward, self.inputs = backward, inputs
@@ -61,15 +61,24 @@ class Call:
             for number in backward.outputs:
                 outputs[number] = _with_node(outputs[number], CallNode("CompiledBackward", (), outputs[number], _spent))
             return
-        self.saved = [Saved(self.inputs[n], None, "an input") for n in backward.watched_inputs]
-        self.saved += [Saved(outputs[n], None, "a result") for n in backward.watched_outputs]
-        self.arrays = [None if s is None else _array(outputs[s]) for s in _from_outputs(backward)]
+        self.results = [alias(outputs[n]) for n in backward.watched_outputs]  # they must not lead back to the node
+        self.arrays = [None if n is None else _array(outputs[n]) for n in backward.from_outputs]
         node = CompiledNode(self, [_array(outputs[n]) for n in backward.outputs])
         for position, number in enumerate(backward.outputs):
             array = _array(outputs[number])
             outputs[number] = _with_node(outputs[number], node.result_edge(position, array))
             if number in backward.retained:
                 outputs[number].retain_grad()
+
+    def check_memory(self, node: Node) -> None:
+        """Raise RuntimeError where what the backward pass reads has been written since the call."""
+        for number in self.backward.watched_inputs:
+            x = self.inputs[number]
+            if x._storage.version != self.versions[number]:
+                raise RuntimeError(changed(_saved(x, self.versions[number], "an input"), node))
+        for x in self.results:
+            if x._storage.version:
+                raise RuntimeError(changed(_saved(x, 0, "a result"), node))
 
     def gradients(self, seeds: Sequence[Tensor]) -> list[Tensor | None] | None:
         """By the compiled backward pass; None where it does not fit."""
@@ -153,7 +162,7 @@ class CompiledNode(Node):
 
     def __init__(self, call: Call, outputs: Sequence[np.ndarray]) -> None:
         self.call: Call | None = call
-        self.outputs = outputs
+        self.outputs = [(array.shape, array.dtype) for array in outputs]
         self.inner: list[weakref.ref[Node]] = []
         self._start([edge_of(call.inputs[i]) for i in call.backward.roots], outputs[0])
 
@@ -165,16 +174,14 @@ class CompiledNode(Node):
         if call is None:
             _spent(g)
         assert call is not None
-        for saved in call.saved:
-            if saved.storage.version != saved.version:
-                raise RuntimeError(changed(saved, self))
+        call.check_memory(self)
         if any((n := inner()) is not None and (n.hooks or n.extra or n.retains) for inner in self.inner):
             raise RuntimeError(
                 "a hook or retain_grad() on a result of a jitted function that other results are computed from: its "
                 "whole gradient is not known outside; call the function without jitcore.jit here"
             )
         parts = g.parts if type(g) is Bundle else {0: g}
-        seeds = [parts[i] if i in parts else zeros_like(wrap(kind)) for i, kind in enumerate(self.outputs)]
+        seeds = [parts[i] if i in parts else _zeros(*kind) for i, kind in enumerate(self.outputs)]
         found = call.gradients(seeds) if state.recorder is None else None
         if found is None:
             with call.as_at_the_call():
@@ -235,9 +242,14 @@ def _array(output: Any) -> np.ndarray:
     return output._array if isinstance(output, Tensor) else output
 
 
-def _from_outputs(backward: Backward) -> Iterator[int | None]:
-    for source in backward.inputs:
-        yield None if isinstance(source, Seed | Captured) or source.is_input else source.number
+def _zeros(shape: tuple[int, ...], dtype: np.dtype) -> Tensor:
+    return zeros_like(wrap(np.broadcast_to(np.zeros((), dtype), shape)))
+
+
+def _saved(x: Tensor, version: int, role: str) -> Saved:
+    saved = Saved(x, None, role)
+    saved.version = version
+    return saved
 
 
 def _spent(g: Any) -> Sequence[Any]:
