@@ -17,6 +17,7 @@ a function that is called for files one does not trust checks what it relies on.
 from __future__ import annotations
 
 import ctypes
+import inspect
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -79,6 +80,18 @@ class CustomOp:
         given = [_read_only(a) for a in arrays]
         made = self.function(*fill(arguments, given.__getitem__, lambda k: given[k].item()))
         return self._checked(made, arrays, results)
+
+    def takes(self, count: int) -> bool:
+        """Whether the Python function, where there is one, can be called with so many arguments."""
+        if self.function is None:
+            return True
+        try:
+            inspect.signature(self.function).bind(*[None] * count)
+        except TypeError:
+            return False
+        except ValueError:  # one that does not tell, as functions of C
+            return True
+        return True
 
     def native_address(
         self, arrays: Sequence[np.ndarray], arguments: tuple[Any, ...], results: Sequence[TensorType] | None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jitcore_ir.custom_call import read_arguments
 from jitcore_ir.shapes import Expr
 from jitcore_ir.types import TensorType
 
@@ -253,12 +254,21 @@ class _LoadedEntry:
 def _check_custom_ops(archive: Archive, file: str) -> None:
     from jitcore_serialize.errors import ArchiveError
 
-    for name, version in archive.custom_ops:
+    for call in archive.custom_calls:
+        name, version = call["name"], call["version"]
         try:
-            registered(name, version)
+            op = registered(name, version)
         except MissingCustomOp as error:
             problem, advice = str(error).split(": ", 1)
             raise ArchiveError(problem, advice + ", then load again", file) from None
+        count = len(read_arguments(call["arguments"]))
+        if not op.takes(count):
+            raise ArchiveError(
+                f"it calls {name!r} (version {version}) with {count} arguments, which the function registered here "
+                "does not take",
+                "register the function that it was made with, under this version",
+                file,
+            )
 
 
 def _native_executor(archive: Archive, entry: Entry) -> tuple[Executor | None, str | None]:

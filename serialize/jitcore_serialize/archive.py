@@ -126,10 +126,15 @@ class Archive:
     format_version: int = 0
 
     @property
+    def custom_calls(self) -> list[dict[str, Any]]:
+        """The attributes of every call of a custom operation."""
+        operations = (o for entry in self.entries.values() for o in entry.graph.walk())
+        return [o.attributes for o in operations if o.spec is CUSTOM_CALL]
+
+    @property
     def custom_ops(self) -> list[tuple[str, int]]:
         """Name and version of every custom operation that a graph calls, sorted."""
-        calls = (o for entry in self.entries.values() for o in entry.graph.walk() if o.spec is CUSTOM_CALL)
-        return sorted({(o.attributes["name"], o.attributes["version"]) for o in calls})
+        return sorted({(call["name"], call["version"]) for call in self.custom_calls})
 
     @staticmethod
     def of(*entries: Entry, weights: dict[str, np.ndarray] | None = None, **others: Any) -> Archive:

@@ -606,6 +606,15 @@ def test_an_archive_needs_the_operation_and_refuses_without_it(scale, tmp_path):
         jitcore_runtime.load(path)
 
 
+def test_an_archive_that_gives_other_arguments_is_refused(scale, tmp_path):
+    export(scale, tmp_path / "m.jca", targets=[])
+    register_custom_op("test::scale", lambda x: x)
+    with pytest.raises(jitcore_runtime.ArchiveError, match=r"calls 'test::scale' \(version 1\) with 2 arguments"):
+        jitcore_runtime.load(tmp_path / "m.jca")
+    register_custom_op("test::scale", np.multiply)
+    assert jitcore_runtime.load(tmp_path / "m.jca")(np.ones((2, 4), np.float32)).tolist() == [24, 24]
+
+
 @pytest.mark.parametrize("native", [True, False])
 def test_an_archive_runs_what_is_registered_at_every_size(scale, tmp_path, native):
     path = tmp_path / "m.jca"

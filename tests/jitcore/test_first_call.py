@@ -474,3 +474,54 @@ def test_after_many_programs_worker_processes_compile_and_are_replaced(monkeypat
             np.testing.assert_allclose(jitted(x).numpy(), x.numpy() * n + 6)
     assert len(here) == 2 and len(started) == 2
     workers._workers.close()
+
+
+def is_running(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+LEAVER = """
+import sys, threading, time, jitcore
+from jitcore.compiler import workers
+def large(x):
+    for k in range(60):
+        x = (x @ x).tanh() * k
+    return x
+f = jitcore.jit(large, background=True)
+f(jitcore.ones(4, 4))
+while not workers._workers.busy:
+    time.sleep(0.01)
+print(workers._workers.busy[0].process.pid, flush=True)
+if len(sys.argv) > 1:
+    import os, signal
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("way", [[], ["killed"]], ids=["returns", "is killed"])
+def test_a_process_that_ends_takes_its_workers_along(way):
+    done = subprocess.run([sys.executable, "-c", LEAVER, *way], capture_output=True, text=True, timeout=60)
+    assert done.returncode == (-9 if way else 0) and not done.stderr, done.stderr
+    pid = int(done.stdout)
+    until = time.monotonic() + 60
+    while is_running(pid) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not is_running(pid)
+
+
+def test_a_worker_ends_with_its_input_and_when_idle():
+    worker = workers.Worker()
+    worker.process.stdin.close()
+    assert worker.process.wait(60) == 0
+    start = workers._START.replace(
+        "import main;", "import main; import jitcore.compiler.worker as w; w.IDLE_SECONDS = 0.1;"
+    )
+    idle = subprocess.Popen(
+        [sys.executable, "-c", start, workers.json.dumps(sys.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert idle.wait(60) == 0
+    idle.communicate()

@@ -6,6 +6,7 @@ runtime's registry when they run. `calls` makes the calls, `numba_functions` wha
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -237,6 +238,7 @@ def _of_arrays(function: Callable[..., Any], schema: str | None) -> Callable[...
     if not (schema is not None or any("Tensor" in kind for kind in kinds)):
         return function
 
+    @functools.wraps(function)
     def on_arrays(*arguments: Any) -> Any:
         made = function(*[_to_tensors(a) for a in arguments])
         return tuple(map(_to_array, made)) if isinstance(made, tuple | list) else _to_array(made)
@@ -261,4 +263,5 @@ def _opaque(function: Callable[..., Any]) -> Callable[..., Any]:
         with unwatched(), outside_everything():
             return function(*arguments)
 
+    run.__wrapped__ = getattr(function, "py_func", function)  # type: ignore[attr-defined]  # for its signature
     return run
