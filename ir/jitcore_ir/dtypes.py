@@ -40,6 +40,11 @@ class DType:
         return np.dtype(self.name)
 
     @property
+    def is_signed(self) -> bool:
+        """Whether there are numbers below zero."""
+        return self.kind not in ("bool", "uint")
+
+    @property
     def is_floating_point(self) -> bool:
         return self.kind == "float"
 

@@ -7,6 +7,7 @@ x = jitcore.tensor([1.0, 2.0], requires_grad=True)
 x.grad                       # tensor([2., 4.])
 """
 
+from importlib import import_module as _import_module
 from math import e, inf, nan, pi
 from typing import TYPE_CHECKING
 
@@ -112,33 +113,24 @@ _LAZY = (
 """Submodules that are there without an import of their own."""
 
 
-_OF_FUNCTIONAL = frozenset(
-    [
-        "adaptive_avg_pool1d",
-        "adaptive_max_pool1d",
-        "alpha_dropout",
-        "avg_pool1d",
-        "binary_cross_entropy_with_logits",
-        "celu_",
-        "channel_shuffle",
-        "cosine_embedding_loss",
-        "cosine_similarity",
-        "feature_alpha_dropout",
-        "hardshrink",
-        "hinge_embedding_loss",
-        "margin_ranking_loss",
-        "max_pool1d_with_indices",
-        "max_pool3d",
-        "pairwise_distance",
-        "pdist",
-        "rrelu",
-        "selu_",
-        "threshold_",
+_ELSEWHERE = {
+    "nn.functional": (
+        "adaptive_avg_pool1d", "adaptive_max_pool1d", "alpha_dropout", "avg_pool1d", "bilinear",
+        "binary_cross_entropy_with_logits", "celu_", "channel_shuffle", "cosine_embedding_loss", "cosine_similarity",
+        "feature_alpha_dropout", "hardshrink", "hinge_embedding_loss", "margin_ranking_loss",
+        "max_pool1d_with_indices", "max_pool3d", "pairwise_distance", "pdist", "rrelu", "rrelu_", "selu_", "threshold_",
         "triplet_margin_loss",
-        "bilinear",
-    ]
-)
-"""Functions of nn.functional that PyTorch offers at the top too."""
+    ),
+    "ops.aten": (
+        "batch_norm", "convolution", "ctc_loss", "instance_norm", "kl_div", "norm_except_dim", "poisson_nll_loss",
+    ),
+    "Tensor": ("ger", "get_device", "is_inference", "is_same_size", "is_signed"),
+    "amp": ("GradScaler",),
+    "legacy": ("range",),
+}  # fmt: skip
+"""Names that PyTorch has at the top too, and where they are."""
+
+_HOMES = {name: home for home, names in _ELSEWHERE.items() for name in names}
 
 
 def _assert(condition: object, message: str) -> None:
@@ -148,15 +140,14 @@ def _assert(condition: object, message: str) -> None:
 
 def __getattr__(name: str) -> object:
     if name in _LAZY:
-        import importlib
-
-        return importlib.import_module(f"{__name__}.{name}")
+        return _import_module(f"{__name__}.{name}")
     from .missing import missing
 
+    if name in _HOMES:
+        home = Tensor if _HOMES[name] == "Tensor" else _import_module(f"{__name__}.{_HOMES[name]}")
+        return getattr(home, name)
     if name.endswith("_") and not name.startswith("_") and hasattr(Tensor, name):  # torch.zero_(x) is x.zero_()
         return getattr(Tensor, name)
-    if name in _OF_FUNCTIONAL:
-        return getattr(nn.functional, name)
     if name.startswith("_foreach_"):
         from .ops.foreach import FOREACH
 

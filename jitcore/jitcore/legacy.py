@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from typing import Any
 
-from jitcore_ir.dtypes import DType
+from jitcore_ir.dtypes import DType, float64
 
 from .ops.convert import _OLD_NAMES
 from .tensor import Tensor, alias, legacy_tensor
@@ -41,6 +43,28 @@ class Variable(metaclass=_VariableType):
 
     def __new__(cls, data: Tensor, requires_grad: bool = False, volatile: bool = False) -> Any:
         return alias(data).requires_grad_(requires_grad)
+
+
+def range(start: float = 0, end: float | None = None, step: float = 1, **options: Any) -> Tensor:
+    """PyTorch's old `range`, which includes the end and makes floating numbers: `arange` is what to use."""
+    from .device import get_default_dtype
+    from .ops import arange
+
+    warnings.warn(
+        "range is deprecated and will be removed in a future release because its behavior is inconsistent with "
+        "Python's range builtin. Instead, use arange, which produces values in [start, end).",
+        UserWarning,
+        stacklevel=2,
+    )
+    start, end = (0, start) if end is None else (start, end)
+    if step == 0 or (end - start) * step < 0:
+        raise RuntimeError(
+            "upper bound and lower bound inconsistent with step sign" if step else "step must be nonzero"
+        )
+    count = math.floor((end - start) / step) + 1
+    return (arange(count, dtype=float64) * step + start).to(
+        options.pop("dtype", None) or get_default_dtype(), **options
+    )
 
 
 TYPES = {name: _made(name, dtype) for name, dtype in _OLD_NAMES.items()}

@@ -58,6 +58,11 @@ def set_deterministic_debug_mode(debug_mode: int | str) -> None:
     use_deterministic_algorithms(debug_mode not in (0, "default"), warn_only=debug_mode in (1, "warn"))
 
 
+def get_deterministic_debug_mode() -> int:
+    """0, or 1 (warn) or 2 (error), as set."""
+    return (1 if _Kept.warn_only else 2) if _Kept.deterministic else 0
+
+
 def set_float32_matmul_precision(precision: str) -> None:
     """Kept: float32 products are always in float32. Raises ValueError for an unknown precision."""
     if precision not in ("highest", "high", "medium"):
@@ -136,6 +141,7 @@ def compiled_with_cxx11_abi() -> bool:
 
 __all__ = [
     "are_deterministic_algorithms_enabled", "compile", "compiled_with_cxx11_abi", "get_default_device",
+    "get_deterministic_debug_mode",
     "get_float32_matmul_precision", "get_num_interop_threads", "get_num_threads",
     "is_deterministic_algorithms_warn_only_enabled", "is_storage", "is_warn_always_enabled", "set_default_device",
     "set_default_tensor_type", "set_deterministic_debug_mode", "set_float32_matmul_precision", "set_flush_denormal",

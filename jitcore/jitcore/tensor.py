@@ -110,7 +110,11 @@ class Tensor:
         __lt__ = __le__ = __gt__ = __ge__ = _operator
         __eq__ = __ne__ = _operator  # type: ignore[assignment]
 
-    is_sparse = is_quantized = is_meta = False
+    is_sparse = is_quantized = is_meta = is_sparse_csr = is_nested = is_mkldnn = False
+    is_mps = is_xpu = is_xla = is_hpu = is_ipu = is_mtia = is_maia = is_vulkan = False
+    is_cpu = True
+    name = None
+    output_nr = 0
 
     def __getattr__(self, name: str) -> Any:
         raise missing(f"{type(self).__name__!r} object", name)

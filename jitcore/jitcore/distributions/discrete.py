@@ -5,21 +5,18 @@ from __future__ import annotations
 import math
 from typing import Any, ClassVar
 
-from jitcore_ir.dtypes import float64
-
 from ..ops import (
     arange,
     full_like,
     lgamma,
     multinomial,
     rand,
-    where,
     xlogy,
     zeros_like,
 )  # fmt: skip
 from ..ops.activation import one_hot
 from ..ops.losses import binary_cross_entropy_with_logits
-from ..ops.special import gammaincc
+from ..ops.sampling import binomial, poisson
 from ..tensor import Size, Tensor
 from ..typeinfo import finfo
 from . import constraints
@@ -284,17 +281,7 @@ class Poisson(ExponentialFamily):
         return self.rate.floor()
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        """The least count whose distribution function reaches a uniform number, by bisection."""
-        shape = self._extended_shape(sample_shape)
-        rate = self.rate.detach().double().expand(shape)
-        u = rand(shape, dtype=float64)
-        low, high = rate * 0 - 1, (rate + 12 * rate.sqrt() + 40).floor()
-        for _ in range(40):  # enough for a range of 1e12
-            middle = ((low + high) / 2).floor()
-            reached = gammaincc(middle + 1, rate) >= u
-            open_ = high - low > 1
-            low, high = where(open_ & ~reached, middle, low), where(open_ & reached, middle, high)
-        return where(rate > 0, high, 0.0).to(self.rate.dtype)
+        return poisson(self.rate.detach().expand(self._extended_shape(sample_shape)))
 
     def log_prob(self, value: Tensor) -> Tensor:
         self._validate_sample(value)
@@ -337,10 +324,7 @@ class Binomial(_Odds):
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         shape = self._extended_shape(sample_shape)
-        most = int(self.total_count.max()) if self.total_count.numel() else 0
-        trials = rand((most, *shape), dtype=self.probs.dtype) < self.probs.detach()
-        number = arange(most, dtype=self.probs.dtype).reshape((-1,) + (1,) * len(shape))
-        return (trials & (number < self.total_count)).to(self.probs.dtype).sum(0)
+        return binomial(self.total_count.expand(shape), self.probs.expand(shape))
 
     def log_prob(self, value: Tensor) -> Tensor:
         self._validate_sample(value)

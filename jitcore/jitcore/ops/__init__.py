@@ -1,5 +1,6 @@
 """Functions on tensors, one family per file. Importing this package attaches the methods to `Tensor`."""
 
+from ..indexing import index_put
 from . import convert
 from .activation import (  # fmt: skip
     celu,
@@ -108,6 +109,7 @@ from .copies import (  # fmt: skip
     alias_copy,
     as_strided,
     as_strided_copy,
+    as_strided_scatter,
     detach_copy,
     diagonal_copy,
     diagonal_scatter,
@@ -118,7 +120,9 @@ from .copies import (  # fmt: skip
     permute_copy,
     put,
     resize_as_,
+    select_copy,
     select_scatter,
+    slice_copy,
     slice_scatter,
     split_copy,
     split_with_sizes,
@@ -215,6 +219,7 @@ from .elementwise import (  # fmt: skip
     where,
 )
 from .exchange import asarray, from_dlpack, frombuffer
+from .integers import gcd, lcm, unravel_index
 from .join import (  # fmt: skip
     atleast_3d,
     block_diag,
@@ -340,6 +345,7 @@ from .order import (  # fmt: skip
     bucketize,
     histc,
     histogram,
+    histogramdd,
     kthvalue,
     logcumsumexp,
     masked_select,
@@ -403,8 +409,10 @@ from .repetition import (  # fmt: skip
 )
 from .sampling import (  # fmt: skip
     bernoulli,
+    binomial,
     multinomial,
     normal,
+    poisson,
     rand,
     rand_like,
     randint,
@@ -516,4 +524,6 @@ __all__ = [
     "unsafe_chunk", "unsafe_split", "unsafe_split_with_sizes", "unsqueeze", "unsqueeze_copy", "vander", "var",
     "var_mean", "vdot", "view_as_complex", "view_as_complex_copy", "view_as_real", "view_as_real_copy", "view_copy",
     "vsplit", "vstack", "where", "xlogy", "zeros", "zeros_like",
+    "as_strided_scatter", "binomial", "gcd", "histogramdd", "index_put",
+    "lcm", "poisson", "select_copy", "slice_copy", "unravel_index",
 ]  # fmt: skip

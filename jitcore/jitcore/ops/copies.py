@@ -10,7 +10,7 @@ import numpy as np
 from ..dispatch import constant
 from ..state import state
 from ..symbolic import concrete
-from ..tensor import Tensor, alias, method, shape_of
+from ..tensor import Tensor, alias, memory, method, shape_of
 from . import join, movement, select
 from .complex_numbers import view_as_complex, view_as_real
 from .creation import empty
@@ -174,9 +174,51 @@ def _strided_places(size: Sequence[int], stride: Sequence[int], offset: int) -> 
 
 @method
 def as_strided(input: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None) -> Tensor:
-    """The elements of input, in row-major order, at offset + index * stride: a copy here, not a view as in PyTorch."""
-    offset = 0 if storage_offset is None else storage_offset
-    return input.reshape(-1)[_strided_places(concrete(tuple(size)), concrete(tuple(stride)), offset)]
+    """The elements of input at offset + index * stride in its memory: a copy here, not a view as in PyTorch.
+
+    Raises NotImplementedError for an input that is not contiguous, RuntimeError for places outside of it.
+    """
+    return input.reshape(-1)[_places_in(input, size, stride, storage_offset)]
+
+
+def _places_in(input: Tensor, size: Any, stride: Any, storage_offset: int | None) -> Tensor:
+    """Flat positions in input that sizes, strides and an offset in its memory name."""
+    if not input.is_contiguous():
+        raise NotImplementedError(
+            "as_strided of a tensor that is not contiguous is not offered; use contiguous() first"
+        )
+    offset = 0 if storage_offset is None else storage_offset - input.storage_offset()
+    places = _strided_places(concrete(tuple(size)), concrete(tuple(stride)), offset)
+    found = memory(places)
+    if found.size and not 0 <= found.min() <= found.max() < input._array.size:
+        raise RuntimeError(
+            f"as_strided: sizes {list(size)}, strides {list(stride)} and offset {storage_offset} reach outside of a "
+            f"tensor of {input._array.size} elements"
+        )
+    return places
+
+
+@method
+def as_strided_scatter(
+    input: Tensor, src: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None
+) -> Tensor:
+    """A copy of input with src at the places that `as_strided` reads."""
+    places = _places_in(input, size, stride, storage_offset)
+    if shape_of(src) != tuple(size):
+        raise RuntimeError(f"as_strided_scatter: expected src of size {list(size)}, got {list(src.shape)}")
+    return index_put_flat(input, places, src, False)
+
+
+def select_copy(input: Tensor, dim: int, index: int) -> Tensor:
+    """A copy of one index of dim."""
+    return movement.select(input, dim, index).clone()
+
+
+def slice_copy(
+    input: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
+) -> Tensor:  # fmt: skip
+    """A copy of start:end:step of dim."""
+    return input[(slice(None),) * axis_of(dim, input._array.ndim) + (slice(start, end, step),)].clone()
 
 
 as_strided_copy = as_strided

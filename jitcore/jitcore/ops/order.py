@@ -6,6 +6,7 @@ values (nonzero, unique) Python reads that count and nothing else: a recorded pr
 
 from __future__ import annotations
 
+import builtins
 import math
 from typing import Any
 
@@ -398,16 +399,8 @@ def histogram(
     input: Tensor, bins: Any, *, range: Any = None, weight: Tensor | None = None, density: bool = False
 ) -> tuple[Tensor, Tensor]:
     """(counts or sums of weights, bin edges); bins is a number, for equal ones, or the edges."""
-    from .creation import linspace
-
     x = input.detach().reshape(-1)
-    if isinstance(bins, Tensor):
-        edges = bins
-    else:
-        low, high = (x.amin(), x.amax()) if range is None and shape_of(x)[0] != 0 else range or (0.0, 1.0)
-        low, high = float(low), float(high)
-        low, high = (low - 0.5, high + 0.5) if low == high else (low, high)
-        edges = linspace(low, high, bins + 1, dtype=x.dtype)
+    edges = _edges(x, bins, range)
     count = int(shape_of(edges)[0]) - 1
     index = searchsorted(edges, x, right=True) - 1
     last = x == edges[-1]
@@ -417,6 +410,57 @@ def histogram(
     zeros = apply(ops.BROADCAST_TO, (as_operand(0, x.dtype),), {"shape": (count,)})
     total = apply(ops.PUT, (zeros, index, given), {"axis": 0, "mode": "add"})
     return (total / total.sum() / (edges[1:] - edges[:-1]) if density else total), edges
+
+
+def histogramdd(
+    input: Tensor, bins: Any, *, range: Any = None, weight: Tensor | None = None, density: bool = False
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """(counts or sums of weights, the edges per dimension) of points input [N, D].
+
+    bins: a number for all dimensions, one for each, or each one's edges. range: the lowest and highest edge of each.
+    """
+    if input._array.ndim < 2:
+        raise RuntimeError("histogramdd: input tensor should have at least 2 dimensions")
+    x = input.detach().reshape(-1, shape_of(input)[-1])
+    rank = int(shape_of(x)[1])
+    each = [bins] * rank if isinstance(bins, int | Tensor) else list(bins)
+    if len(each) != rank:
+        raise RuntimeError(
+            f"histogramdd: expected {rank} sequences of bin edges or numbers of bins but got {len(each)}"
+        )
+    factors = x[:, 0] * 0 + 1 if weight is None else weight.detach().reshape(-1)
+    edges: list[Tensor] = []
+    place: Any = None
+    for axis in builtins.range(rank):
+        column = x[:, axis]
+        limits = None if range is None else (float(range[2 * axis]), float(range[2 * axis + 1]))
+        ends = _edges(column, each[axis], limits)
+        count = int(shape_of(ends)[0]) - 1
+        index = where(column == ends[-1], count - 1, searchsorted(ends, column, right=True) - 1)
+        factors = factors * ((column >= ends[0]) & (column <= ends[-1])).to(factors.dtype)
+        index = index.clamp(0, count - 1)
+        place = index if place is None else place * count + index
+        edges.append(ends)
+    sizes = tuple(int(shape_of(e)[0]) - 1 for e in edges)
+    zeros = apply(ops.BROADCAST_TO, (as_operand(0, x.dtype),), {"shape": (math.prod(sizes),)})
+    total = apply(ops.PUT, (zeros, place, factors.to(x.dtype)), {"axis": 0, "mode": "add"}).reshape(sizes)
+    if density:
+        total = total / total.sum()
+        for axis, ends in enumerate(edges):
+            total = total / (ends[1:] - ends[:-1]).reshape([-1 if a == axis else 1 for a in builtins.range(rank)])
+    return total, tuple(edges)
+
+
+def _edges(x: Tensor, bins: Any, limits: tuple[float, float] | None) -> Tensor:
+    """The edges of the bins of a vector: given, or equally far apart over its range or the given one."""
+    from .creation import linspace
+
+    if isinstance(bins, Tensor):
+        return bins
+    low, high = (x.amin(), x.amax()) if limits is None and shape_of(x)[0] != 0 else limits or (0.0, 1.0)
+    low, high = float(low), float(high)
+    low, high = (low - 0.5, high + 0.5) if low == high else (low, high)
+    return linspace(low, high, bins + 1, dtype=x.dtype)
 
 
 @method

@@ -18,8 +18,9 @@ from ..dispatch import apply, write
 from ..random import Generator, default_generator
 from ..tensor import Tensor, method, shape_of
 from .arithmetic import bitwise_and
-from .creation import check_options, size_arguments
-from .movement import broadcast_shapes
+from .creation import arange, check_options, size_arguments
+from .elementwise import where
+from .movement import broadcast_shapes, broadcast_tensors
 from .order import argsort, topk
 
 
@@ -197,6 +198,32 @@ def _bernoulli_method(self: Tensor, p: float | None = None, *, generator: Genera
 def _multinomial_method(self: Tensor, num_samples: int, replacement: bool = False, *, generator: Any = None) -> Tensor:
     """Positions drawn with probabilities proportional to this tensor's rows."""
     return multinomial(self, num_samples, replacement, generator=generator)
+
+
+def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
+    """Counts of events at the rates in input: for each the least count whose distribution function reaches a uniform
+    number, by bisection."""
+    from .special import gammaincc
+
+    rate = apply(ops.CAST, (input.detach(),), {"dtype": D.float64})
+    u = uniform_bits(shape_of(input), D.float64, generator)
+    low, high = rate * 0 - 1, (rate + 12 * rate.sqrt() + 40).floor()
+    for _ in range(40):  # enough for a range of 1e12
+        middle = ((low + high) / 2).floor()
+        reached = gammaincc(middle + 1, rate) >= u
+        open_ = high - low > 1
+        low, high = where(open_ & ~reached, middle, low), where(open_ & reached, middle, high)
+    return where(rate > 0, high, 0.0).to(_floating(input.dtype, "poisson"))
+
+
+def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None) -> Tensor:
+    """Successes in count trials of probability prob, elementwise."""
+    count, prob = broadcast_tensors(count.detach(), prob.detach())
+    most = int(count.max()) if count._array.size else 0
+    dtype = _floating(prob.dtype, "binomial")
+    trials = uniform_bits((most, *shape_of(prob)), dtype, generator) < prob
+    number = arange(most, dtype=dtype).reshape((-1,) + (1,) * prob._array.ndim)
+    return (trials & (number < count)).to(dtype).sum(0)
 
 
 # In place
