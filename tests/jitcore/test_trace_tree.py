@@ -1,6 +1,7 @@
 """Recordings grow a tree: shared beginnings run once, numbers are values, and what decides is a guard."""
 
 import cProfile
+import dataclasses
 import json
 import logging
 import math
@@ -540,3 +541,21 @@ def test_an_operation_that_fails_in_a_replay_changes_nothing():
     with pytest.raises(jitcore.linalg.LinAlgError):
         jitted(x, -jitcore.eye(2))
     assert x.tolist() == before
+
+
+def test_dataclasses_in_results_are_the_objects_themselves_unless_they_hold_tensors():
+    @dataclasses.dataclass
+    class Config:
+        size: int
+
+    @dataclasses.dataclass
+    class Output:
+        loss: jitcore.Tensor
+        config: Config
+
+    config = Config(3)
+    jitted = jitcore.jit(lambda x: (x.dtype, x.device, config, Output(x * config.size, config)))
+    for v in (1, 2, 3):
+        dtype, device, given, output = jitted(vector(v))
+        assert dtype is jitcore.float32 and device == jitcore.device("cpu") and given is config
+        assert type(output) is Output and output.config is config and output.loss.item() == 3 * v

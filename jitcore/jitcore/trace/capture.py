@@ -19,7 +19,7 @@ from .checks import Checks
 from .containers import flatten
 from .effects import Effect, watched_prints
 from .history import outside_leaf
-from .numbers import RecordedNumber
+from .numbers import RecordedNumber, is_of_the_run
 from .recorder import GradientSlot, Read, Recorder, Root
 from .sources import Argument, MemoryOf, StateOf
 from .views import Chain, same_chain, whole_memory
@@ -198,7 +198,7 @@ def _finish(recorder: Recorder, watcher: Watcher, result: Any) -> Recording:
             watcher.checks.same_hooks(leaf, "a leaf had other hooks on its gradient")
     slots = [slot for slot in recorder.gradients.values() if not _is_own(slot.leaf, recorder, watcher)]
     recorder.gradients = {id(slot.leaf): slot for slot in slots}
-    leaves, structure = flatten(result)
+    leaves, structure = flatten(result, is_of_the_run)
     for text in recorder.texts:
         recorder.pin(text.number)
     values: dict[Value, int] = {}

@@ -7,29 +7,37 @@ from __future__ import annotations
 
 import dataclasses
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 LEAF = "leaf"
 
 
-def flatten(tree: Any) -> tuple[list[Any], Any]:
-    """The leaves of `tree`, left to right, and its structure (hashable, comparable)."""
+def flatten(tree: Any, varies: Callable[[Any], bool] | None = None) -> tuple[list[Any], Any]:
+    """The leaves of `tree`, left to right, and its structure (hashable, comparable).
+
+    varies: whether a leaf is another in each call. Where given, a dataclass without such leaves is a leaf itself, since
+    `unflatten` would make another object of it.
+    """
     leaves: list[Any] = []
-    return leaves, _flatten(tree, leaves)
+    return leaves, _flatten(tree, leaves, varies)
 
 
-def _flatten(tree: Any, leaves: list[Any]) -> Any:
+def _flatten(tree: Any, leaves: list[Any], varies: Callable[[Any], bool] | None) -> Any:
     kind = type(tree)
     if kind is tuple or kind is list:
-        return (kind, tuple(_flatten(item, leaves) for item in tree))
+        return (kind, tuple(_flatten(item, leaves, varies) for item in tree))
     if kind is dict or kind is OrderedDict:
-        return (kind, tuple(tree), tuple(_flatten(item, leaves) for item in tree.values()))
+        return (kind, tuple(tree), tuple(_flatten(item, leaves, varies) for item in tree.values()))
     if isinstance(tree, tuple) and hasattr(tree, "_fields"):
-        return (kind, tuple(_flatten(item, leaves) for item in tree))
+        return (kind, tuple(_flatten(item, leaves, varies) for item in tree))
     if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
         names = tuple(f.name for f in dataclasses.fields(tree) if f.init)
-        return (kind, names, tuple(_flatten(getattr(tree, name), leaves) for name in names))
+        inside: list[Any] = []
+        structure = (kind, names, tuple(_flatten(getattr(tree, name), inside, varies) for name in names))
+        if varies is None or any(map(varies, inside)):
+            leaves += inside
+            return structure
     leaves.append(tree)
     return LEAF
 

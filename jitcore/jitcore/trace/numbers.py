@@ -195,6 +195,11 @@ for _name in (
     setattr(RecordedNumber, _name, _defer(_name))
 
 
+def is_of_the_run(leaf: Any) -> bool:
+    """Whether a leaf of a result belongs to one call."""
+    return type(leaf) is RecordedNumber or isinstance(leaf, Tensor)
+
+
 def plain(x: Any) -> Any:
     """x, or the number that a RecordedNumber has in this run."""
     return x._value if type(x) is RecordedNumber else x
@@ -263,7 +268,7 @@ def _recorder(*numbers: Any) -> Recorder:
 def settled(result: Any, recorder: Recorder) -> Any:
     """`result` with plain numbers in it; numbers of this recording that live on in lists, dicts, attributes or closure
     cells of the user's are replaced there too."""
-    leaves, structure = flatten(result)
+    leaves, structure = flatten(result, is_of_the_run)
     if any(type(leaf) is RecordedNumber for leaf in leaves):
         result = unflatten(structure, [plain(leaf) for leaf in leaves])
     del leaves
