@@ -7,17 +7,20 @@ turns. Operands, carried values and results are trees (tuples, lists, dicts) of 
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from .autograd.modes import no_grad
+from .autograd.tape import CallNode, edge_of
 from .ops.creation import tensor, zeros
 from .ops.elementwise import where
 from .ops.join import stack
 from .source import user_location
 from .state import state
 from .symbolic import expression
-from .tensor import Tensor
+from .tensor import Tensor, alias, dtype_of
 from .trace.containers import flatten, unflatten
 from .trace.control import record_cond, record_scan, record_while
 from .trace.recorder import Recorder
@@ -43,7 +46,11 @@ def cond(pred: Any, true_fn: Callable, false_fn: Callable, operands: Any = ()) -
     if state.batching is not None and isinstance(pred, Tensor) and state.batching.batch_of(pred) is not None:
         return _both(pred, true_fn(*operands), false_fn(*operands))
     if isinstance(pred, bool) or not isinstance(state.recorder, Recorder):
-        return true_fn(*operands) if pred else false_fn(*operands)
+        taken, other = (true_fn, false_fn) if pred else (false_fn, true_fn)
+        result = taken(*operands)
+        if isinstance(pred, bool) or not state.grad_enabled or state.batching is not None:
+            return result
+        return _reaching(result, other, operands)
     leaves, structure = flatten(list(operands))
     given = [x for x in leaves if isinstance(x, Tensor)]
     trees: list[Any] = [None, None]
@@ -65,6 +72,57 @@ def cond(pred: Any, true_fn: Callable, false_fn: Callable, operands: Any = ()) -
         ("cond: true_fn", "cond: false_fn"), given, check,
     )  # fmt: skip
     return unflatten(trees[0], results)
+
+
+def _reaching(result: Any, other: Callable, operands: Any) -> Any:
+    """The result of the branch taken, whose gradients reach what those of the `other` branch would, as zeros: so it is
+    where both are recorded, and in PyTorch. For this the other branch is run aside; one that cannot be recorded has no
+    gradients."""
+    leaves, structure = flatten(list(operands))
+    given = [x for x in leaves if isinstance(x, Tensor)]
+    results, tree = flatten(result)
+
+    def run(*tensors: Tensor) -> Sequence[Tensor]:
+        own = iter(tensors)
+        found, other_tree = flatten(
+            other(*unflatten(structure, [next(own) if isinstance(x, Tensor) else x for x in leaves]))
+        )
+        _check_alike("cond:", tree, (), "the other", other_tree, ())
+        return _tensors(found, "cond")
+
+    if not all(isinstance(y, Tensor) for y in results):
+        return result
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            body = Body(
+                "cond", run, [x._array for x in given], [type_in(x) for x in given],
+                [edge_of(x) is not None for x in given],
+            )  # fmt: skip
+    except Exception:
+        return result
+    return unflatten(
+        tree, [_with_zeros(y, body, inside, given) for y, inside in zip(results, body.outputs, strict=True)]
+    )
+
+
+def _with_zeros(result: Tensor, body: Body, inside: Tensor, operands: Sequence[Tensor]) -> Tensor:
+    if result._array.dtype.kind not in "fcV":
+        return result
+    edges = body.frontier([inside])
+    edges += [edge_of(x) for x, used in zip(operands, body.reached([inside]), strict=True) if used]
+    if not edges:
+        return result
+    made = alias(result)
+    made._node = CallNode(
+        "CondBackward0", (edge_of(result), *edges), result._array, lambda g: (g, *(_zeros_for(edge) for edge in edges))
+    )  # fmt: skip
+    made._requires_grad = True
+    return made
+
+
+def _zeros_for(edge: Any) -> Tensor:
+    shape, dtype = (edge._array.shape, edge.dtype) if isinstance(edge, Tensor) else (edge.shape, dtype_of(edge.dtype))
+    return zeros(list(shape), dtype=dtype)
 
 
 def _both(pred: Tensor, of_true: Any, of_false: Any) -> Any:

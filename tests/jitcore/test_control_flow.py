@@ -178,6 +178,51 @@ def test_cond_gives_what_pytorchs_does(sign):
             np.testing.assert_allclose(mine.numpy(), theirs.numpy(), rtol=1e-12)
 
 
+def test_the_branch_not_taken_gets_zero_gradients_as_in_pytorch():
+    """A training step with a gate: AdamW decays and averages parameters of the branch not taken, however it is run."""
+
+    def program(lib, x, a, b):
+        return lib.cond(x.sum() > 0, lambda x: (x * a).sin(), lambda x: (x * b).cos() + b, (x,)).sum()
+
+    found = []
+    for lib in (torch, jitcore):
+        x, a, b = (lib.tensor(v, dtype=lib.float64, requires_grad=True) for v in (X, W, [0.5, 1.0, 2.0]))
+        program(lib, x, a, b).backward()
+        assert b.grad.tolist() == [0, 0, 0]
+        found.append([t.grad.tolist() for t in (x, a)])
+    np.testing.assert_allclose(*found, rtol=1e-12)
+
+    class Gate(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a = nn.Linear(4, 4)
+            self.b = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Dropout(0.3), nn.Linear(8, 4))
+
+        def forward(self, x):
+            return jitcore.cond(x.mean() > 0, self.a, self.b, (x,))
+
+    jitcore.manual_seed(0)
+    gate = Gate()
+    optimizer = jitcore.optim.AdamW(gate.parameters(), lr=1e-2)
+    start = {name: value.clone() for name, value in gate.state_dict().items()}
+    data = [(jitcore.randn(8, 4) + (-1) ** n, jitcore.randn(8, 4)) for n in range(5)]
+
+    def step(x, y):
+        optimizer.zero_grad()
+        loss = ((gate(x) - y) ** 2).mean()
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    losses = []
+    for run in (step, jitcore.jit(step)):
+        gate.load_state_dict(start)
+        optimizer.state.clear()
+        jitcore.manual_seed(2)
+        losses.append([run(x, y).item() for x, y in data])
+    np.testing.assert_allclose(*losses, rtol=1e-9)
+
+
 @pytest.mark.parametrize("turns", [0, 1, 5])
 def test_while_loop_gives_what_pytorchs_does(turns):
     def program(lib, x, n):

@@ -157,22 +157,29 @@ class Body:
 
     def frontier(self, outputs: Sequence[Tensor]) -> list[Any]:
         """Where gradients of the outputs leave the body for the history of outside tensors: edges of the tape."""
-        found: dict[Any, None] = {}
-        seen: set[Any] = set()
+        return [
+            edge for edge in self._visited(outputs)
+            if not (isinstance(edge, tape.Node) and edge.sequence > self.mark)
+            and not (isinstance(edge, Tensor) and self.recorder.is_inside(edge))
+        ]  # fmt: skip
+
+    def reached(self, outputs: Sequence[Tensor]) -> list[bool]:
+        """Whether gradients of the outputs reach each argument."""
+        seen = set(self._visited(outputs))
+        return [tape.edge_of(t) in seen for t in self.arguments]
+
+    def _visited(self, outputs: Sequence[Tensor]) -> list[Any]:
+        """The edges inside the body, and the first ones outside it, from the outputs on."""
+        seen: dict[Any, None] = {}
         waiting = [tape.edge_of(t) for t in outputs]
         while waiting:
             edge = waiting.pop()
             if edge is None or edge in seen:
                 continue
-            seen.add(edge)
-            if isinstance(edge, tape.Node):
-                if edge.sequence > self.mark:
-                    waiting.extend(edge.edges)
-                else:
-                    found[edge] = None
-            elif not self.recorder.is_inside(edge):
-                found[edge] = None
-        return list(found)
+            seen[edge] = None
+            if isinstance(edge, tape.Node) and edge.sequence > self.mark:
+                waiting.extend(edge.edges)
+        return list(seen)
 
     def gradients(
         self, outputs: Sequence[Tensor], seeds: Sequence[Tensor], edges: Sequence[Any]
