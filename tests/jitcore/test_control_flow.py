@@ -75,17 +75,18 @@ def drawing_branch(x, w):
     return drawn + (jitcore.rand(3) * w).sum()
 
 
+class Straight(jitcore.autograd.Function):
+    @staticmethod
+    def forward(ctx, a):
+        return a.round()
+
+    @staticmethod
+    def backward(ctx, g):
+        return g * 2
+
+
 def cut_off(x, w):
     """A body that detaches and has a derivative of its own kind."""
-
-    class Straight(jitcore.autograd.Function):
-        @staticmethod
-        def forward(ctx, a):
-            return a.round()
-
-        @staticmethod
-        def backward(ctx, g):
-            return g * 2
 
     def step(carry, element):
         return carry.detach() * element + carry * w.sum(), Straight.apply(carry * element)
