@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from ..cpu_features import host_targets
 from ..threads import MAX_THREADS, get_num_threads
 
 _ALONE = 1 << 18
@@ -28,6 +29,9 @@ _PART = 1 << 24
 """Multiplications in one part: about half a millisecond."""
 _NARROW = 256
 """Rows or columns of a part, at least. Each part packs the other operand anew, which costs 6% at this width."""
+TINY = 10**6 if "x86-64-v4" in host_targets() else 0
+"""Multiplications up to which OpenBLAS has kernels of their own for AVX-512, one for each layout of the operands
+(kernel/x86_64/sgemm_small_kernel_permit_skylakex.c): these products want both operands row-major."""
 _SHARED = 1 << 23
 """A stack of small products with fewer multiplications than this is not worth waking a thread for."""
 _STACKS = 16
@@ -52,19 +56,22 @@ def product(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _in_parts(x: np.ndarray, y: np.ndarray, size: int) -> np.ndarray:
-    """Cut along the longer axis of the result, `size` rows or columns each."""
+    """Cut along the longer axis of the result, evenly, into parts of up to `size` rows or columns."""
     *batch, rows, _ = x.shape
     columns = y.shape[-1]
+    length = max(rows, columns)
+    count = -(-length // size)
     out = np.empty((*batch, rows, columns), x.dtype)
-    places = list(itertools.product(np.ndindex(*batch), range(0, max(rows, columns), size)))
+    places = list(itertools.product(np.ndindex(*batch), range(count)))
 
     def part(number: int) -> None:
-        index, start = places[number]
+        index, place = places[number]
+        some = slice(place * length // count, (place + 1) * length // count)
         a, b, c = x[index], y[index], out[index]
         if rows >= columns:
-            np.matmul(a[start : start + size], b, out=c[start : start + size])
+            np.matmul(a[some], b, out=c[some])
         else:
-            np.matmul(a, b[:, start : start + size], out=c[:, start : start + size])
+            np.matmul(a, b[:, some], out=c[:, some])
 
     _share(part, len(places))
     return out

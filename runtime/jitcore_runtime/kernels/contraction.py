@@ -15,6 +15,7 @@ from jitcore_ir import ops
 from jitcore_ir.spec import OpSpec
 
 from ..arena import address_of
+from . import blas
 from .blas import product
 from .floating import Kernel, accumulator, in_float32, is_half, quiet, row_major
 from .movement import add_windows, windows
@@ -36,6 +37,8 @@ def dot(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     matmul = _of_halves if x.dtype.itemsize == 2 else _of_floats
     if x.shape[-2] == 1 or y.shape[-1] == 1:
         return matmul(row_major(x), row_major(y.swapaxes(-1, -2)).swapaxes(-1, -2))
+    if blas.TINY and x.shape[-2] * x.shape[-1] * y.shape[-1] <= blas.TINY:
+        return matmul(row_major(x), row_major(y))
     if x.shape[-2] == y.shape[-1] and address_of(x) == address_of(y):
         return matmul(np.array(x, order="C"), y if y.flags.c_contiguous else _for_blas(y))
     return matmul(x if x.flags.c_contiguous else _for_blas(x), y if y.flags.c_contiguous else _for_blas(y))
