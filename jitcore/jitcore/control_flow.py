@@ -45,7 +45,7 @@ def cond(pred: Any, true_fn: Callable, false_fn: Callable, operands: Any = ()) -
         )
     if state.batching is not None and isinstance(pred, Tensor) and state.batching.batch_of(pred) is not None:
         return _both(pred, true_fn(*operands), false_fn(*operands))
-    if isinstance(pred, bool) or not isinstance(state.recorder, Recorder):
+    if isinstance(pred, bool) or not recorded_whole():
         taken, other = (true_fn, false_fn) if pred else (false_fn, true_fn)
         result = taken(*operands)
         if isinstance(pred, bool) or not state.grad_enabled or state.batching is not None:
@@ -232,7 +232,7 @@ def _scanned(
     lengths = [x.shape[0] for x in over]
     if any(n != lengths[0] for n in lengths[1:]):
         raise RuntimeError(f"{name}: xs have the lengths {', '.join(str(n) for n in lengths)}; they must be the same")
-    if isinstance(state.recorder, Recorder):
+    if recorded_whole():
         return record_scan(name, step, carry, over, expression(lengths[0]), reverse, lambda body: None)
     count = int(lengths[0])
     if not count:
@@ -243,6 +243,13 @@ def _scanned(
         found = step(*carry, *(x[t] for x in over))
         carry, columns[t] = list(found[: len(carry)]), found[len(carry) :]
     return carry, [stack(list(column)) for column in zip(*columns, strict=True)]
+
+
+def recorded_whole() -> bool:
+    """Whether a branch or loop becomes an operation of the graph. Not in an exact recording of a run with gradients,
+    which add up in another order through regions than through what an eager run does."""
+    recorder = state.recorder
+    return isinstance(recorder, Recorder) and not (recorder.exact and state.grad_enabled)
 
 
 def _empty(name: str, step: Callable, carry: list[Tensor], over: list[Tensor]) -> list[Tensor]:

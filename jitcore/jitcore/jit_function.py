@@ -32,6 +32,7 @@ from .trace.background import Job
 from .trace.capture import Recording, capture
 from .trace.containers import flatten
 from .trace.numbers import same_float, settled
+from .trace.recorder import Recorder
 from .trace.tree import MISSED, Node, TraceTree
 from .trace.variant import CannotReplay, Variant
 
@@ -237,7 +238,7 @@ class JitFunction:
     def _fail(self, leaves: list[Any], arguments: tuple, keywords: dict) -> Any:
         """Run eagerly what failed in a program: it raises what PyTorch would and leaves tensors as they were."""
         self._eager_calls += 1
-        result, recording = capture(self._function, arguments, keywords, leaves, _identifier(self._name))
+        result, recording = self._capture(arguments, keywords, leaves)
         assert recording.recorder is not None
         return settled(result, recording.recorder)
 
@@ -267,7 +268,7 @@ class JitFunction:
         if retrace is not None:
             self._retraces.append(retrace)
             del self._retraces[:-MOST_KINDS]
-        result, recording = capture(self._function, arguments, keywords, leaves, _identifier(self._name))
+        result, recording = self._capture(arguments, keywords, leaves)
         recorder = recording.recorder
         assert recorder is not None
         variant = None
@@ -316,6 +317,11 @@ class JitFunction:
         backward = differentiate(recording) if recording.differentiable else None
         log("trace", lambda: f"{self._name} recorded:\n{recording.graph}")
         return Variant(recording, backward)
+
+    def _capture(self, arguments: tuple, keywords: dict, leaves: list[Any]) -> tuple[Any, Recording]:
+        name = _identifier(self._name)
+        recorder = Recorder(name, exact=self._options.exact)
+        return capture(self._function, arguments, keywords, leaves, name, recorder)
 
     def _compile_graph(self, graph: Any, **what: Any) -> Any:
         from .compiler import compile_graph

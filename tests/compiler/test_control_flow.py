@@ -35,8 +35,11 @@ def same_in_all_ways(text, *calls, expected=None):
     verify(graph)
     module = lower_graph(graph)
     executor = Executor(compile_graph(graph, cache=False))
+    exact = Executor(compile_graph(graph, cache=False, exact=True))
     for arrays in calls:
         interpreted = interpret(graph, arrays)
+        for mine, theirs in zip(exact.run(arrays), interpreted, strict=True):
+            assert mine.tobytes() == theirs.tobytes()
         if expected is not None:
             for mine, theirs in zip(interpreted, expected(*arrays), strict=True):
                 np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-5)
@@ -339,3 +342,19 @@ def test_random_nests_run_alike_in_all_ways(seed):
     for arrays in calls:
         for mine, theirs in zip(interpret(simpler, arrays), interpret(graph, arrays), strict=True):
             np.testing.assert_array_equal(mine, theirs)
+
+
+def test_a_call_out_in_a_loop_reads_what_the_turn_stacks():
+    text = """
+    graph @main(%x: f32[5,4], %h: f32[4]) {
+      %last, %ys = scan(%h, %x) {length = 5, carried = 1, scanned = 1, reverse = false} : f32[4], f32[5,4]\
+ { ^(%c: f32[4], %r: f32[4]):
+        %y = mul(%r, %c) : f32[4]
+        %p = argsort(%y) {axis = 0, descending = false} : i64[4]
+        %n = gather(%y, %p) {axis = 0} : f32[4]
+        yield(%n, %y)
+      }
+      return(%last, %ys)
+    }
+    """
+    same_in_all_ways(text, [normal(5, 4), normal(4)])

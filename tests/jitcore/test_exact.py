@@ -219,6 +219,25 @@ def test_complex_numbers():
     check(function, tame(5, 8), tame(5, 8, seed=1))
 
 
+def test_branches_and_loops():
+    def turn(h, row, w):
+        return jitcore.tanh(jitcore.sigmoid(h @ w) * h + row * h.exp() - h * (h @ w.T))
+
+    def with_gradients(x, h, w):
+        w = w.detach().requires_grad_()
+        last, rows = jitcore.scan(lambda h, row: ((n := turn(h, row, w)), n.sum(1)), h, x)
+        y = jitcore.cond(rows.sum() > 0, lambda a: (a * a.exp() + a @ w).sum(), lambda a: (a.sin() * a).sum(), (last,))
+        return [y.detach(), last.detach(), *jitcore.autograd.grad(y, [w])]
+
+    def without(x, h, w):
+        with jitcore.no_grad():
+            last, rows = jitcore.scan(lambda h, row: ((n := turn(h, row, w)), n.sort(1)[0]), h, x)
+            return [rows, *jitcore.while_loop(lambda n, k: n.abs().sum() > 1, lambda n, k: (n * 0.7, k + 1), (last, 0))]
+
+    check(with_gradients, tame(9, 3, 5) / 10, tame(3, 5), tame(5, 5))
+    check(without, tame(9, 3, 5) / 10, tame(3, 5), tame(5, 5))
+
+
 @pytest.mark.parametrize("name", exact_programs.PROGRAMS)
 def test_training_leaves_the_same_bits(name):
     eager = exact_programs.train(name)

@@ -92,9 +92,10 @@ def recurrence(
 
 
 def _over_padded(step: Step, projected: Tensor, state: State, reverse: bool) -> tuple[Tensor, State]:
+    from ..control_flow import recorded_whole
+
     length = shape_of(projected)[0]
-    recorded = thread.recorder is not None and thread.batching is None
-    if type(length) is SymInt or (recorded and length >= LONG):
+    if type(length) is SymInt or (length >= LONG and thread.batching is None and recorded_whole()):
         return _scanned(step, projected, state, reverse)
     steps = _Steps.apply(projected) if projected.requires_grad else _each(projected)
     outputs = []

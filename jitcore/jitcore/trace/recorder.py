@@ -127,6 +127,8 @@ class Recorder:
     """Weak references to the numbers Python was given."""
     open: bool = True
     """Whether the run is still going on."""
+    exact: bool = False
+    """Replays must have the bits of eager runs."""
     sizes: Sizes = field(default_factory=Sizes)
     made_up: bool = False
     """The inputs hold made-up values: an operation that does not take them (a singular matrix) gives zeros."""

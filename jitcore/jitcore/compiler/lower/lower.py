@@ -98,7 +98,8 @@ class _Stretch:
         memory, places = self.memory, self.lowering.places
         memory.of.update(zip(self.graph.inputs, self.stretch.inputs, strict=True))
         called = [o for o in self.graph.operations if is_call_out(o)]
-        for value in dict.fromkeys(base(v) for operation in called for v in operation.operands):
+        taken = dict.fromkeys(base(v) for operation in called for v in operation.operands)
+        for value in taken:
             if memory.of.get(value, 0) < 0:  # a call-out takes whole buffers
                 part = places.buffer(memory.of[value])
                 whole = places.add(LoopBuffer(BufferKind.TEMPORARY, part.dtype, part.shape))
@@ -107,8 +108,8 @@ class _Stretch:
         self._copies: list[tuple[Value, int]] = []
         for output, place in zip(self.graph.outputs, self.stretch.outputs, strict=True):
             held = base(output)
-            by_call = place < 0 and held.operation is not None and is_call_out(held.operation)
-            if held in memory.of or is_leaf(held) or by_call:
+            by_call = held in taken or (held.operation is not None and is_call_out(held.operation))
+            if held in memory.of or is_leaf(held) or (place < 0 and by_call):
                 self._copies.append((output, place))
             else:
                 memory.of[held] = place
