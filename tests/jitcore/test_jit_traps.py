@@ -113,6 +113,17 @@ def test_tensors_in_lists_may_be_others_in_each_call():
     assert len(jitted._variants()) == 1
 
 
+def test_results_made_through_local_lists_are_each_calls_own():
+    def f(x):
+        parts = [x, x * 2, x.T]
+        return tuple(parts[n] for n in (1, 2))
+
+    jitted = jitcore.jit(f)
+    for n in range(4):
+        x = jitcore.full((2, 2), float(n))
+        assert [part.sum().item() for part in jitted(x)] == [8 * n, 4 * n]
+
+
 UNRELATED = 0
 
 

@@ -205,8 +205,10 @@ class CompiledNode(Node):
 def _attach_second(call: Call, seeds: Sequence[Tensor], found: Sequence[Tensor | None]) -> None:
     """Give gradients that came from a program a history: made by running the function again, if it is ever used."""
     edges = [edge_of(g) for g in seeds] + [edge_of(call.inputs[i]) for i in call.backward.roots]
-    made = [g for g in found if g is not None]
-    positions = [i for i, g in enumerate(found) if g is not None]
+    there = [i for i, g in enumerate(found) if g is not None]
+    seeded = any(edge is not None for edge in edges[: len(seeds)])
+    positions = [i for i, varies in zip(there, call.backward.varies, strict=True) if varies or seeded]
+    made = [g for i in positions if (g := found[i]) is not None]
 
     def vjp(g: Any) -> Sequence[Any]:
         parts = g.parts

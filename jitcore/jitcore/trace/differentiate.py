@@ -67,6 +67,8 @@ class Backward:
     graph: Graph
     inputs: list[Seed | FromForward | Captured] = field(default_factory=list)
     has_gradient: list[bool] = field(default_factory=list)
+    varies: list[bool] = field(default_factory=list)
+    """For each gradient that there is, whether it depends on inputs that receive gradients: not that of `2 * x`."""
     copied: list[tuple[int, int]] = field(default_factory=list)
     """Kept outputs that hold the same as a result, as (output, result): in memory of their own."""
     watched_inputs: list[int] = field(default_factory=list)
@@ -247,6 +249,8 @@ class _Split:
                 self._bring(operation.results[0])
         made.graph.block.append(ops.RETURN, [self._bring(v) for v in ends])
         made.has_gradient = [v is not None for v in values]
+        varying = self._depending(joint, {joint.inputs[n] for n in made.roots})
+        made.varies = [v in varying for v in values if v is not None]
         self._bind_symbols()
         made.watched_inputs = sorted(self.arguments[v] for v in self.watched if v in self.arguments)
         results = self.recording.values[: self.results]
@@ -272,6 +276,14 @@ class _Split:
         for operation in needed:
             if any(self._is_seeded(v, found) for v in operands(operation)):
                 found.add(operation)
+        return found
+
+    def _depending(self, graph: Graph, inputs: set[Value]) -> set[Value]:
+        """Everything that is computed from `inputs`, and these."""
+        found = set(inputs)
+        for operation in graph.operations:
+            if any(v in found for v in operands(operation)):
+                found.update(operation.results)
         return found
 
     def _is_seeded(self, value: Value, seeded: set[Operation]) -> bool:

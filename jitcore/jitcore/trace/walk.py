@@ -91,8 +91,8 @@ class Walker:
             return
         if fetch:
             self.checks.same_object(fetch, value, f"{what} was another {type(value).__name__}")
-            self.outside.add(id(value))
             if not self.is_passing:
+                self.outside.add(id(value))
                 self.held.add(id(value))
         if self._is_new(value, hash(names)):
             self._parts(value, what, names, bool(fetch))
