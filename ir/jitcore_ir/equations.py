@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from .shapes import (
     Atom,
@@ -71,6 +71,32 @@ def _multiples(difference: Expr, values: Mapping[str, int]) -> dict[str, Dim] | 
                     if step > 1:
                         return {name: add(mul(step, symbol(f"{name}_by_{step}")), values[name] % step)}
     return None
+
+
+def sizes_of(pairs: Sequence[tuple[Dim, int]]) -> dict[str, int] | None:
+    """The values of the symbols for which each dim is the number beside it; None where there are none."""
+    values: dict[str, int] = {}
+    rest: list[tuple[Dim, int]] = []
+    for dim, size in pairs:
+        if isinstance(dim, int):
+            if dim != size:
+                return None
+        elif linear_in(dim, name := symbols_of(dim)[0]) == (1, 0):
+            if values.setdefault(name, size) != size:
+                return None
+        else:
+            rest.append((dim, size))
+    for dim, size in rest:
+        for name in symbols_of(dim):
+            parts = linear_in(dim, name) if name not in values else None
+            if parts is not None and all(s in values for s in symbols_of(parts[1])):
+                value, left = divmod(size - evaluate(parts[1], values), parts[0])
+                if left or value < 0:
+                    return None
+                values[name] = value
+    known = values.keys()
+    fits = all(known >= set(symbols_of(dim)) and evaluate(dim, values) == size for dim, size in rest)
+    return values if fits else None
 
 
 def bounds(dim: Dim, ranges: Mapping[str, Interval]) -> Interval:
@@ -211,4 +237,6 @@ def factors(difference: Dim, relation: str) -> list[Expr] | None:
     return [Expr(((1, (atom,)),)) for atom in atoms]
 
 
-__all__ = ["OPPOSITE", "RELATIONS", "bounds", "decided", "factors", "holds", "linear_in", "solve", "tighten"]
+__all__ = [
+    "OPPOSITE", "RELATIONS", "bounds", "decided", "factors", "holds", "linear_in", "sizes_of", "solve", "tighten",
+]  # fmt: skip

@@ -75,6 +75,7 @@ from .random import (
 )  # fmt: skip
 from .serialization import SerializationError, load, save
 from .specs import TensorSpec
+from .trace.kinds import mark_dynamic
 
 if TYPE_CHECKING:  # a function for mypy; in truth a module that can be called as one
     from .jit_function import jit
@@ -164,7 +165,8 @@ __all__ = [
     "Dim", "DType", "dtype", "e", "enable_grad", "export", "ExportError", "fft", "finfo", "float", "float16", "float32",
     "float64", "func", "Generator", "get_default_dtype", "get_rng_state", "half", "iinfo", "inf", "inference_mode",
     "initial_seed", "int", "int16", "int32", "int64", "int8", "is_grad_enabled", "is_inference_mode_enabled", "jit",
-    "JitWarning", "linalg", "load", "long", "manual_seed", "nan", "newaxis", "nn", "no_grad", "operators", "optim",
+    "JitWarning", "linalg", "load", "long", "manual_seed", "mark_dynamic", "nan", "newaxis", "nn", "no_grad",
+    "operators", "optim",
     "pi", "preserve_format", "promote_types", "random", "result_type", "save", "seed", "SerializationError",
     "set_default_dtype", "set_grad_enabled", "set_printoptions", "set_rng_state", "short", "Size", "strided",
     "signal", "special", "cond", "scan", "while_loop",

@@ -111,7 +111,7 @@ def bisect(function: Callable, *arguments: Any, tolerance: float | None = None, 
     name = getattr(function, "__qualname__", type(function).__name__)
     leaves, _ = flatten((arguments, keywords))
     recorder = _Keeping("bisected")
-    result, recording = capture(function, arguments, keywords, leaves, "bisected", recorder)
+    result, recording = capture(function, arguments, keywords, leaves, "bisected", recorder=recorder)
     settled(result, recorder)
     recorder.undo()
     arrays = [np.array(root.tensor._array) for root in recorder.roots]

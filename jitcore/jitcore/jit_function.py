@@ -2,8 +2,9 @@
 
 What decides whether a recording may be replayed: the structure, dtypes and shapes of the arguments, grad mode, which
 arguments share memory (the key); Python state it read and numbers it depends on (checks); values of tensors that Python
-looked at (guards). Where any of them differs, the function is recorded anew beside the old recordings, in a tree that
-shares what they begin alike; where a run cannot be replayed safely, it runs eagerly and says why once.
+looked at (guards). Sizes that changed between calls are symbols: a recording with symbols serves every size that fits
+its pattern and guards. Where any of this differs, the function is recorded anew beside the old recordings, in a tree
+that shares what they begin alike; where a run cannot be replayed safely, it runs eagerly and says why once.
 """
 
 from __future__ import annotations
@@ -31,8 +32,10 @@ from .tensor import Tensor
 from .trace.background import Job
 from .trace.capture import Recording, capture
 from .trace.containers import flatten
+from .trace.kinds import Kind, Pattern, marks_of
 from .trace.numbers import same_float, settled
 from .trace.recorder import Recorder
+from .trace.sizes import Sizes
 from .trace.tree import MISSED, Node, TraceTree
 from .trace.variant import CannotReplay, Variant
 
@@ -40,6 +43,8 @@ MOST_VARIANTS = 32
 """Recordings kept for one kind of call: one structure, with one dtype and shape of each tensor."""
 MOST_KINDS = 256
 """Kinds of calls remembered of one function."""
+MOST_KEYS = 1024
+"""Keys (exact sizes) whose recordings are remembered."""
 MOST_BYTES = 256 << 20
 """Code and constants kept for one function."""
 PATIENCE = 64
@@ -55,11 +60,13 @@ class JitWarning(UserWarning):
 @dataclass(frozen=True, slots=True)
 class Options:
     """How a function is compiled. native: to machine code, else its graph is interpreted; exact: to the bit of what it
-    gives eagerly; background: in another process, while calls run eagerly."""
+    gives eagerly; background: in another process, while calls run eagerly; dynamic: whether sizes of arguments are
+    symbols, None where they change."""
 
     native: bool = True
     exact: bool = False
     background: bool = False
+    dynamic: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +79,11 @@ class Retrace:
 
 @dataclass(slots=True)
 class Entry:
-    """What is known for one key: the recordings, or the reason to stay eager."""
+    """What is known for one kind of call and one pattern of sizes: the recordings, or the reason to stay eager."""
 
     tree: TraceTree
+    kind: Any
+    pattern: Pattern
     reason: str | None = None
     failures: int = 0
     keep: tuple = ()
@@ -146,12 +155,15 @@ class JitFunction:
         self._function = function
         self._options = options or Options()
         self._entries: dict[Any, Entry] = {}
+        self._kinds: dict[Any, Kind] = {}
+        self._known: dict[Any, tuple[Entry, ...]] = {}
         self._lock = threading.RLock()
         self._warned: set[str] = set()
         self._name = getattr(function, "__qualname__", type(function).__name__)
         self._eager_calls = 0
         self._retraces: list[Retrace] = []
         self._last: PlainCall | None = None
+        self._latest: Any = None
         self._notes: list[str] = []
         _functions.add(self)
         functools.update_wrapper(self, function, updated=())
@@ -167,10 +179,10 @@ class JitFunction:
                 pass  # nothing has been changed; the way below finds out what to do
         leaves, structure = flatten((arguments, keywords))
         key = _key(leaves, structure)
-        entry = self._entries.get(key)
-        if entry is not None:
+        entries = self._known.get(key) or self._fitting(key, leaves, structure)
+        for entry in entries:
             if entry.reason is not None:
-                return self._eagerly(arguments, keywords)
+                continue
             if entry.job is not None and self._waits_for(entry) and not entry.tree.roots:
                 return self._eagerly(arguments, keywords)
             try:
@@ -180,9 +192,13 @@ class JitFunction:
             except OperationFailed:
                 return self._fail(leaves, arguments, keywords)
             if result is not MISSED:
-                self._remember(entry, leaves, arguments, keywords)
+                if len(entries) == 1 and key == self._latest:
+                    self._remember(entry, leaves, arguments, keywords)
+                self._latest = key
                 return result
-        return self._record(key, entry, leaves, arguments, keywords)
+        if any(entry.reason is not None for entry in entries):
+            return self._eagerly(arguments, keywords)
+        return self._record(key, structure, entries, leaves, arguments, keywords)
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else types.MethodType(self, instance)
@@ -227,9 +243,9 @@ class JitFunction:
             arguments, keywords = made_up_call(spec)
             leaves, structure = flatten((arguments, keywords))
             key = _key(leaves, structure)
-            if key not in self._entries:
+            if not self._fitting(key, leaves, structure):
                 with unchanged_optimizers():
-                    self._record(key, None, leaves, arguments, keywords, undo=True)
+                    self._record(key, structure, (), leaves, arguments, keywords, undo=True)
 
     def _eagerly(self, arguments: tuple, keywords: dict) -> Any:
         self._eager_calls += 1
@@ -238,28 +254,51 @@ class JitFunction:
     def _fail(self, leaves: list[Any], arguments: tuple, keywords: dict) -> Any:
         """Run eagerly what failed in a program: it raises what PyTorch would and leaves tensors as they were."""
         self._eager_calls += 1
-        result, recording = self._capture(arguments, keywords, leaves)
+        result, recording = self._capture(arguments, keywords, leaves, *Kind().pattern(leaves, False))
         assert recording.recorder is not None
         return settled(result, recording.recorder)
 
     def _remember(self, entry: Entry, leaves: Sequence[Any], arguments: tuple, keywords: dict) -> None:
-        """Let the next call be compared with this one first, where there is one way to go."""
+        """Let the next call be compared with this one first, where there is one way to go. That takes a while to write
+        down, and so is done when a second call in a row has the same key."""
         roots = entry.tree.roots
         if len(roots) == 1 and roots[0].whole:
             self._last = PlainCall.of(roots[0], leaves, arguments, keywords)
 
+    def _fitting(self, key: Any, leaves: Sequence[Any], structure: Any) -> tuple[Entry, ...]:
+        """The entries whose sizes a call may have, remembered by its key; the latest first."""
+        kind = _kind(leaves, structure, key)
+        entries = tuple(
+            entry
+            for entry in reversed(self._entries.values())
+            if entry.kind == kind and entry.pattern.bind(leaves) is not None
+        )
+        if entries:
+            self._know(key, entries)
+        return entries
+
+    def _know(self, key: Any, entries: tuple[Entry, ...]) -> None:
+        with self._lock:
+            if len(self._known) >= MOST_KEYS:
+                self._known.clear()
+            self._known[key] = entries
+
     def _record(
-        self, key: Any, entry: Entry | None, leaves: list[Any], arguments: tuple, keywords: dict, undo: bool = False
+        self,
+        key: Any,
+        structure: Any,
+        entries: tuple[Entry, ...],
+        leaves: list[Any],
+        arguments: tuple,
+        keywords: dict,
+        undo: bool = False,
     ) -> Any:
         """Run the call eagerly and keep a recording of it; `undo`: leave tensors as they were."""
-        if entry is not None and self._waits_for(entry):
+        if any(self._waits_for(entry) for entry in entries):
             return self._eagerly(arguments, keywords)
-        retrace = None
-        if entry is None:
-            entry = self._enter(key, leaves)
-        elif entry.tree.roots:
-            retrace = _cause(entry.tree, leaves)
-        if entry is None or not self._make_room(entry):
+        kind_key = _kind(leaves, structure, key)
+        retrace = _cause(entries, leaves)
+        if not (self._make_room(entries[0]) if entries else self._make_place()):
             cause = retrace or Retrace(f"{MOST_KINDS} kinds of arguments (shapes, dtypes, structure)")
             if undo:
                 return None
@@ -268,7 +307,10 @@ class JitFunction:
         if retrace is not None:
             self._retraces.append(retrace)
             del self._retraces[:-MOST_KINDS]
-        result, recording = self._capture(arguments, keywords, leaves)
+        with self._lock:
+            kind = self._kinds.setdefault(kind_key, Kind())
+            pattern, sizes = kind.pattern(leaves, self._options.dynamic)
+        result, recording = self._capture(arguments, keywords, leaves, pattern, sizes)
         recorder = recording.recorder
         assert recorder is not None
         variant = None
@@ -279,17 +321,26 @@ class JitFunction:
             result = settled(result, recorder)
             if undo:
                 recorder.undo()
+        with self._lock:
+            if variant is None and recorder.disagrees:  # sizes as they are will do
+                kind.static = True
+                return result
+            if variant is not None:
+                assert recording.pattern is not None
+                kind.learn(pattern, recording.pattern, sizes.specializations)
+                self._say_fixed(leaves, pattern, recording.pattern, sizes)
+                pattern = recording.pattern
+            entry = self._entries.get((kind_key, pattern)) or self._enter(kind_key, pattern, leaves)
+            self._know(key, (entry, *(other for other in entries if other is not entry)))
+            if variant is not None and not self._options.background:
+                self._keep(entry, variant)
         if variant is None:
             assert recording.problem is not None
             entry.failures += 1
             if "changes Python state" not in recording.problem or entry.failures >= MOST_ATTEMPTS:
                 self._stay_eager(entry, recording.problem)
-            return result
-        if self._options.background:
+        elif self._options.background:
             entry.job = Job(functools.partial(self._keep, entry, variant))
-        else:
-            with self._lock:
-                self._keep(entry, variant)
         return result
 
     def _keep(self, entry: Entry, variant: Variant) -> None:
@@ -311,6 +362,18 @@ class JitFunction:
             self._stay_eager(entry, f"it could not be compiled: {type(job.error).__name__}: {job.error}")
         return job.error is not None
 
+    def _say_fixed(self, leaves: Sequence[Any], before: Pattern, after: Pattern, sizes: Sizes) -> None:
+        """Warn where a dimension that the user marked has become a number."""
+        for number, (leaf, dims, left) in enumerate(zip(leaves, before.leaves, after.leaves, strict=True)):
+            for axis in marks_of(leaf):
+                if dims is not None and left is not None and left[axis] != dims[axis] and isinstance(left[axis], int):
+                    found = next(f for f in sizes.specializations if str(f.expr) == str(dims[axis]))
+                    self._warn(
+                        f"dimension {axis} of argument {number} was marked dynamic, but {found.location} uses it as "
+                        f"the number {left[axis]}, so that other sizes are recorded anew",
+                        eagerly=False,
+                    )
+
     def _variant(self, recording: Recording) -> Variant:
         from .trace.differentiate import differentiate
 
@@ -318,10 +381,12 @@ class JitFunction:
         log("trace", lambda: f"{self._name} recorded:\n{recording.graph}")
         return Variant(recording, backward)
 
-    def _capture(self, arguments: tuple, keywords: dict, leaves: list[Any]) -> tuple[Any, Recording]:
+    def _capture(
+        self, arguments: tuple, keywords: dict, leaves: list[Any], pattern: Pattern, sizes: Sizes
+    ) -> tuple[Any, Recording]:
         name = _identifier(self._name)
-        recorder = Recorder(name, exact=self._options.exact)
-        return capture(self._function, arguments, keywords, leaves, name, recorder)
+        recorder = Recorder(name, sizes=sizes, exact=self._options.exact)
+        return capture(self._function, arguments, keywords, leaves, name, pattern, recorder)
 
     def _compile_graph(self, graph: Any, **what: Any) -> Any:
         from .compiler import compile_graph
@@ -339,8 +404,15 @@ class JitFunction:
     def _variants(self) -> list[Variant]:
         return [variant for entry in self._entries.values() for variant in entry.variants]
 
-    def _enter(self, key: Any, leaves: Sequence[Any]) -> Entry | None:
-        """A place for calls of another kind, if need be that of a kind not used lately; None where all are used."""
+    def _enter(self, kind: Any, pattern: Pattern, leaves: Sequence[Any]) -> Entry:
+        keep = tuple(leaf for leaf in leaves if not isinstance(leaf, Tensor))
+        entry = Entry(TraceTree(self._compile_graph, self._options.native), kind, pattern, keep=keep)
+        self._entries[kind, pattern] = entry
+        return entry
+
+    def _make_place(self) -> bool:
+        """Whether one more kind of call, or pattern of sizes, may be remembered, if need be in the place of one that
+        was not used lately."""
         with self._lock:
             if len(self._entries) >= MOST_KINDS:
                 unused = ((k, e) for k, e in self._entries.items() if all(v.idle for v in e.variants))
@@ -348,10 +420,10 @@ class JitFunction:
                 oldest = next(idle, None)
                 if oldest is None:
                     self._age()
-                    return None
+                    return False
                 del self._entries[oldest]
-            keep = tuple(leaf for leaf in leaves if not isinstance(leaf, Tensor))
-            return self._entries.setdefault(key, Entry(TraceTree(self._compile_graph, self._options.native), keep=keep))
+                self._known.clear()
+            return True
 
     def _make_room(self, entry: Entry) -> bool:
         """Whether one more recording may be kept for a kind of call, after forgetting those that cannot be used again
@@ -380,12 +452,12 @@ class JitFunction:
         entry.reason = reason
         self._warn(reason)
 
-    def _warn(self, reason: str, cause: Any = None) -> None:
-        """Say once for each cause (by default the reason itself) that calls run eagerly."""
+    def _warn(self, reason: str, cause: Any = None, eagerly: bool = True) -> None:
+        """Say once for each cause (by default the reason itself) that calls run eagerly, or something else."""
         cause = str(cause or reason)
         if cause not in self._warned:
             self._warned.add(cause)
-            warn_user(f"jitcore.jit: {self._name} runs eagerly: {reason}", JitWarning)
+            warn_user(f"jitcore.jit: {self._name}{' runs eagerly' if eagerly else ''}: {reason}", JitWarning)
 
 
 _functions: weakref.WeakSet[JitFunction] = weakref.WeakSet()
@@ -408,6 +480,7 @@ def jit(
     exact: bool = False,
     background: bool = False,
     warmup: Sequence[Any] = (),
+    dynamic: bool | None = None,
 ) -> Any:
     """Compile a function, method or Module by recording it: `@jitcore.jit`, or `fast = jitcore.jit(model)`.
 
@@ -421,13 +494,17 @@ def jit(
     (`function.wait()` waits for it). `warmup=[(TensorSpec((8, 784)),)]` compiles ahead for calls like these; see
     `JitFunction.warm_up`.
 
+    A size of an argument that is another at a second call becomes a symbol of the second recording, which then serves
+    all sizes that the function treats alike; so does an integer argument. `dynamic=True`: sizes are symbols from the
+    first recording on; `dynamic=False`: never. `mark_dynamic` chooses single dimensions.
+
     Raises TypeError where `function` is not callable. A run that cannot be replayed safely stays eager, with one
     `JitWarning` that says why. An exception of the function's own, while it is recorded, leaves every tensor as it was
     before the call.
     """
     if function is None:
-        return functools.partial(jit, native=native, exact=exact, background=background, warmup=warmup)
-    options = Options(native, exact, background)
+        return functools.partial(jit, native=native, exact=exact, background=background, warmup=warmup, dynamic=dynamic)
+    options = Options(native, exact, background, dynamic)
     if isinstance(function, type) and issubclass(function, Module):
         if warmup:
             raise TypeError("jit: warmup is for functions and Modules; a class has no parameters to run with yet")
@@ -469,6 +546,24 @@ def _key(leaves: Sequence[Any], structure: Any) -> Any:
     return tuple(parts)
 
 
+def _kind(leaves: Sequence[Any], structure: Any, key: Any) -> Any:
+    """The key without sizes and without the values of integers; with them where arguments share memory."""
+    tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+    if len({id(x._storage) for x in tensors}) < len(tensors):
+        return key
+    parts: list[Any] = [structure, *_modes()]
+    for leaf in leaves:
+        if isinstance(leaf, Tensor):
+            parts += (leaf._array.dtype, leaf._array.ndim, leaf.requires_grad)
+        elif type(leaf) in (int, float):
+            parts.append(type(leaf))
+        elif isinstance(leaf, _BY_VALUE):
+            parts += (type(leaf), leaf if leaf == leaf else "nan")
+        else:
+            parts.append(id(leaf))
+    return tuple(parts)
+
+
 def _place(tensor: Tensor) -> Any:
     """Where in its memory a tensor lies: part of the key where arguments share memory."""
     memory = tensor._storage.array
@@ -478,8 +573,11 @@ def _place(tensor: Tensor) -> Any:
 _BY_VALUE = (int, float, complex, str, bytes, bool, type(None))
 
 
-def _cause(tree: TraceTree, leaves: Sequence[Any]) -> Retrace:
-    """Why the call fits no recording of its key."""
+def _cause(entries: Sequence[Entry], leaves: Sequence[Any]) -> Retrace | None:
+    """Why the call fits no recording of those for its sizes; None where there are none."""
+    tree = next((entry.tree for entry in entries if entry.tree.roots), None)
+    if tree is None:
+        return None
     if tree.missed is not None:
         variant, number, seen = tree.missed
         read = variant.recording.reads[number]
@@ -493,6 +591,9 @@ def _cause(tree: TraceTree, leaves: Sequence[Any]) -> Retrace:
         broken = variant.recording.checks.first_broken()
         if broken is not None:
             return Retrace(broken)
+        guard = variant.broken_guard(leaves)
+        if guard is not None:
+            return Retrace(f"sizes with {guard} were recorded, on which {guard.location} depends", guard.location)
     return Retrace("other gradients were there before the call")
 
 

@@ -50,13 +50,6 @@ class Recorder(Protocol):
     def run_hooks(self, tensor: Tensor) -> None:
         """The hooks of a leaf, if it has any, are about to be run with its gradient."""
 
-    def size_relation(self, difference: Any, relation: str, needed: bool) -> None:
-        """Python has learned whether `difference relation 0`, an expression of symbolic sizes; `needed`: for an
-        operation, rather than for the user's code."""
-
-    def current_size(self, expr: Any) -> Any:
-        """A symbolic size after what has been learned about it: an int where that is a number."""
-
     def scalar(self, number: float, name: str, source: Any, make: Any) -> Tensor:
         """A Python number that each replay reads anew, as a 0-d tensor that `make(number)` gives."""
 

@@ -20,19 +20,21 @@ from jitcore_ir.shapes import Expr
 
 
 class SymInt:
-    """An integer expression over symbols with the value it has in this recording.
+    """An integer expression over symbols with the value it has in the recording of `owner`. When that has ended it is a
+    plain number in disguise.
 
     It says that it is an int (`isinstance(n, int)` holds) but does not derive from it: C code would read the number of
     such an object without asking. `type(n) is int` tells plain ints from these.
     """
 
-    __slots__ = ("expr", "value")
+    __slots__ = ("expr", "owner", "value")
     __array_priority__ = 1000
     """NumPy's numbers leave arithmetic to this class."""
 
-    def __init__(self, expr: Expr, value: int) -> None:
+    def __init__(self, expr: Expr, value: int, owner: Any) -> None:
         self.expr = expr
         self.value = value
+        self.owner = owner
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:  # type: ignore[override]
@@ -71,6 +73,12 @@ class SymInt:
 
     def __rdivmod__(self, other: Any) -> Any:
         return other // self, other % self
+
+    def __truediv__(self, other: Any) -> Any:
+        return _divided(self, other)
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return _divided(other, self)
 
     def __neg__(self) -> Any:
         return _combine(shapes.sub, 0, self)
@@ -122,7 +130,7 @@ class SymInt:
         return self != 0
 
     def __index__(self) -> int:
-        _rely_on(shapes.sub(self.expr, self.value), "==")
+        _rely_on(self, shapes.sub(self.expr, self.value), "==")
         return self.value
 
     __int__ = __index__
@@ -158,14 +166,14 @@ def _with_number(name: str) -> Callable[..., Any]:
 
 
 for _name in (
-    "truediv", "rtruediv", "rpow", "rlshift", "rrshift", "and", "rand", "or", "ror", "xor", "rxor", "invert", "round",
+    "rpow", "rlshift", "rrshift", "and", "rand", "or", "ror", "xor", "rxor", "invert", "round",
 ):  # fmt: skip
     setattr(SymInt, f"__{_name}__", _with_number(f"__{_name}__"))
 
 
 def expression(dim: Any) -> int | Expr:
     """The dim for the IR: an int, or the expression of a SymInt."""
-    return dim.expr if type(dim) is SymInt else int(dim)
+    return dim.expr if type(dim) is SymInt and dim.owner.open else int(dim)
 
 
 def hint(dim: Any) -> int:
@@ -175,16 +183,14 @@ def hint(dim: Any) -> int:
 
 def current(dim: Any) -> Any:
     """A size that has turned out to be a number since it was asked for, as that number."""
-    from .state import state
-
-    if type(dim) is not SymInt or state.recorder is None:
+    if type(dim) is not SymInt:
         return dim
-    return symbolic(state.recorder.current_size(dim.expr), dim.value)
+    return symbolic(dim.owner.sizes.current(dim.expr), dim.value, dim.owner) if dim.owner.open else dim.value
 
 
-def symbolic(dim: int | Expr, value: int) -> SymInt | int:
-    """A dim as Python sees it during the recording."""
-    return dim if isinstance(dim, int) else SymInt(dim, value)
+def symbolic(dim: int | Expr, value: int, owner: Any) -> SymInt | int:
+    """A dim as Python sees it during the recording of `owner`."""
+    return dim if isinstance(dim, int) else SymInt(dim, value, owner)
 
 
 def concrete(value: Any) -> Any:
@@ -201,18 +207,30 @@ def larger(a: Any, b: Any) -> Any:
     x, y = _plain(a), _plain(b)
     if x is None or y is None:
         return max(a, b)
-    return symbolic(shapes.maximum(_expr(x), _expr(y)), max(hint(x), hint(y)))
+    return symbolic(shapes.maximum(_expr(x), _expr(y)), max(hint(x), hint(y)), _owner(x, y))
 
 
 def _combine(operation: Callable, left: Any, right: Any) -> Any:
     numbers = [_plain(left), _plain(right)]
     if any(n is None for n in numbers):
-        if isinstance(left, float | complex | np.inexact) or isinstance(right, float | complex | np.inexact):
+        if _is_other_number(left) or _is_other_number(right):
             return _ON_NUMBERS[operation](_number(left), _number(right))
         return NotImplemented
     if operation in _DIVISIONS and not right:  # Python's own error; a size that is not 0 now is not 0 later
-        return _ON_NUMBERS[operation](_number(left), 0)
-    return symbolic(operation(*map(_expr, numbers)), operation(*map(hint, numbers)))
+        return _ON_NUMBERS[operation](hint(left), 0)
+    return symbolic(operation(*map(_expr, numbers)), operation(*map(hint, numbers)), _owner(*numbers))
+
+
+def _divided(left: Any, right: Any) -> Any:
+    """`left / right`, a float. Sizes are below 2**53, so that it does not matter that they become floats first."""
+    if not all(_plain(x) is not None or _is_other_number(x) for x in (left, right)):
+        return NotImplemented
+    owner = _owner(left, right)
+    if right == 0:
+        raise ZeroDivisionError("division by zero")
+    if not owner.open:
+        return hint(left) / hint(right)
+    return owner.divided(_number(left) * 1.0, _number(right))
 
 
 _ON_NUMBERS = {
@@ -227,23 +245,33 @@ _DIVISIONS = (shapes.floordiv, shapes.mod)
 
 def _plain(value: Any) -> Any:
     """A SymInt, or an int of whatever class as a plain one; None for anything else."""
-    if type(value) in (SymInt, int):
+    if type(value) is int:
         return value
+    if type(value) is SymInt:
+        return value if value.owner.open else value.value
+    if getattr(type(value), "is_recorded", False):
+        return None
     return int(value) if isinstance(value, int | np.integer | np.bool_) else None
 
 
+def _is_other_number(value: Any) -> bool:
+    return isinstance(value, float | complex | np.inexact) or getattr(type(value), "is_recorded", False)
+
+
 def _number(value: Any) -> Any:
-    """A size beside a float is a number: Python learns it."""
-    return int(value) if type(value) is SymInt else value
+    """A size beside a float is a number of the graph (see `trace.numbers`)."""
+    if type(value) is not SymInt or not value.owner.open:
+        return hint(value)
+    return value.owner.size_number(value.expr, value.value)
 
 
 def _compare(left: SymInt, right: Any, relation: str) -> Any:
     other = _plain(right)
     if other is None:
-        if isinstance(right, float | complex | np.inexact):
-            return _COMPARE_NUMBERS[relation](int(left), right)  # type: ignore[arg-type]
+        if _is_other_number(right):
+            return _COMPARE_NUMBERS[relation](_number(left), right)
         return NotImplemented
-    _rely_on(shapes.sub(left.expr, _expr(other)), relation)
+    _rely_on(left, shapes.sub(left.expr, _expr(other)), relation)
     return RELATIONS[relation](left.value - hint(other))
 
 
@@ -261,15 +289,18 @@ def _expr(dim: SymInt | int) -> int | Expr:
     return dim.expr if type(dim) is SymInt else dim  # type: ignore[return-value]
 
 
-def _rely_on(difference: int | Expr, relation: str) -> None:
+def _owner(*sizes: Any) -> Any:
+    return next((n.owner for n in sizes if type(n) is SymInt), None)
+
+
+def _rely_on(size: SymInt, difference: int | Expr, relation: str) -> None:
     """Tell the recorder that Python has learned whether `difference relation 0`: a need of the program where our own
     code asks, as operations do, and otherwise a decision of the user's."""
     from .source import is_own_file
-    from .state import state
 
-    if state.recorder is None or isinstance(difference, int):
+    if not size.owner.open or isinstance(difference, int):
         return
     frame = sys._getframe(1)
     while frame.f_code.co_filename == __file__ and frame.f_back is not None:
         frame = frame.f_back
-    state.recorder.size_relation(difference, relation, is_own_file(frame.f_code.co_filename))
+    size.owner.size_relation(difference, relation, is_own_file(frame.f_code.co_filename))

@@ -180,13 +180,6 @@ class Batching:
         if self.recorder is not None:
             self.recorder.run_hooks(tensor)
 
-    def size_relation(self, difference: Any, relation: str, needed: bool) -> None:
-        if self.recorder is not None:
-            self.recorder.size_relation(difference, relation, needed)
-
-    def current_size(self, expr: Any) -> Any:
-        return expr if self.recorder is None else self.recorder.current_size(expr)
-
     def scalar(self, number: float, name: str, source: Any, make: Any) -> Tensor:
         return make(number) if self.recorder is None else self.recorder.scalar(number, name, source, make)
 

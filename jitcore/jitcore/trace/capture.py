@@ -11,14 +11,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jitcore_ir import UNKNOWN, Graph, Location, Value
+from jitcore_ir.shapes import Dim
 
 from ..device import Device
 from ..state import state
+from ..symbolic import SymInt, expression
 from ..tensor import Size, Tensor
 from .checks import Checks
 from .containers import flatten
 from .effects import Effect, watched_prints
 from .history import outside_leaf
+from .kinds import Pattern, sizes_at
 from .numbers import RecordedNumber, is_of_the_run
 from .recorder import GradientSlot, Read, Recorder, Root
 from .sources import Argument, MemoryOf, StateOf
@@ -66,7 +69,14 @@ class FromNumber:
     output: int
 
 
-Piece = Static | Again | FromRoot | FromOutput | FromNumber
+@dataclass(frozen=True, slots=True)
+class FromSize:
+    """A result leaf that is a size."""
+
+    dim: Dim
+
+
+Piece = Static | Again | FromRoot | FromOutput | FromNumber | FromSize
 
 
 @dataclass(eq=False, slots=True)
@@ -93,6 +103,8 @@ class Recording:
     """Argument leaves that lie in a captured tensor's storage, with it."""
     generators: list[int] = field(default_factory=list)
     """Inputs that are the state of a captured generator."""
+    pattern: Pattern | None = None
+    """The sizes of arguments, which may be symbols; None for an export."""
 
 
 def capture(
@@ -101,19 +113,22 @@ def capture(
     keywords: dict,
     leaves: Sequence[Any],
     name: str,
+    pattern: Pattern | None = None,
     recorder: Recorder | None = None,
 ) -> tuple[Any, Recording]:
-    """Run `function(*arguments, **keywords)` eagerly and record it. The result may hold numbers of the recording, which
-    `settled` makes plain.
+    """Run `function(*arguments, **keywords)` eagerly and record it, with the symbols of `pattern`. The result may hold
+    numbers of the recording, which `settled` makes plain.
 
     The function's own exceptions pass through, after what it did to memory from outside has been undone.
     """
     recorder = recorder or Recorder(name)
-    enter_tensors(recorder, leaves)
+    pattern = pattern or Pattern(sizes_at(leaves))
+    enter_tensors(recorder, leaves, pattern)
     recorder.pins |= {position: (leaf, UNKNOWN) for position, leaf in enumerate(leaves) if type(leaf) is float}
-    given, named = _with_numbers(recorder, arguments, keywords)
+    given, named = _with_numbers(recorder, arguments, keywords, pattern)
     before = flatten((arguments, keywords))
     result, recording = record(recorder, function, given, named, leaves)
+    recording.pattern = pattern
     if not _same_tree(before, flatten((arguments, keywords))):
         recording.problem = recording.problem or "a list, dict or object that is an argument is changed by the function"
     given.clear()
@@ -121,7 +136,7 @@ def capture(
     return result, recording
 
 
-def enter_tensors(recorder: Recorder, leaves: Sequence[Any]) -> None:
+def enter_tensors(recorder: Recorder, leaves: Sequence[Any], pattern: Pattern) -> None:
     """Declare the tensors among the arguments as graph inputs. Those that share memory are one input: the tensor itself
     where all are the same view, else the whole memory, so that a write through one is seen by the others. (Where one of
     them requires grad they stay apart, and a write is refused.)"""
@@ -141,20 +156,26 @@ def enter_tensors(recorder: Recorder, leaves: Sequence[Any]) -> None:
             recorder.aliases |= {id(leaves[position]): position for position in positions}
         elif apart:
             for position in positions:
-                recorder.add_root(leaves[position], f"arg{position}", Argument(position))
+                recorder.add_root(leaves[position], f"arg{position}", Argument(position), pattern.leaves[position])
         else:
             source = (StateOf if type(given[positions[0]]) is Generator else Argument)(positions[0])
-            recorder.add_root(first, f"arg{positions[0]}", source)
+            recorder.add_root(first, f"arg{positions[0]}", source, pattern.leaves[positions[0]])
             recorder.aliases |= {id(leaves[p]): p for p in positions[1:] if leaves[p] is not first}
 
 
-def _with_numbers(recorder: Recorder, arguments: tuple, keywords: dict) -> tuple[list, dict]:
-    """The arguments with recorded numbers in the places of floats; those inside containers stay pinned."""
+def _with_numbers(recorder: Recorder, arguments: tuple, keywords: dict, pattern: Pattern) -> tuple[list, dict]:
+    """The arguments with recorded numbers in the places of floats, which stay pinned inside containers, and of integers
+    that are symbols."""
     count = 0
 
     def replaced(argument: Any) -> Any:
         nonlocal count
         position = count
+        if type(argument) is int:
+            count += 1
+            shape = pattern.leaves[position]
+            assert shape is not None
+            return argument if isinstance(shape[0], int) else recorder.integer(position, shape[0], argument)
         count += 1 if type(argument) is float else len(flatten(argument)[0])
         if type(argument) is not float:
             return argument
@@ -250,6 +271,8 @@ def _finish(recorder: Recorder, watcher: Watcher, result: Any) -> Recording:
 def _piece(recorder: Recorder, watcher: Watcher, leaf: Any, values: dict[Value, int], differentiable: list) -> Piece:
     if type(leaf) is RecordedNumber:
         return FromNumber(values.setdefault(leaf.graph_value(), len(values)))
+    if type(leaf) is SymInt:
+        return FromSize(expression(leaf))
     if not isinstance(leaf, Tensor):
         if not (isinstance(leaf, _UNCHANGING) or id(leaf) in watcher.outside):
             recorder.refuse(f"the function returns a {type(leaf).__name__} that it made itself", UNKNOWN)

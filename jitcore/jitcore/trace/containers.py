@@ -10,6 +10,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from ..tensor import Size
+
 LEAF = "leaf"
 
 
@@ -25,7 +27,7 @@ def flatten(tree: Any, varies: Callable[[Any], bool] | None = None) -> tuple[lis
 
 def _flatten(tree: Any, leaves: list[Any], varies: Callable[[Any], bool] | None) -> Any:
     kind = type(tree)
-    if kind is tuple or kind is list:
+    if kind is tuple or kind is list or kind is Size:
         return (kind, tuple(_flatten(item, leaves, varies) for item in tree))
     if kind is dict or kind is OrderedDict:
         return (kind, tuple(tree), tuple(_flatten(item, leaves, varies) for item in tree.values()))
@@ -51,8 +53,8 @@ def _unflatten(structure: Any, leaves: Iterator[Any]) -> Any:
     if structure is LEAF or structure == LEAF:
         return next(leaves)
     kind = structure[0]
-    if kind is tuple or kind is list:
-        return kind(_unflatten(part, leaves) for part in structure[1])
+    if kind is tuple or kind is list or kind is Size:
+        return kind([_unflatten(part, leaves) for part in structure[1]])
     if kind is dict or kind is OrderedDict:
         return kind((name, _unflatten(part, leaves)) for name, part in zip(structure[1], structure[2], strict=True))
     if len(structure) == 2:

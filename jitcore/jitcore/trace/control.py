@@ -383,9 +383,10 @@ def _state_argument(body: Body, root: Root) -> Tensor:
 
 def _zeros(type: Any, body: Body) -> Tensor:
     """Zeros of a type of the body's, outside it."""
-    shape = [body.recorder.sizes.number(d) for d in type.shape]
+    recorder = body.recorder
+    shape = [recorder.sizes.number(d) for d in type.shape]
     if state.recorder is not None:
-        shape = [symbolic(d, n) for d, n in zip(type.shape, shape, strict=True)]  # type: ignore[misc]
+        shape = [symbolic(d, n, recorder.top) for d, n in zip(type.shape, shape, strict=True)]  # type: ignore[misc]
     return zeros(shape, dtype=type.dtype)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from jitcore_ir import Graph, Operation, Trait, Value, ops, shapes
+from jitcore_ir import Graph, Operation, Trait, Value, ops
 from jitcore_ir.clone import clone_operation
 from jitcore_runtime.executor import Executor
 
@@ -27,6 +27,7 @@ from .effects import no_effects
 from .history import hooks_between, reached_from_another
 from .recompute import operands, size_of, values_to_keep
 from .recorder import Read, Recorder, Root
+from .segments import binding
 from .sources import Entry, Number
 from .watch import Watcher
 
@@ -346,17 +347,10 @@ class _Split:
     def _bind_symbols(self) -> None:
         """Add forward inputs for the sizes that no input of the backward graph tells."""
         graph = self.made.graph
-        bound = {d for v in graph.inputs for d in v.type.shape}
-        for value in [v for o in graph.walk() for v in o.results]:
-            for name in dict.fromkeys(s for d in value.type.shape for s in shapes.symbols_of(d)):
-                if shapes.symbol(name) in bound:
-                    continue
-                for number, root in enumerate(self.recording.roots[: self.count]):
-                    if shapes.symbol(name) in root.value.type.shape:
-                        self.made.inputs.append(FromForward(True, number))
-                        graph.block.add_argument(root.value.type, root.value.name)
-                        bound.update(root.value.type.shape)
-                        break
+        inputs = [root.value for root in self.recording.roots[: self.count]]
+        for number in binding(inputs, graph.inputs, graph.walk()):
+            self.made.inputs.append(FromForward(True, number))
+            graph.block.add_argument(inputs[number].type, inputs[number].name)
 
 
 def _is_free(operation: Operation) -> bool:

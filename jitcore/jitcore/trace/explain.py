@@ -54,6 +54,9 @@ def _variant(name: str, variant: Variant, way: Sequence[Node]) -> list[str]:
     if recording.reads:
         lines.append("  It holds while Python sees the same values:")
         lines += [f"    {read.kind}() gave {read.outcome!r} at {read.location}" for read in recording.reads]
+    if variant.size_guards:
+        lines.append("  It holds for sizes with:")
+        lines += [f"    {guard}{_where(guard.location)}" for guard in variant.size_guards]
     lines += [
         f"  It holds while argument {n} is {number!r}, which decides at {where}."
         for n, (number, where) in recording.pins.items()
@@ -71,6 +74,10 @@ def _variant(name: str, variant: Variant, way: Sequence[Node]) -> list[str]:
         lines.append(f"  It holds while {len(conditions)} pieces of Python state are unchanged, among them:")
         lines += [f"    {text}" for text in sorted(set(conditions), key=len)[:8]]
     return lines
+
+
+def _where(location: Any) -> str:
+    return f", as {location} decides" if location.line else ""
 
 
 def _backward(backward: Backward) -> str:

@@ -19,6 +19,7 @@ import numpy as np
 
 from jitcore_ir import OpSpec, Value, ops
 
+from ..symbolic import SymInt, hint
 from ..tensor import Tensor, wrap
 from .containers import flatten, unflatten
 
@@ -37,6 +38,7 @@ class RecordedNumber:
     """
 
     __slots__ = ("__weakref__", "_emit", "_known", "_leaf", "_recorder", "_value")
+    is_recorded = True
 
     def __init__(self, recorder: Recorder, value: Plain, emit: Callable[[], Value], leaf: int | None = None) -> None:
         self._recorder = recorder
@@ -197,7 +199,7 @@ for _name in (
 
 def is_of_the_run(leaf: Any) -> bool:
     """Whether a leaf of a result belongs to one call."""
-    return type(leaf) is RecordedNumber or isinstance(leaf, Tensor)
+    return type(leaf) in (RecordedNumber, SymInt) or isinstance(leaf, Tensor)
 
 
 def plain(x: Any) -> Any:
@@ -269,8 +271,8 @@ def settled(result: Any, recorder: Recorder) -> Any:
     """`result` with plain numbers in it; numbers of this recording that live on in lists, dicts, attributes or closure
     cells of the user's are replaced there too."""
     leaves, structure = flatten(result, is_of_the_run)
-    if any(type(leaf) is RecordedNumber for leaf in leaves):
-        result = unflatten(structure, [plain(leaf) for leaf in leaves])
+    if any(type(leaf) in (RecordedNumber, SymInt) for leaf in leaves):
+        result = unflatten(structure, [hint(plain(leaf)) for leaf in leaves])
     del leaves
     alive = [number for number in (reference() for reference in recorder.numbers) if number is not None]
     for holder in gc.get_referrers(*alive) if alive else ():

@@ -18,16 +18,16 @@ from jitcore_ir import UNKNOWN, Graph, Location, OpSpec, TensorType, Value, ops,
 from jitcore_ir.assumptions import assuming
 from jitcore_ir.dtypes import float64, from_numpy, int64
 from jitcore_ir.errors import IRError, ShapeError
-from jitcore_ir.shapes import Expr
+from jitcore_ir.shapes import Dim, Expr
 from jitcore_runtime.errors import LinAlgError
 
 from ..errors import TraceError
 from ..source import user_location
 from ..symbolic import symbolic
 from ..tensor import wrap
-from .numbers import RecordedNumber
+from .numbers import RecordedNumber, plain
 from .sizes import Sizes
-from .sources import Argument, GradientOf, Number, Source
+from .sources import Argument, GradientOf, Integer, Number, Source
 from .views import Chain, graph_attributes, read_through, starts_with, whole_memory, write_through
 
 MOST_READ = 256
@@ -130,6 +130,8 @@ class Recorder:
     exact: bool = False
     """Replays must have the bits of eager runs."""
     sizes: Sizes = field(default_factory=Sizes)
+    disagrees: bool = False
+    """A shape of the graph is not what the run gave: to be recorded without symbols."""
     made_up: bool = False
     """The inputs hold made-up values: an operation that does not take them (a singular matrix) gives zeros."""
     forgiven: tuple[type[Exception], ...] = (LinAlgError,)
@@ -144,7 +146,7 @@ class Recorder:
         self._undo: list[_Before] = []
         self._kept: list[_Before] = []
         self._saved: set[int] = set()  # ids of the roots whose elements are in there
-        self.sizes.replaced = self._replace_symbols
+        self.sizes.listeners.append(self._replace_symbols)
 
     # What dispatch calls
 
@@ -247,7 +249,8 @@ class Recorder:
             return
         slot.observed = True
         if slot.before is not None:
-            self.add_root(slot.before, f"gradient{len(self.roots)}", GradientOf(tensor))
+            dims = self._value(tensor, UNKNOWN).type.shape if self.sizes else None
+            self.add_root(slot.before, f"gradient{len(self.roots)}", GradientOf(tensor), dims)
 
     def set_grad(self, tensor: Any, grad: Any) -> None:
         slot = self._gradient_slot(tensor)
@@ -258,16 +261,15 @@ class Recorder:
         if not self.sizes:
             return None
         dims = self._value(tensor, UNKNOWN).type.shape
-        return tuple(symbolic(d, n) for d, n in zip(dims, tensor._array.shape, strict=True))
+        return tuple(symbolic(d, n, self.top) for d, n in zip(dims, tensor._array.shape, strict=True))
 
     def run_hooks(self, tensor: Any) -> None:
         self.hooked[id(tensor)] = tensor
 
     def size_relation(self, difference: Expr, relation: str, needed: bool) -> None:
+        """Python has learned whether `difference relation 0`; `needed`: for an operation, rather than for the user's
+        code."""
         self.sizes.rely_on(difference, relation, user_location(), needed)
-
-    def current_size(self, expr: Expr) -> int | Expr:
-        return self.sizes.current(expr)
 
     # What numbers call (see `numbers`)
 
@@ -278,6 +280,14 @@ class Recorder:
             return self.add_root(wrap(np.array(value, np.float64)), f"arg{leaf}", Number(leaf)).value
 
         return RecordedNumber(self, value, enter, leaf)
+
+    def size_number(self, dim: Expr, value: int) -> RecordedNumber:
+        """A size as a number."""
+        return RecordedNumber(self, value, lambda: self._append(ops.SIZE, [], {"dim": dim}, user_location()))
+
+    def divided(self, left: Any, right: Any) -> RecordedNumber:
+        """`left / right` of numbers, recorded or plain, of which left is a float and right not 0."""
+        return RecordedNumber(self, plain(left) / plain(right), lambda: self.combine(ops.DIV, left, right))
 
     def combine(self, spec: OpSpec, *numbers: Any) -> Value:
         """An operation on numbers, recorded or plain: in float64, or int64 where all are integers."""
@@ -335,6 +345,11 @@ class Recorder:
 
     # What the tracer calls
 
+    def integer(self, leaf: int, dim: Dim, value: int) -> Any:
+        """An integer argument that is a symbol. It enters as the size of an empty tensor."""
+        self.add_root(wrap(np.empty((value, 0))), f"arg{leaf}", Integer(leaf), (dim, 0))
+        return symbolic(dim, value, self)
+
     def add_root(
         self, tensor: Any, name: str, source: Source | None, dims: tuple[int | Expr, ...] | None = None
     ) -> Root:
@@ -361,7 +376,7 @@ class Recorder:
     def returned(self, tensor: Any) -> int:
         """The number of a graph input that exists only because the run returns this very argument."""
         position = self.aliases[id(tensor)]
-        type = TensorType(from_numpy(tensor._array.dtype), tensor._array.shape)
+        type = TensorType(from_numpy(tensor._array.dtype), self.shape(tensor) or tensor._array.shape)
         value = self.graph.block.add_argument(type, f"arg{position}")
         self.roots.append(Root(tensor, tensor._view, value, value, Argument(position), memory=id(tensor._storage)))
         return len(self.roots) - 1
@@ -370,9 +385,17 @@ class Recorder:
         """The graph value that `tensor` holds now."""
         return self._value(tensor, user_location())
 
+    @property
+    def top(self) -> Recorder:
+        """The recorder of the whole run, where this one records a part of it."""
+        return self
+
     def viewed(self, value: Value, chain: Chain) -> Value:
-        """`value` after the steps of `chain`."""
-        return read_through(self._emitter(UNKNOWN), value, chain)
+        """`value` after the steps of `chain`, once the run is over."""
+        self.open = True
+        value = read_through(self._emitter(UNKNOWN), value, chain)
+        self.open = False
+        return value
 
     def is_inside(self, tensor: Any) -> bool:
         """Whether the tensor's memory was made by this run."""
@@ -501,7 +524,7 @@ class Recorder:
             return tuple(map(self._current, attribute))
         return self.sizes.current(attribute) if isinstance(attribute, Expr) else attribute
 
-    def _replace_symbols(self, change: Mapping[str, int | Expr]) -> None:
+    def _replace_symbols(self) -> None:
         """Put what some symbols have turned out to be into the graph so far."""
         values = list(self.graph.inputs)
         for operation in self.graph.walk():
@@ -516,6 +539,7 @@ class Recorder:
     def _agrees(self, spec: OpSpec, value: Value, result: Any, location: Location) -> None:
         """Refuse the recording where the graph's idea of a result's shape is not what the run gave."""
         if self.sizes and tuple(map(self.sizes.number, value.type.shape)) != result._array.shape:
+            self.disagrees = True
             self.refuse(
                 f"{spec.name} gave the shape {list(result._array.shape)} where the program has {value.type}", location
             )

@@ -8,14 +8,14 @@ can be recorded in turn, as a longer body: `gradients`.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
 
 from jitcore_ir import Graph, Location, Operation, OpSpec, Region, TensorType, Value, ops
 from jitcore_ir.clone import clone_operation
-from jitcore_ir.shapes import Dim, evaluate
+from jitcore_ir.shapes import evaluate
 from jitcore_runtime.control import CONTROL
 from jitcore_runtime.errors import LinAlgError, OperationFailed
 from jitcore_runtime.interpreter import Interpreter
@@ -43,13 +43,7 @@ class RegionRecorder(Recorder):
         self.declared: set[Value] = set()
         if outer is not None:  # its sizes, and what they turn out to be, are those of the whole recording
             self.sizes = outer.sizes
-            others = self.sizes.replaced
-
-            def replace(change: Mapping[str, Dim]) -> None:
-                others(change)
-                self._replace_symbols(change)
-
-            self.sizes.replaced = replace
+            self.sizes.listeners.append(self._replace_symbols)
 
     def argument(self, tensor: Tensor, type: TensorType) -> Value:
         value = self.add_root(tensor, "", None, type.shape).value
@@ -85,6 +79,10 @@ class RegionRecorder(Recorder):
 
     def set_grad(self, tensor: Any, grad: Any) -> None:
         self.forbid("sets .grad of a tensor (does it call backward()?); return gradients instead")
+
+    @property
+    def top(self) -> Recorder:
+        return self if self.outer is None else self.outer.top
 
     def scalar(self, number: float, name: str, source: Any, make: Any) -> Any:
         return make(number) if self.outer is None else self.outer.scalar(number, name, source, make)

@@ -16,6 +16,8 @@ import numpy as np
 
 from jitcore_ir import Graph, Operation, Region, Trait, Value, ops, print_graph
 from jitcore_ir.clone import clone_operation
+from jitcore_ir.equations import linear_in
+from jitcore_ir.shapes import Dim, Expr, symbols_of
 
 from .capture import Recording
 
@@ -94,7 +96,10 @@ def cut(
     outputs = [*results, *(roots[n].current for n in written), *(read.value for read in guarded)]
     kept, taken = _reach(recording.graph, start, stop, outputs)
     inputs = recording.graph.inputs
-    numbers = range(len(inputs)) if whole else sorted({v.index for v in taken if v.operation is None} | set(written))
+    numbers: Sequence[int] = range(len(inputs))
+    if not whole:
+        used = {v.index for v in taken if v.operation is None} | set(written)
+        numbers = sorted(used | set(binding(inputs, [inputs[n] for n in used] + list(taken), kept)))
     carried = sorted(numbering.key(v) for v in taken if v.operation is not None)  # type: ignore[type-var]
     takes: tuple[Key, ...] = (*numbers, *carried)  # type: ignore[has-type]
 
@@ -113,6 +118,31 @@ def cut(
     updates = tuple((first_update + k, numbers.index(n)) for k, n in enumerate(written))
     guards = tuple((first_guard + k, read.outcome) for k, read in enumerate(guarded))
     return Cut(graph, takes, tuple(gives), updates, guards)
+
+
+def binding(inputs: Sequence[Value], given: Iterable[Value], operations: Iterable[Operation]) -> list[int]:
+    """The numbers of further graph inputs whose sizes tell symbols that `operations` have and `given` do not tell."""
+    told = {name for value in given for dim in value.type.shape for name in _told(dim)}
+    missing: dict[str, None] = {}
+    for operation in operations:
+        dims = [d for v in operation.results for d in v.type.shape]
+        for attribute in operation.attributes.values():
+            dims += [d for d in (attribute if isinstance(attribute, tuple) else (attribute,)) if isinstance(d, Expr)]
+        missing.update((name, None) for dim in dims for name in symbols_of(dim) if name not in told)
+    found = []
+    for number, value in enumerate(inputs):
+        tells = {name for dim in value.type.shape for name in _told(dim)}
+        if any(name in tells for name in missing):
+            found.append(number)
+            missing = {name: None for name in missing if name not in tells}
+    return found
+
+
+def _told(dim: Dim) -> list[str]:
+    """The symbol whose value follows from that of `dim`, if one does."""
+    names = symbols_of(dim)
+    parts = linear_in(dim, names[0]) if len(names) == 1 else None
+    return names if parts is not None and isinstance(parts[1], int) else []
 
 
 def _reach(graph: Graph, start: int, stop: int, outputs: Iterable[Value]) -> tuple[list[Operation], set[Value]]:

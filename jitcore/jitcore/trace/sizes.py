@@ -55,14 +55,14 @@ class Specialization:
 class Sizes:
     """`values`: each symbol's number in this recording. `ranges`: the numbers it may be; by default 0 or more.
 
-    `replaced` is told of every symbol that is replaced, so that the graph follows.
+    `listeners` are told of every symbol that is replaced, so that graphs follow.
     """
 
     values: dict[str, int] = field(default_factory=dict)
     ranges: dict[str, Interval] = field(default_factory=dict)
     guards: list[ShapeGuard] = field(default_factory=list)
     specializations: list[Specialization] = field(default_factory=list)
-    replaced: Callable[[Mapping[str, Dim]], None] = lambda known: None
+    listeners: list[Callable[[], None]] = field(default_factory=list)
     _known: dict[str, Dim] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
@@ -150,7 +150,8 @@ class Sizes:
         for limit, relation in ((low, ">="), (high, "<=")):
             if limit is not None:
                 self.rely_on(shapes.sub(dim, limit), relation, location, needed)
-        self.replaced(change)
+        for listener in self.listeners:
+            listener()
 
 
 @dataclass(slots=True)

@@ -36,6 +36,13 @@ class Number:
 
 
 @dataclass(frozen=True, slots=True)
+class Integer:
+    """A graph input whose first size is the Python int at leaf number `index` of the call's arguments."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
 class GradientOf:
     """A graph input that is the gradient `leaf.grad` at the time of the call."""
 
@@ -67,4 +74,4 @@ class Entry:
         return self.key, self.index
 
 
-Source = Argument | MemoryOf | StateOf | Number | GradientOf | Entry
+Source = Argument | MemoryOf | StateOf | Number | Integer | GradientOf | Entry

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from jitcore_ir.equations import sizes_of
+from jitcore_ir.shapes import Expr, evaluate, is_static
+
 from ..dispatch import apply
+from ..symbolic import SymInt
 from ..tensor import Tensor, alias, wrap
-from .capture import Again, FromNumber, FromOutput, FromRoot, Piece, Recording, Static
+from .capture import Again, FromNumber, FromOutput, FromRoot, FromSize, Piece, Recording, Static
 from .compiled_node import Call
 from .containers import LEAF, unflatten
+from .kinds import SizeChecks
 from .numbers import same_float
 from .segments import Numbering
-from .sources import Argument, Entry, GradientOf, MemoryOf, Number, StateOf
+from .sizes import ShapeGuard, Sizes
+from .sources import Argument, Entry, GradientOf, Integer, MemoryOf, Number, StateOf
 from .views import Chain, whole_memory
 
 
@@ -53,6 +60,16 @@ class Variant:
         self._gradients = [(_owner(slot.leaf, leaf_of), piece) for slot, piece in recording.gradients]
         self._observed = [(_owner(slot.leaf, leaf_of), slot.before is None) for slot in slots if slot.observed]
         self.finders = [_finder(root, leaf_of) for root in recording.roots]
+        sizes, pattern = recorder.sizes, recording.pattern
+        assert pattern is not None
+        recording.pattern = pattern = pattern.current(sizes)
+        self.size_guards = tuple(sizes.guards)
+        self._sizes = SizeChecks(pattern, self.size_guards) if self.size_guards and pattern.is_symbolic else None
+        shapes = [root.value.type.shape for root in recording.roots]
+        self._open = [(number, shape) for number, shape in enumerate(shapes) if not is_static(shape)]
+        if self._open:
+            self._pieces = [settled_piece(piece, sizes) for piece in self._pieces]
+            self._gradients = [(owner, settled_piece(piece, sizes)) for owner, piece in self._gradients]
         self._only_output = self._single_output()
         self._forget_the_run()
 
@@ -85,7 +102,13 @@ class Variant:
         for owner, absent in self._observed:
             if isinstance(owner, int) and (leaves[owner]._grad is None) != absent:
                 return False
-        return self.is_valid()
+        return self.is_valid() and (self._sizes is None or self._sizes.values(leaves) is not None)
+
+    def broken_guard(self, leaves: Sequence[Any]) -> ShapeGuard | None:
+        """The first guard on sizes that does not hold for these arguments."""
+        assert self.recording.pattern is not None
+        values = self.recording.pattern.bind(leaves)
+        return None if values is None else next((g for g in self.size_guards if not g.holds(values)), None)
 
     def inputs(self, leaves: Sequence[Any]) -> list[Tensor]:
         """The tensors that are this call's graph inputs. Raises CannotReplay where a captured one changed its shape, or
@@ -115,6 +138,7 @@ class Variant:
     def _finish(self, leaves: Sequence[Any], inputs: Sequence[Tensor], outputs: list[Any]) -> Any:
         """Commit what the run changed besides memory (versions, gradients) and build the result."""
         self.hits += 1
+        values = self._values(inputs) if self._open else None
         for number in self._written:
             inputs[number]._storage.version += 1
         if self._only_output is not None:
@@ -123,14 +147,29 @@ class Variant:
         built: list[Any] = []
         bare: set[int] = set()  # outputs whose own tensor has been given out
         for piece in self._pieces:
-            built.append(self._build(piece, inputs, outputs, built, bare))
+            built.append(self._build(piece, inputs, outputs, built, bare, values))
         result = unflatten(self.recording.structure, built)
         for owner, piece in self._gradients:
-            built.append(self._build(piece, inputs, outputs, built, bare))
+            built.append(self._build(piece, inputs, outputs, built, bare, values))
             (leaves[owner] if isinstance(owner, int) else owner)._grad = built[-1]
         return result
 
-    def _build(self, piece: Piece, inputs: Sequence[Tensor], outputs: list[Any], built: list[Any], bare: set) -> Any:
+    def _values(self, inputs: Sequence[Tensor]) -> dict[str, int] | None:
+        """What the symbols are in this call; None where nothing of the result depends on them."""
+        pieces = (*self._pieces, *(piece for _, piece in self._gradients))
+        if not any(isinstance(piece, FromSize) or getattr(piece, "chain", None) for piece in pieces):
+            return None
+        return sizes_of([pair for n, dims in self._open for pair in zip(dims, inputs[n]._array.shape, strict=True)])
+
+    def _build(
+        self,
+        piece: Piece,
+        inputs: Sequence[Tensor],
+        outputs: list[Any],
+        built: list[Any],
+        bare: set,
+        values: Mapping[str, int] | None,
+    ) -> Any:
         if isinstance(piece, Static):
             return piece.value
         if isinstance(piece, Again):
@@ -139,7 +178,10 @@ class Variant:
             base = inputs[piece.root]
             if piece.chain is None:
                 return base
-            return view_through(base if piece.chain and not base.requires_grad else alias(base), piece.chain)
+            return view_through(base if piece.chain and not base.requires_grad else alias(base), piece.chain, values)
+        if isinstance(piece, FromSize):
+            assert values is not None
+            return evaluate(piece.dim, values)
         if isinstance(piece, FromNumber):
             return outputs[piece.output].item()
         made = outputs[piece.output]
@@ -150,7 +192,7 @@ class Variant:
         elif not piece.chain:
             made = alias(made, keep_grad=True) if piece.output in bare else made
             bare.add(piece.output)
-        return view_through(made, piece.chain)
+        return view_through(made, piece.chain, values)
 
     def _single_output(self) -> int | None:
         """The output number where the result is one new tensor and nothing else needs doing: the common case."""
@@ -172,11 +214,35 @@ def check_overlap(inputs: Sequence[Tensor], written: int) -> None:
             raise CannotReplay("an input overlaps memory that the function writes")
 
 
-def view_through(tensor: Tensor, chain: Chain) -> Tensor:
-    """The view of `tensor` that the steps of `chain` lead to."""
+def view_through(tensor: Tensor, chain: Chain, values: Mapping[str, int] | None = None) -> Tensor:
+    """The view of `tensor` that the steps of `chain` lead to; `values` are those of symbols in it."""
     for spec, attributes in chain:
-        tensor = apply(spec, (tensor,), dict(attributes))
+        given = attributes if values is None else {name: _at(value, values) for name, value in attributes.items()}
+        tensor = apply(spec, (tensor,), dict(given))
     return tensor
+
+
+def settled_piece(piece: Piece, sizes: Sizes) -> Piece:
+    """A part of the result with its sizes as expressions over the symbols that are left."""
+    if isinstance(piece, FromSize):
+        dim = sizes.current(piece.dim)
+        return Static(dim) if isinstance(dim, int) else FromSize(dim)
+    if isinstance(piece, FromRoot | FromOutput) and piece.chain:
+        steps = [(spec, {name: _settled(value, sizes) for name, value in given.items()}) for spec, given in piece.chain]
+        return replace(piece, chain=tuple(steps))
+    return piece
+
+
+def _settled(attribute: Any, sizes: Sizes) -> Any:
+    if isinstance(attribute, tuple | list):
+        return tuple(_settled(item, sizes) for item in attribute)
+    return sizes.current(attribute.expr) if type(attribute) is SymInt else attribute
+
+
+def _at(attribute: Any, values: Mapping[str, int]) -> Any:
+    if isinstance(attribute, tuple):
+        return tuple(_at(item, values) for item in attribute)
+    return evaluate(attribute, values) if isinstance(attribute, Expr) else attribute
 
 
 def _owner(leaf: Tensor, leaf_of: dict[int, int]) -> Tensor | int:
@@ -199,6 +265,9 @@ def _finder(root: Any, leaf_of: dict[int, int]) -> Callable[[Sequence[Any]], Ten
     if isinstance(source, Number):
         position = source.index
         return lambda leaves: wrap(np.array(leaves[position]))
+    if isinstance(source, Integer):
+        place_of = source.index
+        return lambda leaves: wrap(np.empty((leaves[place_of], 0)))
     if isinstance(source, GradientOf):
         owner = _owner(source.leaf, leaf_of)
         if isinstance(owner, int):
