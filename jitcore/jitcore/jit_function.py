@@ -23,6 +23,7 @@ from jitcore_runtime.errors import GuardFailed, OperationFailed
 from jitcore_runtime.program import Program
 
 from .device import get_default_dtype
+from .forking import no_fork
 from .log import log
 from .nn.module import Module
 from .random import Generator
@@ -239,6 +240,8 @@ class JitFunction:
         """
         from .trace.warmup import made_up_call, unchanged_optimizers
 
+        if state.recorder is not None:  # inside another recording: part of it
+            return
         for spec in specs:
             arguments, keywords = made_up_call(spec)
             leaves, structure = flatten((arguments, keywords))
@@ -375,7 +378,8 @@ class JitFunction:
                     )
 
     def _variant(self, recording: Recording) -> Variant:
-        from .trace.differentiate import differentiate
+        with no_fork:
+            from .trace.differentiate import differentiate
 
         backward = differentiate(recording) if recording.differentiable else None
         log("trace", lambda: f"{self._name} recorded:\n{recording.graph}")
@@ -389,15 +393,14 @@ class JitFunction:
         return capture(self._function, arguments, keywords, leaves, name, pattern, recorder)
 
     def _compile_graph(self, graph: Any, **what: Any) -> Any:
-        from .compiler import compile_graph
-        from .compiler.passes import optimize
+        with no_fork:
+            from .compiler import compile_graph, workers
+            from .compiler.passes import optimize
 
         if not self._options.native:  # interpreted: no code is made
             updates, guards = (tuple(what.get(name, ())) for name in ("updates", "guards"))
             return Program(graph.name, optimize(graph), None, None, updates, guards)
         if self._options.background:
-            from .compiler import workers
-
             what["build"] = functools.partial(workers.build, notes=self._notes.append)
         return compile_graph(graph, exact=self._options.exact, **what)
 

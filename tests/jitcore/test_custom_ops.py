@@ -1,6 +1,8 @@
 """Custom operations: the user's function as one operation, eagerly, recorded, differentiated, mapped and exported."""
 
+import copy
 import ctypes
+import pickle
 import re
 import sys
 import threading
@@ -318,6 +320,11 @@ def test_rules_by_name():
     close(op(rows() * 0 + 1), np.full((3, 4), 4.0))
     with pytest.raises(ValueError, match="'test::unknown' is no custom operation"):
         jitcore.library.register_fake("test::unknown", lambda x: x)
+
+
+def test_copies_and_pickles_are_the_operation_itself(scale):
+    assert copy.deepcopy([scale])[0] is scale and copy.copy(scale) is scale
+    assert pickle.loads(pickle.dumps(scale)) is scale
 
 
 def test_operations_are_found_by_namespace():

@@ -277,7 +277,7 @@ def test_a_child_forked_while_another_thread_compiles():
     started, function = threading.Event(), None
 
     def large(x):
-        for k in range(30):
+        for k in range(12):
             x = (x @ x).tanh() * k
         return x
 
@@ -488,7 +488,7 @@ LEAVER = """
 import sys, threading, time, jitcore
 from jitcore.compiler import workers
 def large(x):
-    for k in range(60):
+    for k in range(15):
         x = (x @ x).tanh() * k
     return x
 f = jitcore.jit(large, background=True)

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterable
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
 import jitcore_ir
@@ -124,8 +125,6 @@ def _trim(folder: Path) -> None:
 
 @cache
 def _llvmlite_version() -> str:
-    from importlib.metadata import version
-
     return version("llvmlite")
 
 

@@ -11,6 +11,7 @@ from jitcore_ir import Graph, Kind
 from jitcore_ir.parser import parse_graph
 from jitcore_ir.printer import Names, print_graph
 
+from ..forking import no_fork
 from ..log import log
 from .cache import key_of
 from .compiled import Compiled, constant_digest
@@ -59,15 +60,14 @@ class Request:
 
     def build(self) -> Compiled:
         """Lower the graph, plan its memory and run LLVM, in this process. Raises LinkError."""
-        from .cpu.build import build_image
-        from .cpu.layout import lay_out
-        from .cpu.target import llvm_lock
-        from .lower.lower import lower_graph
+        with no_fork:
+            from .cpu.build import build_image
+            from .cpu.layout import lay_out
+            from .lower.lower import lower_graph
 
-        module = lower_graph(self.graph, self.constant_inputs, self.exact)
-        log("loops", lambda: str(module))
-        memory = lay_out(module, self.updates, [output for output, _ in self.guards], self.target)
-        with llvm_lock:
+            module = lower_graph(self.graph, self.constant_inputs, self.exact)
+            log("loops", lambda: str(module))
+            memory = lay_out(module, self.updates, [output for output, _ in self.guards], self.target)
             image = build_image(module, memory, self.guards, self.target)
         return Compiled(image, memory.plan, module.operations)
 

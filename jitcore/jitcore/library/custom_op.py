@@ -43,6 +43,9 @@ class CustomOpDef:
     def __repr__(self) -> str:
         return f"<custom operation {self._definition.name}>"
 
+    def __reduce__(self) -> tuple:
+        return _named, (self._definition.name,)
+
     def register_fake(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """The shape rule: takes the operation's arguments and gives, for each result, a tensor or TensorSpec of its
         shape and dtype. It must look at shapes and dtypes only; where some sizes are symbolic it sees those."""

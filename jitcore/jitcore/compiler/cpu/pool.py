@@ -9,11 +9,12 @@ from jitcore_runtime.native import POOL_IMPORTS
 from jitcore_runtime.plan import Image
 from jitcore_runtime.threads import MAX_THREADS, POOL_EXPORTS, POOL_VERSION
 
+from ...forking import no_fork
 from ..cache import key_of, load, store
 from ..compiled import Compiled
 from ..link import link
 from .pool_text import TEXT
-from .target import create_machine, llvm_lock, target_named
+from .target import create_machine, target_named
 
 _SPINS = 500
 """Longer spins are a trap: two threads on one processor wait for each other's time slice."""
@@ -79,7 +80,7 @@ def build_pool_image(target: str) -> Image:
     key = key_of(("pool", pool_text(target), target))
     found = load(key)
     if found is None:
-        with llvm_lock:
+        with no_fork:
             found = Compiled(link([pool_object(target)], target, POOL_EXPORTS, POOL_IMPORTS))
         store(key, found)
     return found.image

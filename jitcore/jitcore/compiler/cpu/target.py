@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import platform
-import threading
 from dataclasses import dataclass
 from typing import Any
 
 from jitcore_runtime.cpu_features import host_target as _host_target
+
+from ...forking import no_fork
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +62,6 @@ def create_machine(name: str, opt: int = 3) -> Any:
     )
 
 
-llvm_lock = threading.RLock()
-"""Held while LLVM runs in this process. A fork waits for it: a child that began in the middle would find LLVM's own
-locks taken by a thread that it does not have."""
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=llvm_lock.acquire, after_in_parent=llvm_lock.release, after_in_child=llvm_lock.release)
 _initialized = False
 
 
@@ -75,7 +70,7 @@ def _initialize() -> None:
     global _initialized
     import llvmlite.binding as llvm
 
-    with llvm_lock:
+    with no_fork:
         if not _initialized:
             llvm.initialize_all_targets()
             llvm.initialize_all_asmprinters()
