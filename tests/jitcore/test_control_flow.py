@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from control_programs import program
+from control_programs import run as run_program
 
 import jitcore
 import jitcore_runtime
@@ -137,6 +139,26 @@ def test_compiled_values_and_derivatives_are_eager_ones(function, native):
         for mine, theirs in zip(compiled(x, w), expected, strict=True):
             np.testing.assert_allclose(mine.numpy(), theirs.numpy(), rtol=1e-9, atol=1e-12)
     assert "replayed 4 times" in compiled.explain(), "one program for both branches"
+
+
+@pytest.mark.parametrize("seed", [*range(5), *(pytest.param(n, marks=pytest.mark.slow) for n in range(5, 60))])
+def test_random_programs_and_their_derivatives_are_eager_ones(seed):
+    plan = program(seed)
+
+    def run(x, w, parameter):
+        y = (run_program(plan, (x, w), parameter) * x).sum()
+        first = grad(y, (x, w, parameter), create_graph=True, materialize_grads=True)
+        mixed = (first[0] * w).sum() + (first[1] ** 2).sum() + first[2].sum() + 0 * x.sum()
+        return [t.detach() for t in (y, *first, *grad(mixed, (x, w), materialize_grads=True))]
+
+    compiled = jitcore.jit(run)
+    random = np.random.default_rng(seed)
+    parameter = jitcore.tensor(random.normal(size=3), requires_grad=True)
+    for _ in range(4):
+        x, w = (jitcore.tensor(random.normal(size=3), requires_grad=True) for _ in range(2))
+        for mine, theirs in zip(compiled(x, w, parameter), run(x, w, parameter), strict=True):
+            np.testing.assert_allclose(mine.numpy(), theirs.numpy(), rtol=1e-8, atol=1e-10)
+    assert "replayed 3 times" in compiled.explain()
 
 
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda f: f.__name__)

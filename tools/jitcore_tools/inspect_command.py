@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+from jitcore_ir import Trait
 from jitcore_ir.custom_call import called_name
 from jitcore_ir.printer import print_graph
 from jitcore_runtime import ArchiveError
@@ -45,7 +46,7 @@ def _entry(entry: Entry, archive: Archive) -> list[str]:
     lines += [f"  output  {name}: {type}" for name, type in zip(entry.outputs, results, strict=False)]
     weights = sum(archive.weights[name].nbytes for name in entry.weights.values())
     lines.append(f"  weights {len(entry.weights)} tensors, {weights} bytes")
-    operations = len(entry.graph.operations) - 1
+    operations = sum(not o.spec.has(Trait.TERMINATOR) for o in entry.graph.walk())
     lines.append(f"  graph   {operations} operations")
     if entry.exact:
         lines.append("  exact   native code gives the bits that the interpreter gives")

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jitcore_ir import Trait
 from jitcore_ir.custom_call import called_name
 from jitcore_runtime.call_out import native_calls
 from jitcore_runtime.plan import BufferKind, Plan
@@ -117,7 +118,7 @@ def _arguments(recording: Recording) -> str:
 
 
 def _how(program: Any) -> str:
-    operations = len(program.graph.operations) - 1
+    operations = sum(not o.spec.has(Trait.TERMINATOR) for o in program.graph.walk())
     if program.image is None:
         return f"{operations} operations, interpreted with NumPy"
     temporaries = sum(b.kind is BufferKind.TEMPORARY for b in program.plan.buffers)
