@@ -190,7 +190,7 @@ class _Native:
             self._fixed_layout = self._laid_out({})
             shapes = self._fixed_layout[0].shapes
             held = sum(math.prod(shape) * b.dtype.itemsize for shape, b in zip(shapes, plan.buffers))
-            loops = any(o.spec in (ops.WHILE, ops.SCAN) for o in program.graph.operations)
+            loops = any(o.spec in (ops.WHILE, ops.SCAN) for o in program.graph.walk())
             keep_gil = held < _SMALL and not loops  # who knows how many turns
         else:
             keep_gil = False

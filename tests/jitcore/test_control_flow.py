@@ -309,6 +309,43 @@ def test_integers_and_bools_are_carried():
             assert counts.tolist() == np.cumsum([0, *(v > 0 for v in values)])[:-1].tolist()
 
 
+def test_sequences_of_every_length_have_one_program_and_one_backward():
+    """The length becomes a symbol of the second recording."""
+    weight = jitcore.tensor(np.random.default_rng(0).normal(size=(4, 4)) * 0.3, requires_grad=True)
+
+    def program(xs):
+        def step(carry, x):
+            following = (carry @ weight + x).tanh()
+            return following, jitcore.cond(following.sum() > 0, lambda: following * 2, lambda: following.sin())
+
+        carry, ys = jitcore.scan(step, jitcore.zeros(4), xs)
+        return carry.sum() + (ys * ys).mean()
+
+    compiled = jitcore.jit(program)
+    for length in (3, 5, 9, 1, 20):
+        xs = jitcore.randn(length, 4, requires_grad=True)
+        found = [(y.detach(), *grad(y, (xs, weight))) for y in (program(xs), compiled(xs))]
+        for mine, theirs in zip(*found, strict=True):
+            np.testing.assert_allclose(mine.numpy(), theirs.numpy(), rtol=1e-9, atol=1e-12)
+    text = compiled.explain()
+    assert "program(f64[N,4])" in text and "replayed 3 times" in text
+
+
+def test_exact_programs_with_loops_are_eager_ones_to_the_bit():
+    jitcore.set_default_dtype(jitcore.float32)
+
+    def run(x, w):
+        jitcore.manual_seed(7)
+        y = drawing(x, w) + nested(x, w) + recurrence(x, w)
+        return [y.detach(), *grad(y, (x, w))]
+
+    x, w = leaves()
+    compiled = jitcore.jit(run, exact=True)
+    for _ in range(2):
+        for mine, theirs in zip(compiled(x, w), run(x, w), strict=True):
+            np.testing.assert_array_equal(mine.numpy(), theirs.numpy())
+
+
 # Export
 
 
