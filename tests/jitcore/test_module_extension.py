@@ -1,6 +1,7 @@
 """What subclasses of Module override and register, beside PyTorch: loading, saving, converting, modes, hooks."""
 
 import io
+import warnings
 
 import numpy as np
 import pytest
@@ -202,3 +203,34 @@ def test_loading_with_assign():
     layer.load_state_dict(state, assign=True)
     assert isinstance(layer.weight, jitcore.nn.Parameter) and layer.weight.requires_grad
     np.testing.assert_array_equal(layer.weight.detach().numpy(), 1)
+
+
+@pytest.mark.parametrize("wanted", [(False, False), (True, False), (True, True)])
+def test_full_backward_hooks_see_what_pytorchs_see(wanted):
+    def seen_by(lib):
+        class Scaled(lib.nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.weight = lib.nn.Parameter(lib.tensor([2.0, 3.0]))
+
+            def forward(self, x, factor, y):
+                return x * self.weight * factor, y * self.weight
+
+        seen = []
+        module = Scaled()
+        module.register_full_backward_hook(lambda m, given, out: seen.append((given, out)))
+        x, y = (lib.tensor([1.0, 4.0], requires_grad=w) for w in wanted)
+        a, b = module(x, 3.0, y)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PyTorch says that no input requires grad
+            (a.sum() + 2 * b.sum()).backward()
+        return [[None if g is None else g.tolist() for g in side] for both in seen for side in both]
+
+    assert seen_by(jitcore) == seen_by(torch)
+
+
+def test_a_full_backward_hook_cannot_replace_the_gradient_of_nothing():
+    layer = jitcore.nn.Linear(2, 1)
+    layer.register_full_backward_hook(lambda m, given, out: (jitcore.ones(1, 2),))
+    with pytest.raises(RuntimeError, match="no input requires gradient"):
+        layer(jitcore.ones(1, 2)).sum().backward()

@@ -57,13 +57,18 @@ class _Received:
 def forward_with_backward_hooks(module: Any, arguments: tuple, keywords: dict) -> Any:
     """`module.forward` with an identity around its inputs and outputs where the full backward hooks listen.
 
-    The outer identity sees grad_output first; the inner one sees grad_input, calls the hooks and passes on what they
-    return.
+    The outer identity sees grad_output first; the inner one sees grad_input (zeros for tensors without gradient, None
+    for what is no tensor), calls the hooks and passes on what they return. Where no argument requires grad the outer
+    one calls them. Raises RuntimeError where a hook then returns a gradient.
     """
     from ..autograd import Function
+    from ..ops import zeros_like
+    from ..state import state
     from ..tensor import Tensor
 
     received = _Received()
+    places = [i for i, x in enumerate(arguments) if isinstance(x, Tensor) and x.requires_grad and state.grad_enabled]
+    count, given_arguments = len(arguments), arguments
 
     class Outputs(Function):
         runs_hooks = True
@@ -79,6 +84,14 @@ def forward_with_backward_hooks(module: Any, arguments: tuple, keywords: dict) -
                 if given is not None:
                     gradients = given if isinstance(given, tuple) else (given,)
             received.gradients = gradients
+            if not places:
+                for hook in list(module._full_backward_hooks.values()):
+                    given = hook(module, (None,) * count, gradients)
+                    if given is not None and any(g is not None for g in given):
+                        raise RuntimeError(
+                            "Backward hook for Modules where no input requires gradient should always return None or "
+                            "None for all gradients."
+                        )
             return gradients
 
     class Inputs(Function):
@@ -90,13 +103,16 @@ def forward_with_backward_hooks(module: Any, arguments: tuple, keywords: dict) -
 
         @staticmethod
         def backward(ctx: Any, *gradients: Any) -> Any:
+            whole: list[Any] = [zeros_like(x) if isinstance(x, Tensor) else None for x in given_arguments]
+            for place, gradient in zip(places, gradients, strict=True):
+                whole[place] = gradient
+            packed = tuple(whole)
             for hook in list(module._full_backward_hooks.values()):
-                given = hook(module, gradients, received.gradients)
+                given = hook(module, packed, received.gradients)
                 if given is not None:
-                    gradients = given if isinstance(given, tuple) else (given,)
-            return gradients
+                    packed = given if isinstance(given, tuple) else (given,)
+            return tuple(packed[place] for place in places)
 
-    places = [i for i, x in enumerate(arguments) if isinstance(x, Tensor)]
     if places:
         wrapped = Inputs.apply(*(arguments[i] for i in places))
         fresh = list(arguments)
