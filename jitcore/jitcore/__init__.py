@@ -60,7 +60,7 @@ from .dims import Dim
 from .errors import ExportError, OutOfMemoryError, TraceError
 from .exporting import export
 from .func.vmap import vmap
-from .jit_function import JitWarning
+from .jit_function import JitWarning, explain
 from .library import custom_op
 from .paths import add_paths
 from .printing import set_printoptions
@@ -162,7 +162,8 @@ add_paths(__name__)
 __all__ = [
     "__version__", "autograd", "bfloat16", "bool", "bool_", "can_cast", "cdouble", "cfloat", "channels_last",
     "complex128", "complex64", "contiguous_format", "cuda", "default_generator", "Device", "device", "double",
-    "Dim", "DType", "dtype", "e", "enable_grad", "export", "ExportError", "fft", "finfo", "float", "float16", "float32",
+    "Dim", "DType", "dtype", "e", "enable_grad", "explain", "export", "ExportError", "fft", "finfo", "float", "float16",
+    "float32",
     "float64", "func", "Generator", "get_default_dtype", "get_rng_state", "half", "iinfo", "inf", "inference_mode",
     "initial_seed", "int", "int16", "int32", "int64", "int8", "is_grad_enabled", "is_inference_mode_enabled", "jit",
     "JitWarning", "linalg", "load", "long", "manual_seed", "mark_dynamic", "nan", "newaxis", "nn", "no_grad",

@@ -31,6 +31,7 @@ from .source import is_own_file
 from .tensor import Tensor, wrap
 from .trace.capture import FromOutput, FromRoot, Recording, Static, record
 from .trace.recorder import Recorder
+from .trace.retrace import advice
 from .trace.sizes import ShapeGuard, Sizes, Specialization
 from .trace.sources import Argument
 
@@ -304,7 +305,7 @@ def _refuse(recording: Recording) -> None:
             f"call model.eval() before exporting, or return the new value instead"
         )
     if recording.problem is not None:
-        raise ExportError(f"cannot be exported: {recording.problem}")
+        raise ExportError(f"cannot be exported: {recording.problem}{advice(recording.problem)}")
     for piece in recording.pieces:
         if not isinstance(piece, FromOutput | FromRoot):
             what = repr(piece.value) if isinstance(piece, Static) else "a number that item() gave"

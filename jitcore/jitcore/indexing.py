@@ -19,11 +19,11 @@ from jitcore_ir import ops
 from .dispatch import apply, write
 from .ops.creation import tensor
 from .ops.inplace import with_inplace
-from .ops.movement import broadcast_tensors
+from .ops.movement import broadcast_tensors, position_on
 from .ops.order import nonzero
 from .ops.select import from_the_end
 from .promotion import NUMBERS, as_operand
-from .symbolic import SymInt, hint
+from .symbolic import SymInt
 from .tensor import Tensor, memory, method, shape_of
 
 
@@ -200,13 +200,7 @@ def _range(item: Any, size: Any, axis: int) -> tuple[Any, Any, int, bool]:
             f"only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices "
             f"(got {type(item).__name__})"
         ) from None
-    if type(position) is int:
-        limit = hint(size)
-        if not -limit <= position < limit:
-            raise IndexError(f"index {position} is out of bounds for dimension {axis} with size {limit}")
-        if position < 0:
-            position = position + size
-    return position, 1, 1, False
+    return position_on(position, size, axis), 1, 1, False
 
 
 def _bound(given: Any, default: Any, size: Any) -> Any:

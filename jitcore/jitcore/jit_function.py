@@ -10,11 +10,13 @@ that shares what they begin alike; where a run cannot be replayed safely, it run
 from __future__ import annotations
 
 import functools
+import operator
 import os
 import threading
 import time
 import types
 import weakref
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,9 +35,10 @@ from .tensor import Tensor
 from .trace.background import Job
 from .trace.capture import Recording, capture
 from .trace.containers import flatten
-from .trace.kinds import Kind, Pattern, marks_of
-from .trace.numbers import same_float, settled
+from .trace.kinds import MARKS, Kind, Pattern, marks_of
+from .trace.numbers import settled
 from .trace.recorder import Recorder
+from .trace.retrace import NOTICED, Retrace, advice, cause_of, describe, other_kind
 from .trace.sizes import Sizes
 from .trace.tree import MISSED, Node, TraceTree
 from .trace.variant import CannotReplay, Variant
@@ -70,14 +73,6 @@ class Options:
     dynamic: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Retrace:
-    """Why a call was recorded although there were recordings; `location` where a value that Python saw decided."""
-
-    cause: str
-    location: Any = None
-
-
 @dataclass(slots=True)
 class Entry:
     """What is known for one kind of call and one pattern of sizes: the recordings, or the reason to stay eager."""
@@ -88,6 +83,8 @@ class Entry:
     reason: str | None = None
     failures: int = 0
     keep: tuple = ()
+    words: tuple[str, ...] = ()
+    """What is in the key, for the user."""
     job: Job | None = None
     """The compilation that goes on in the background."""
 
@@ -97,47 +94,55 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class PlainCall:
-    """The latest replayed call where all arguments were plain tensors or floats and one program did it all: what the
-    next one is compared with first. `fits(arguments)` says whether it has the same key."""
+class LatestCall:
+    """The latest replayed call for which one program did it all: what the next one is compared with first.
+
+    `fits(leaves)` says whether other arguments have the same key; `structure` is theirs, None where every argument is a
+    leaf and none is named.
+    """
 
     node: Node
     variant: Variant
-    fits: Callable[[tuple], bool]
+    structure: Any
+    fits: Callable[[Sequence[Any]], bool]
 
     @classmethod
-    def of(cls, node: Node, leaves: Sequence[Any], arguments: tuple, keywords: dict) -> PlainCall | None:
-        plain = not keywords and len(leaves) == len(arguments) and all(type(a) in (Tensor, float) for a in arguments)
-        tensors = [a for a in arguments if type(a) is Tensor]
-        if not plain or node.variant is None or len({id(a._storage) for a in tensors}) < len(tensors):
+    def of(cls, node: Node, leaves: Sequence[Any], structure: Any, plain: bool) -> LatestCall | None:
+        tensors = [a for a in leaves if isinstance(a, Tensor)]
+        if node.variant is None or len({id(a._storage) for a in tensors}) < len(tensors):
             return None
-        if any(a.__dict__ for a in tensors):
+        if any(type(a) is not Tensor or a.__dict__ for a in tensors) or any(type(a) is Generator for a in leaves):
             return None
-        return cls(node, node.variant, _same_kind(arguments))
+        return cls(node, node.variant, None if plain else structure, _same_kind(leaves))
 
 
-def _same_kind(arguments: tuple) -> Callable[[tuple], bool]:
-    """A function that tells whether other arguments have the types, shapes, dtypes and modes of these, and no memory in
+def _same_kind(leaves: Sequence[Any]) -> Callable[[Sequence[Any]], bool]:
+    """A function that tells whether other leaves have the types, shapes, dtypes and modes of these, and no memory in
     common. Written out as one expression: 0.2 us a tensor, a tenth of the cost of building a key."""
     names: dict[str, Any] = {"Tensor": Tensor, "modes": _modes(), "now": _modes}
     conditions = ["modes == now()"]
-    for n, argument in enumerate(arguments):
-        if type(argument) is float:
+    for n, leaf in enumerate(leaves):
+        if type(leaf) is float:
             conditions.append(f"type(a{n}) is float")
             continue
-        array = argument._array
+        if type(leaf) is not Tensor:
+            names |= {f"s{n}": leaf, f"t{n}": type(leaf)}
+            by_value = f" or (type(a{n}) is t{n} and a{n} == s{n})" if type(leaf) in (int, str, bool) else ""
+            conditions.append(f"(a{n} is s{n}{by_value})")
+            continue
+        array = leaf._array
         names |= {f"s{n}": array.shape, f"t{n}": array.strides, f"d{n}": array.dtype}
-        wanted = argument.requires_grad
+        wanted = leaf.requires_grad
         flag = f"(a{n}._requires_grad if a{n}._base is None else a{n}.requires_grad)"
         conditions.append(f"type(a{n}) is Tensor and (x := a{n}._array).shape == s{n} and x.strides == t{n}")
         conditions.append(f"x.dtype == d{n} and {flag} is {wanted} and not a{n}.__dict__")
-    storages = [f"a{n}._storage" for n, argument in enumerate(arguments) if type(argument) is Tensor]
+    storages = [f"a{n}._storage" for n, leaf in enumerate(leaves) if type(leaf) is Tensor]
     if len(storages) > 1:
         conditions.append(f"len({{{', '.join(storages)}}}) == {len(storages)}")
-    unpack = "".join(f"a{n}, " for n in range(len(arguments)))
+    unpack = "".join(f"a{n}, " for n in range(len(leaves)))
     source = [
         "def fits(arguments):",
-        f"    if len(arguments) != {len(arguments)}: return False",
+        f"    if len(arguments) != {len(leaves)}: return False",
         f"    {unpack}= arguments" if unpack else "    pass",
         f"    return {' and '.join(conditions)}",
     ]
@@ -147,6 +152,10 @@ def _same_kind(arguments: tuple) -> Callable[[tuple], bool]:
 
 def _modes() -> tuple[Any, ...]:
     return (state.grad_enabled, state.inference, state.autocast, get_default_dtype())
+
+
+def _named_modes() -> dict[str, Any]:
+    return dict(zip(("grad mode", "inference mode", "autocast", "the default dtype"), _modes(), strict=True))
 
 
 class JitFunction:
@@ -159,11 +168,12 @@ class JitFunction:
         self._kinds: dict[Any, Kind] = {}
         self._known: dict[Any, tuple[Entry, ...]] = {}
         self._lock = threading.RLock()
-        self._warned: set[str] = set()
+        self._warned: set[Any] = set()
         self._name = getattr(function, "__qualname__", type(function).__name__)
         self._eager_calls = 0
+        self._eager_reasons: Counter[str] = Counter()
         self._retraces: list[Retrace] = []
-        self._last: PlainCall | None = None
+        self._last: LatestCall | None = None
         self._latest: Any = None
         self._notes: list[str] = []
         _functions.add(self)
@@ -173,12 +183,15 @@ class JitFunction:
         if state.recorder is not None or state.eager_only:  # inside another recording: part of it
             return self._function(*arguments, **keywords)
         last = self._last
-        if last is not None and not keywords and last.fits(arguments) and last.variant.fits(arguments):
-            try:
-                return TraceTree.run_whole(last.node, arguments, arguments, keywords)
-            except (GuardFailed, CannotReplay, OperationFailed):
-                pass  # nothing has been changed; the way below finds out what to do
+        if last is not None and last.structure is None and not keywords and last.fits(arguments):
+            result = self._again(last, arguments, arguments, keywords)
+            if result is not MISSED:
+                return result
         leaves, structure = flatten((arguments, keywords))
+        if last is not None and last.structure == structure and last.fits(leaves):
+            result = self._again(last, leaves, arguments, keywords)
+            if result is not MISSED:
+                return result
         key = _key(leaves, structure)
         entries = self._known.get(key) or self._fitting(key, leaves, structure)
         for entry in entries:
@@ -188,13 +201,14 @@ class JitFunction:
                 return self._eagerly(arguments, keywords)
             try:
                 result = entry.tree.run(leaves, arguments, keywords)
-            except CannotReplay:
+            except CannotReplay as reason:
+                self._eager_reasons[str(reason)] += 1
                 return self._eagerly(arguments, keywords)
             except OperationFailed:
                 return self._fail(leaves, arguments, keywords)
             if result is not MISSED:
                 if len(entries) == 1 and key == self._latest:
-                    self._remember(entry, leaves, arguments, keywords)
+                    self._remember(entry, leaves, structure, arguments, keywords)
                 self._latest = key
                 return result
         if any(entry.reason is not None for entry in entries):
@@ -220,7 +234,14 @@ class JitFunction:
         """In plain words: what was recorded and compiled, for which arguments, and what runs eagerly and why."""
         from .trace.explain import explain
 
-        return explain(self._name, self._entries, self._eager_calls, self._notes)
+        notes = [*(f"{self._name} was {note}." for note in dict.fromkeys(self._notes)), *self._eager_words()]
+        return explain(self._name, self._entries, self._retraces, notes)
+
+    def _eager_words(self) -> list[str]:
+        if not self._eager_calls:
+            return []
+        reasons = [f"  {count} of them because {reason}." for reason, count in self._eager_reasons.items()]
+        return [f"{self._eager_calls} calls ran eagerly.", *reasons]
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until nothing is being compiled in the background, or for so many seconds; whether nothing is."""
@@ -238,17 +259,22 @@ class JitFunction:
         undone: parameters, buffers, gradients, optimizers and random numbers are as before. What it does besides
         (appending to a list, printing) is not. Raises what the function raises.
         """
-        from .trace.warmup import made_up_call, unchanged_optimizers
+        from .trace.warmup import made_up_call
 
         if state.recorder is not None:  # inside another recording: part of it
             return
         for spec in specs:
-            arguments, keywords = made_up_call(spec)
-            leaves, structure = flatten((arguments, keywords))
-            key = _key(leaves, structure)
-            if not self._fitting(key, leaves, structure):
-                with unchanged_optimizers():
-                    self._record(key, structure, (), leaves, arguments, keywords, undo=True)
+            self._ahead(*made_up_call(spec))
+
+    def _ahead(self, arguments: tuple, keywords: dict) -> None:
+        """Record and compile a call unless that has been done, and leave tensors as they were."""
+        from .trace.warmup import unchanged_optimizers
+
+        leaves, structure = flatten((arguments, keywords))
+        key = _key(leaves, structure)
+        if not self._fitting(key, leaves, structure):
+            with unchanged_optimizers():
+                self._record(key, structure, (), leaves, arguments, keywords, undo=True)
 
     def _eagerly(self, arguments: tuple, keywords: dict) -> Any:
         self._eager_calls += 1
@@ -261,12 +287,23 @@ class JitFunction:
         assert recording.recorder is not None
         return settled(result, recording.recorder)
 
-    def _remember(self, entry: Entry, leaves: Sequence[Any], arguments: tuple, keywords: dict) -> None:
+    @staticmethod
+    def _again(last: LatestCall, leaves: Sequence[Any], arguments: tuple, keywords: dict) -> Any:
+        """Replay the latest program, or return MISSED with nothing changed: then the long way finds out what to do."""
+        try:
+            if last.variant.fits(leaves):
+                return TraceTree.run_whole(last.node, leaves, arguments, keywords)
+        except (GuardFailed, CannotReplay, OperationFailed):
+            pass
+        return MISSED
+
+    def _remember(self, entry: Entry, leaves: Sequence[Any], structure: Any, arguments: tuple, keywords: dict) -> None:
         """Let the next call be compared with this one first, where there is one way to go. That takes a while to write
         down, and so is done when a second call in a row has the same key."""
         roots = entry.tree.roots
         if len(roots) == 1 and roots[0].whole:
-            self._last = PlainCall.of(roots[0], leaves, arguments, keywords)
+            plain = not keywords and len(leaves) == len(arguments) and all(map(operator.is_, leaves, arguments))
+            self._last = LatestCall.of(roots[0], leaves, structure, plain)
 
     def _fitting(self, key: Any, leaves: Sequence[Any], structure: Any) -> tuple[Entry, ...]:
         """The entries whose sizes a call may have, remembered by its key; the latest first."""
@@ -301,15 +338,21 @@ class JitFunction:
             return self._eagerly(arguments, keywords)
         kind_key = _kind(leaves, structure, key)
         retrace = _cause(entries, leaves)
+        words = describe(leaves, _named_modes())
+        if not entries and self._entries:
+            retrace = other_kind(words, [other.words for other in self._entries.values()])
         if not (self._make_room(entries[0]) if entries else self._make_place()):
-            cause = retrace or Retrace(f"{MOST_KINDS} kinds of arguments (shapes, dtypes, structure)")
             if undo:
                 return None
-            self._warn(f"{len(self._variants())} recordings were not enough: {cause.cause}", cause.location)
+            if not entries or retrace is None:
+                retrace = Retrace("kind", f"{MOST_KINDS} kinds of arguments (shapes, dtypes, structure)")
+            text = f"{len(self._variants())} recordings were not enough: {retrace.cause}{retrace.advice()}"
+            self._warn(f" runs eagerly: {text}", ("eager", *retrace.about))
             return self._eagerly(arguments, keywords)
         if retrace is not None:
             self._retraces.append(retrace)
             del self._retraces[:-MOST_KINDS]
+            self._count(retrace)
         with self._lock:
             kind = self._kinds.setdefault(kind_key, Kind())
             pattern, sizes = kind.pattern(leaves, self._options.dynamic)
@@ -333,7 +376,7 @@ class JitFunction:
                 kind.learn(pattern, recording.pattern, sizes.specializations)
                 self._say_fixed(leaves, pattern, recording.pattern, sizes)
                 pattern = recording.pattern
-            entry = self._entries.get((kind_key, pattern)) or self._enter(kind_key, pattern, leaves)
+            entry = self._entries.get((kind_key, pattern)) or self._enter(kind_key, pattern, leaves, words)
             self._know(key, (entry, *(other for other in entries if other is not entry)))
             if variant is not None and not self._options.background:
                 self._keep(entry, variant)
@@ -348,9 +391,11 @@ class JitFunction:
 
     def _keep(self, entry: Entry, variant: Variant) -> None:
         """Compile a recording, for calls to come."""
+        start = time.perf_counter()
         if variant.backward is not None:
             variant.backward.compile(self._function, self._compile_graph, self._options.native)
         entry.tree.add(variant)
+        variant.seconds = time.perf_counter() - start
         self._last = None
 
     def _waits_for(self, entry: Entry) -> bool:
@@ -372,9 +417,9 @@ class JitFunction:
                 if dims is not None and left is not None and left[axis] != dims[axis] and isinstance(left[axis], int):
                     found = next(f for f in sizes.specializations if str(f.expr) == str(dims[axis]))
                     self._warn(
-                        f"dimension {axis} of argument {number} was marked dynamic, but {found.location} uses it as "
+                        f": dimension {axis} of argument {number} was marked dynamic, but {found.location} uses it as "
                         f"the number {left[axis]}, so that other sizes are recorded anew",
-                        eagerly=False,
+                        ("dynamic", number, axis),
                     )
 
     def _variant(self, recording: Recording) -> Variant:
@@ -407,9 +452,9 @@ class JitFunction:
     def _variants(self) -> list[Variant]:
         return [variant for entry in self._entries.values() for variant in entry.variants]
 
-    def _enter(self, kind: Any, pattern: Pattern, leaves: Sequence[Any]) -> Entry:
+    def _enter(self, kind: Any, pattern: Pattern, leaves: Sequence[Any], words: tuple[str, ...]) -> Entry:
         keep = tuple(leaf for leaf in leaves if not isinstance(leaf, Tensor))
-        entry = Entry(TraceTree(self._compile_graph, self._options.native), kind, pattern, keep=keep)
+        entry = Entry(TraceTree(self._compile_graph, self._options.native), kind, pattern, keep=keep, words=words)
         self._entries[kind, pattern] = entry
         return entry
 
@@ -453,14 +498,20 @@ class JitFunction:
 
     def _stay_eager(self, entry: Entry, reason: str) -> None:
         entry.reason = reason
-        self._warn(reason)
+        self._warn(f" runs eagerly: {reason}{advice(reason)}", reason)
 
-    def _warn(self, reason: str, cause: Any = None, eagerly: bool = True) -> None:
-        """Say once for each cause (by default the reason itself) that calls run eagerly, or something else."""
-        cause = str(cause or reason)
+    def _count(self, retrace: Retrace) -> None:
+        """Tell the user, once, of a cause for which the function was recorded again and again."""
+        again = sum(other.about == retrace.about for other in self._retraces)
+        if again == NOTICED:
+            text = f" was recorded {again} times more, each time compiling, because of {retrace.cause}"
+            self._warn(f"{text}{retrace.advice()}", ("retraces", *retrace.about))
+
+    def _warn(self, text: str, cause: Any) -> None:
+        """Say something once for each cause."""
         if cause not in self._warned:
             self._warned.add(cause)
-            warn_user(f"jitcore.jit: {self._name}{' runs eagerly' if eagerly else ''}: {reason}", JitWarning)
+            warn_user(f"jitcore.jit: {self._name}{text}", JitWarning)
 
 
 _functions: weakref.WeakSet[JitFunction] = weakref.WeakSet()
@@ -520,6 +571,18 @@ def jit(
     return made
 
 
+def explain(function: Callable, *arguments: Any, **keywords: Any) -> str:
+    """What `jit` makes of a call of `function`, in plain words; see `JitFunction.explain`.
+
+    The function, jitted or not, runs once on copies of the tensors, and what it does to other tensors is undone.
+    """
+    from .trace.warmup import made_up_call
+
+    jitted = function if isinstance(function, JitFunction) else JitFunction(function)
+    jitted._ahead(made_up_call(arguments)[0], made_up_call(keywords)[1])
+    return jitted.explain()
+
+
 def _key(leaves: Sequence[Any], structure: Any) -> Any:
     """What must be equal for a recording to fit: everything that can be told without looking at tensor elements."""
     parts: list[Any] = [structure, *_modes()]
@@ -532,7 +595,7 @@ def _key(leaves: Sequence[Any], structure: Any) -> Any:
             array = leaf._array
             parts += (array.dtype, array.shape, array.strides, leaf.requires_grad)
             if type(leaf) is not Tensor or leaf.__dict__:
-                parts += (type(leaf), *map(id, leaf.__dict__.values()))
+                parts += _attributes(leaf)
             storages.setdefault(id(leaf._storage), tensors)
             tensors += 1
         elif type(leaf) is float:
@@ -549,6 +612,12 @@ def _key(leaves: Sequence[Any], structure: Any) -> Any:
     return tuple(parts)
 
 
+def _attributes(tensor: Tensor) -> list[Any]:
+    """A subclass, and what was put on a tensor, by name and identity, but for marks on its dimensions."""
+    found = [(name, id(value)) for name, value in tensor.__dict__.items() if name != MARKS]
+    return [type(tensor), *found] if found or type(tensor) is not Tensor else []
+
+
 def _kind(leaves: Sequence[Any], structure: Any, key: Any) -> Any:
     """The key without sizes and without the values of integers; with them where arguments share memory."""
     tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
@@ -557,7 +626,11 @@ def _kind(leaves: Sequence[Any], structure: Any, key: Any) -> Any:
     parts: list[Any] = [structure, *_modes()]
     for leaf in leaves:
         if isinstance(leaf, Tensor):
-            parts += (leaf._array.dtype, leaf._array.ndim, leaf.requires_grad)
+            array = leaf._array
+            layout = None if array.flags.c_contiguous else (array.shape, array.strides)
+            parts += (array.dtype, array.ndim, leaf.requires_grad, layout)
+            if type(leaf) is not Tensor or leaf.__dict__:
+                parts += _attributes(leaf)
         elif type(leaf) in (int, float):
             parts.append(type(leaf))
         elif isinstance(leaf, _BY_VALUE):
@@ -579,25 +652,7 @@ _BY_VALUE = (int, float, complex, str, bytes, bool, type(None))
 def _cause(entries: Sequence[Entry], leaves: Sequence[Any]) -> Retrace | None:
     """Why the call fits no recording of those for its sizes; None where there are none."""
     tree = next((entry.tree for entry in entries if entry.tree.roots), None)
-    if tree is None:
-        return None
-    if tree.missed is not None:
-        variant, number, seen = tree.missed
-        read = variant.recording.reads[number]
-        return Retrace(
-            f"{read.kind} at {read.location} gave {seen!r}, where {read.outcome!r} was recorded", read.location
-        )
-    for variant in tree.variants:
-        for position, (pinned, location) in variant.recording.pins.items():
-            if not same_float(leaves[position], pinned):
-                return Retrace(f"argument {position} was {pinned!r}, on which {location} depends", location)
-        broken = variant.recording.checks.first_broken()
-        if broken is not None:
-            return Retrace(broken)
-        guard = variant.broken_guard(leaves)
-        if guard is not None:
-            return Retrace(f"sizes with {guard} were recorded, on which {guard.location} depends", guard.location)
-    return Retrace("other gradients were there before the call")
+    return None if tree is None else cause_of(tree, leaves)
 
 
 def _identifier(name: str) -> str:

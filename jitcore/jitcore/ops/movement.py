@@ -8,7 +8,7 @@ from typing import Any
 from jitcore_ir import ops
 
 from ..dispatch import NONE, apply
-from ..symbolic import SymInt
+from ..symbolic import SymInt, hint
 from ..tensor import Size, Tensor, method, shape_of
 from .creation import size_arguments
 
@@ -325,6 +325,17 @@ def slice_axis(input: Tensor, axis: int, start: Any, size: Any, step: int = 1) -
     )
 
 
+def position_on(position: Any, size: Any, axis: int) -> Any:
+    """An integer index counted from the front; both may be symbolic. Raises IndexError outside the dimension."""
+    if position < 0:
+        counted = position + size
+        if counted >= 0:
+            return counted
+    elif position < size:
+        return position
+    raise IndexError(f"index {hint(position)} is out of bounds for dimension {axis} with size {hint(size)}")
+
+
 @method
 def select(input: Tensor, dim: int, index: Any) -> Tensor:
     """The slice at `index` of dimension `dim`, which disappears; a view."""
@@ -333,13 +344,7 @@ def select(input: Tensor, dim: int, index: Any) -> Tensor:
     if not shape:
         raise IndexError("select() cannot be applied to a 0-dim tensor.")
     index = index.__index__() if type(index) is not SymInt else index
-    size = input._array.shape[axis]
-    if type(index) is int:
-        if not -size <= index < size:
-            raise IndexError(f"index {index} is out of bounds for dimension {axis} with size {size}")
-        if index < 0:
-            index = index + shape[axis]
-    cut = slice_axis(input, axis, index, 1)
+    cut = slice_axis(input, axis, position_on(index, shape[axis], axis), 1)
     return apply(ops.RESHAPE, (cut,), {"shape": (*shape[:axis], *shape[axis + 1 :])})
 
 

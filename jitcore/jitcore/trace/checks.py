@@ -20,6 +20,10 @@ class Checks:
 
     conditions: list[str] = field(default_factory=list)
     descriptions: list[str] = field(default_factory=list)
+    places: list[str] = field(default_factory=list)
+    """For each condition, the function that read the state."""
+    place: str = ""
+    """The function that is reading state now."""
     names: dict[str, Any] = field(
         default_factory=lambda: {
             "missing": _MISSING, "type": type, "len": len, "bool": bool, "getattr": getattr, "copysign": math.copysign,
@@ -79,7 +83,7 @@ class Checks:
         self._add(f"{bound}._storage is {storage} and {bound}._view is {view}", description)
 
     def same_length(self, fetch: str, expected: int, description: str) -> None:
-        self._add(f"len({fetch}) == {expected}", description)
+        self._add(f"len({fetch}) == {expected}" if expected else f"not {fetch}", description)
 
     def custom(self, test: Callable[[], bool], description: str) -> None:
         self._add(f"{self.bind(test)}()", description)
@@ -102,13 +106,13 @@ class Checks:
 
     def first_broken(self) -> str | None:
         """Words for the first condition that no longer holds."""
-        for condition, description in zip(self.conditions, self.descriptions, strict=True):
+        for condition, description, place in zip(self.conditions, self.descriptions, self.places, strict=True):
             try:
                 if eval(condition, self.names):
                     continue
             except (AttributeError, LookupError, TypeError, ValueError):
                 pass
-            return description
+            return f"{description} (read by {place})" if place else description
         return None
 
     def _add(self, condition: str, description: str) -> None:
@@ -116,3 +120,4 @@ class Checks:
             self._known.add(condition)
             self.conditions.append(condition)
             self.descriptions.append(description)
+            self.places.append(self.place)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,13 +15,14 @@ from jitcore_runtime.program import Program
 
 from .capture import Recording
 from .differentiate import Backward
+from .retrace import Retrace, advice
 from .sources import Argument
 from .tree import Node
 from .variant import Variant
 
 
-def explain(name: str, entries: Mapping[Any, Any], eager_calls: int, notes: Sequence[str] = ()) -> str:
-    """One paragraph per recording of the function `name`."""
+def explain(name: str, entries: Mapping[Any, Any], retraces: Sequence[Retrace], notes: Sequence[str] = ()) -> str:
+    """One paragraph per recording of the function `name`, then why there are several, then what ran eagerly."""
     if not entries:
         return f"{name} has not been called yet."
     lines = []
@@ -32,11 +34,13 @@ def explain(name: str, entries: Mapping[Any, Any], eager_calls: int, notes: Sequ
                 f"{name} is being compiled in the background for some arguments; calls run eagerly until then."
             )
         if entry.reason is not None:
-            lines.append(f"{name} runs eagerly for some arguments: {entry.reason}.")
-    lines += [f"{name} was {note}." for note in dict.fromkeys(notes)]
-    if eager_calls:
-        lines.append(f"{eager_calls} calls ran eagerly.")
-    return "\n".join(lines)
+            lines.append(f"{name} runs eagerly for some arguments: {entry.reason}.{advice(entry.reason)}")
+    if retraces:
+        lines.append(f"It was recorded again {len(retraces)} times:")
+        about = Counter(retrace.about for retrace in retraces)
+        latest = {retrace.about: retrace for retrace in retraces}
+        lines += [f"    {about[key]} for {retrace.cause}" for key, retrace in latest.items()]
+    return "\n".join([*lines, *notes])
 
 
 def _variant(name: str, variant: Variant, way: Sequence[Node]) -> list[str]:
@@ -44,6 +48,7 @@ def _variant(name: str, variant: Variant, way: Sequence[Node]) -> list[str]:
     programs = [node.code.program for node in way]
     how = "; then ".join(_how(program) for program in programs)
     lines = [f"{name}({_arguments(recording)}): {how}; replayed {variant.hits} times."]
+    lines.append(f"  Compiling it took {variant.seconds * 1e3:.1f} ms.")
     shared = sum(node.variant is None for node in way)
     if shared:
         lines.append(f"  {shared} of its {len(way)} programs are shared with other recordings.")
@@ -70,15 +75,65 @@ def _variant(name: str, variant: Variant, way: Sequence[Node]) -> list[str]:
         lines.append(f"  Called natively from within the compiled program: {called}.")
     if variant.backward is not None and variant.backward.outputs and not variant.backward.spent:
         lines.append(f"  {_backward(variant.backward)}")
-    conditions = recording.checks.descriptions
+    lines += _kernels(programs)
+    conditions = dict(zip(recording.checks.descriptions, recording.checks.places))
     if conditions:
         lines.append(f"  It holds while {len(conditions)} pieces of Python state are unchanged, among them:")
-        lines += [f"    {text}" for text in sorted(set(conditions), key=len)[:8]]
+        shown = sorted(conditions, key=_interest)[:_MOST_SHOWN]
+        lines += [f"    {text}{_read_by(conditions[text])}" for text in shown]
     return lines
 
 
 def _where(location: Any) -> str:
     return f", as {location} decides" if location.line else ""
+
+
+_MOST_SHOWN = 8
+"""Pieces of Python state, and kernels, that are listed."""
+
+
+def _interest(description: str) -> tuple[bool, int]:
+    """Values before identities, short before long."""
+    return "was another" in description or " of its own" in description, len(description)
+
+
+def _read_by(place: str) -> str:
+    return f" (read by {place})" if place else ""
+
+
+def _kernels(programs: Sequence[Program]) -> list[str]:
+    """The kernels of compiled programs with their shares of the time."""
+    costs: Counter[str] = Counter()
+    for program in programs:
+        if program.image is not None:
+            costs.update(kernel_costs(program))
+    total = sum(costs.values())
+    if not total:
+        return []
+    lines = [
+        f"  Its {len(costs)} kernels, with shares of the time as estimated from their arithmetic and the memory they "
+        "touch:"
+    ]
+    lines += [f"    {cost / total:4.0%}  {label}" for label, cost in costs.most_common(_MOST_SHOWN)]
+    return lines
+
+
+def kernel_costs(program: Program) -> dict[str, float]:
+    """Estimated seconds of each kernel of a program with static shapes, by its label; empty for other programs.
+
+    The larger of the arithmetic at 8e9 operations a second and the bytes at 1e10 a second, of one processor.
+    """
+    from ..compiler.lower.lower import lower_graph
+
+    module = lower_graph(program.graph, (), program.exact)
+    costs: Counter[str] = Counter()
+    for call in module.kernels:
+        buffers = [module.buffers[n] for n in call.arguments]
+        if not isinstance(call.work, int) or any(not isinstance(d, int) for b in buffers for d in b.shape):
+            return {}
+        touched = sum(math.prod(b.shape) * b.dtype.itemsize for b in buffers)  # type: ignore[arg-type]
+        costs[str(call)] += max(call.work / 8e9, touched / 1e10)
+    return costs
 
 
 def _backward(backward: Backward) -> str:

@@ -123,21 +123,21 @@ def mark_dynamic(tensor: Tensor, dim: int | Sequence[int], *, min: int = 0, max:
     """
     from ..ops.movement import axis_of
 
-    marks = dict(tensor.__dict__.get(_MARKS, {}))
+    marks = dict(tensor.__dict__.get(MARKS, {}))
     for one in dim if isinstance(dim, list | tuple) else (dim,):
         axis = axis_of(one, tensor._array.ndim)
         marks[axis] = Limits(f"dimension{axis}", min, max)
         size = tensor._array.shape[axis]
         if size < min or (max is not None and size > max):
             raise ValueError(f"mark_dynamic: dimension {axis} is {size}, outside {min} to {max}")
-    tensor.__dict__[_MARKS] = marks
+    tensor.__dict__[MARKS] = marks
 
 
-_MARKS = "_dynamic_dims"
+MARKS = "_dynamic_dims"
 
 
 def marks_of(leaf: Any) -> Mapping[int, Limits]:
-    return leaf.__dict__.get(_MARKS, {}) if isinstance(leaf, Tensor) else {}
+    return leaf.__dict__.get(MARKS, {}) if isinstance(leaf, Tensor) else {}
 
 
 def limits(name: str, mark: Limits | None) -> list[ShapeGuard]:

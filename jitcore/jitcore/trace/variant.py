@@ -44,6 +44,7 @@ class Variant:
         self.pins = [(position, number) for position, (number, _) in recording.pins.items()]
         self.values = tuple(self.numbering.key(value) for value in recording.values)
         self.hits = 0
+        self.seconds = 0.0  # that compiling it took
         self.noted = self.idle = 0
         """Hits when they were last looked at, and how often they had not changed then."""
         self.backward = backward  # where the result carries gradient history

@@ -39,6 +39,8 @@ OURS = "<jitcore>"
 """Among the names of our own code."""
 _SMALL_ARRAY = 4096
 """Elements up to which a NumPy array is watched by content."""
+_HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_full_backward_hooks", "_full_backward_pre_hooks")
+"""Those that a call of a module runs."""
 _IMPLICIT = frozenset(
     ["__call__", "__getitem__", "__len__", "__iter__", "__contains__", "__getattr__", "__getattribute__", "__bool__",
      "__enter__", "__exit__", "forward"]
@@ -205,7 +207,7 @@ class Walker:
             self.visit(f"{self.checks.bind(cell)}.cell_contents", content, f"closure variable {name!r}", inner)
         bound = self.checks.bind(function)
         if not is_library(function.__code__.co_filename):
-            self.checks.same_object(f"{bound}.__code__", function.__code__, f"the code of {function.__name__} changed")
+            self.checks.same_object(f"{bound}.__code__", function.__code__, f"{function.__name__} had other code")
         if function.__defaults__:
             self.visit(f"{bound}.__defaults__", function.__defaults__, f"defaults of {function.__name__}", inner)
         if function.__kwdefaults__:
@@ -233,13 +235,17 @@ class Walker:
         if (id(value), "entries") in self._visited:
             return
         bound = self.checks.bind(value)
-        if all(isinstance(key, SCALARS) for key in value):
+        if not self._is_new(value, "keys"):
+            pass
+        elif all(isinstance(key, SCALARS) for key in value):
             self.checks.same_keys(
                 value, f"{what} had the {len(value)} keys {', '.join(map(repr, list(value)[:4]))} ..."
             )
         else:
             self.checks.same_length(bound, len(value), f"{what} had {len(value)} entries")
         for key, item in list(value.items()):
+            if key == "__builtins__":
+                continue  # of a namespace that code was run in
             label = repr(key) if isinstance(key, str | int | float | bool) else type(key).__name__
             self.visit(f"{bound}.get({self.checks.bind(key)}, missing)", item, f"{what}[{label}]", names)
 
@@ -272,7 +278,7 @@ class Walker:
         for table in ("_parameters", "_buffers", "_modules"):
             self.visit("", attributes[table], f"{label}", names)
         for name in attributes:
-            if name.endswith("_hooks") and isinstance(attributes[name], dict):
+            if name in _HOOKS and isinstance(attributes[name], dict):
                 self.visit("", attributes[name], f"{label}.{name}", names)
         self._names(attributes, label, names - {"training", "_parameters", "_buffers", "_modules"})
         self._class(module, label, names)

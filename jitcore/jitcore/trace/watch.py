@@ -93,6 +93,8 @@ class Watcher(Walker):
 
     def _function_starts(self, frame: FrameType) -> None:
         code = frame.f_code
+        if not is_own_file(code.co_filename):
+            self.checks.place = f"{code.co_name} at {code.co_filename}:{code.co_firstlineno}"
         names = self._names_of_callers(frame)
         if self._is_new(frame.f_globals, (id(code), hash(names))):
             self._alive.append(code)
