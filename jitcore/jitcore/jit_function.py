@@ -385,7 +385,7 @@ class JitFunction:
             entry.failures += 1
             if "changes Python state" not in recording.problem or entry.failures >= MOST_ATTEMPTS:
                 self._stay_eager(entry, recording.problem)
-        elif self._options.background:
+        elif self._options.background and not self._waits_for(entry):  # else it is recorded again, if need be
             entry.job = Job(functools.partial(self._keep, entry, variant))
         return result
 

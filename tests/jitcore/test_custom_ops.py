@@ -757,3 +757,21 @@ def test_the_command_runs_a_file_that_registers_operations_first(scale, tmp_path
         run_archive(*arguments, [str(tmp_path / "nothing.py")])
     run_archive(*arguments, [str(tmp_path / "ops.py")])
     np.testing.assert_allclose(np.load(tmp_path / "y.npz")["output0"], (x * 6).sum(1), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_a_changing_size_is_symbolic_where_there_is_a_shape_rule(scale, native_scale_or_plain, native):
+    compiled = jitcore.jit(lambda x: scale(x + 1, 3.0).sum(0), native=native)
+    for n in (2, 5, 7, 1, 0, 9):
+        x = rows(n)
+        close(compiled(x), ((x.numpy() + 1) * 3).sum(0))
+    assert "replayed 4 times" in compiled.explain()
+
+
+def test_a_changing_size_is_a_number_where_there_is_none():
+    op = custom_op("test::unruled3", lambda x: np.concatenate([x, x]))
+    compiled = jitcore.jit(lambda x: op(x).sum(0))
+    for _ in range(2):
+        for n in (2, 5, 7):
+            x = rows(n)
+            close(compiled(x), x.numpy().sum(0) * 2)
