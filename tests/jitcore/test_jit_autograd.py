@@ -748,3 +748,59 @@ def test_backward_that_writes_or_draws_does_so_once_in_each_backward():
 
     jitted = each_way(lambda x: Counted.apply(x).sum())(check)
     assert "runs the function again, eagerly: it writes a tensor" in jitted.explain()
+
+
+# Sizes that change
+
+
+LINEAR, NOISE = nn.Linear(4, 4), jitcore.Generator()
+
+RESIZED = {
+    "dropout": lambda x: F.dropout(LINEAR(x), 0.4).relu(),
+    "batch norm": lambda x: F.batch_norm(LINEAR(x), None, None, training=True).tanh(),
+    "noise": lambda x: x * jitcore.rand(x.shape[0], 4, generator=NOISE) + jitcore.randn_like(x),
+    "order": lambda x: x[jitcore.randperm(x.shape[0])] * x,
+    "checkpoint": lambda x: jitcore.utils.checkpoint.checkpoint(
+        lambda v: F.dropout(LINEAR(v), 0.4).sin(), x, use_reentrant=False
+    ),
+    "no size in the gradient": lambda x: x.sum()[None],
+}
+
+
+@pytest.mark.parametrize("name", RESIZED)
+def test_batches_of_other_sizes_share_a_backward_pass(name):
+    runs = []
+    for wrap in (lambda f: f, lambda f: jitcore.jit(f, native=False)):
+        function = wrap(RESIZED[name])
+        jitcore.manual_seed(3)
+        NOISE.manual_seed(4)
+        seen = []
+        for n, rows in enumerate((3, 5, 8, 3, 2, 6)):
+            LINEAR.zero_grad()
+            x = numbers(rows, 4, seed=n).requires_grad_()
+            result = function(x)
+            (first,) = grad((result * result).sum(), [x], create_graph=True)
+            (first * first).sum().backward()
+            seen += [result.detach(), first.detach(), x.grad]
+        runs.append([*seen, jitcore.get_rng_state()])
+    for given, expected in zip(*runs, strict=True):
+        np.testing.assert_allclose(given.numpy(), expected.numpy(), rtol=1e-3, atol=1e-4)
+    assert len(function._variants()) == 2
+
+
+def test_schedule_steps_once_though_the_function_runs_again():
+    weight = nn.Parameter(jitcore.ones(2))
+    optimizer = jitcore.optim.SGD([weight], lr=1.0)
+    schedule = jitcore.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
+    optimizer.step()
+
+    def f(x):
+        schedule.step()
+        return (x**3 * weight).sum()
+
+    jitted = jitcore.jit(f)
+    for n in range(4):
+        x = jitcore.ones(2).requires_grad_()
+        (first,) = grad(jitted(x), [x], create_graph=True)
+        np.testing.assert_allclose(grad(first.sum(), [x])[0].numpy(), [6, 6])
+        assert optimizer.param_groups[0]["lr"] == 0.5 ** (n + 1)

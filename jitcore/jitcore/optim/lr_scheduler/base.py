@@ -31,7 +31,8 @@ def _put_off(step: Callable) -> Callable:
 
     @wraps(step)
     def run(self: LRScheduler, *args: Any, **kwargs: Any) -> None:
-        if state.recorder is None or any(isinstance(group["lr"], Tensor) for group in self.optimizer.param_groups):
+        groups = self.optimizer.param_groups
+        if state.recorder is not None and any(isinstance(group["lr"], Tensor) for group in groups):
             step(self, *args, **kwargs)
         else:
             later(step, (self, *args), kwargs)
