@@ -25,6 +25,10 @@ from .tensor import Tensor, dtype_of, wrap
 
 VIEW_SPECS = frozenset(spec for spec in OPS.values() if spec.has(Trait.VIEW))
 
+_KEEP_LAYOUT = frozenset(spec for spec in OPS.values() if spec.has(Trait.ELEMENTWISE))
+"""Operations whose results lie in memory as their operands do; those of others lie row by row, as in PyTorch, so that
+code which knows that may call view()."""
+
 NONE: Mapping[str, Any] = {}
 """The attributes of an operation that has none."""
 
@@ -63,6 +67,8 @@ def apply(spec: OpSpec, operands: Sequence[Tensor], attributes: Mapping[str, Any
         result._base = x if x._base is None else x._base
         result._seen = storage.rebased if state.grad_enabled and x._seen >= 0 else tape.NO_GRAD_VIEW
     else:
+        if not array.flags.c_contiguous and spec not in _KEEP_LAYOUT and type(array) is np.ndarray:
+            result._array = array = np.ascontiguousarray(array)
         result._storage = storage = _new(Storage)
         storage.array = array
         storage.version = storage.rebased = storage._address = 0

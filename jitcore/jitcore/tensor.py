@@ -419,6 +419,14 @@ def sync(x: Tensor) -> None:
         refresh(x)
 
 
+def row_major(x: Tensor) -> Tensor:
+    """x, a result that nothing else looks at yet, laid out row by row: where PyTorch does so and NumPy does not."""
+    if not x._array.flags.c_contiguous and type(x._array) is np.ndarray and not x._view:
+        x._array = x._storage.array = np.ascontiguousarray(x._array)
+        x._storage._address = 0
+    return x
+
+
 def peek(x: Tensor) -> np.ndarray:
     """x's memory for code of ours whose outcome depends on the values; reported as a read, never to be written."""
     if state.recorder is not None:

@@ -234,3 +234,60 @@ def test_a_full_backward_hook_cannot_replace_the_gradient_of_nothing():
     layer.register_full_backward_hook(lambda m, given, out: (jitcore.ones(1, 2),))
     with pytest.raises(RuntimeError, match="no input requires gradient"):
         layer(jitcore.ones(1, 2)).sum().backward()
+
+
+def test_containers_have_all_their_methods():
+    def run(t):
+        n = t.nn
+        seen = []
+        net = n.Sequential(n.Linear(2, 2), n.ReLU(), n.Linear(2, 3))
+        net.append(n.Tanh()).extend([n.Sigmoid()]).insert(0, n.Identity())
+        net.insert(-1, n.Softsign())
+        seen += [str(net), str(net.pop(1)), str(net[1:3]), len(net), list(net.state_dict())]
+        del net[0]
+        net += n.Sequential(n.GELU())
+        seen += [str(net), str(net + n.Sequential(n.SiLU())), str(n.Sequential(n.ReLU(), n.Tanh()) * 2)]
+        seen += [str(2 * n.Sequential(n.ReLU()))]
+        net[0] = n.Dropout()
+        layers = n.ModuleList([n.Linear(1, 1)]) + n.ModuleList([n.ReLU(), n.ReLU()])
+        layers += [n.Tanh()]
+        layers.insert(1, n.Identity())
+        seen += [str(layers.pop(-1)), str(layers), str(net[0]), str(n.ModuleList()), str(n.ModuleDict())]
+        named = n.ModuleDict({"a": n.Linear(1, 1)})
+        named.update([("b", n.ReLU()), ("c", n.Tanh())])
+        seen += [str(named.pop("b")), list(named.keys()), [str(v) for v in named.values()], "a" in named, len(named)]
+        named.clear()
+        weights = n.ParameterList([t.zeros(1), n.Parameter(t.ones(2, 3))])
+        weights += [t.ones(2)]
+        weights.extend([n.Parameter(t.zeros(())), "text"])
+        weights[0] = n.Parameter(t.ones(4))
+        seen += [str(weights), [tuple(p.shape) for p in weights.parameters()], len(weights[1:3]), weights[-1]]
+        table = n.ParameterDict({"w": n.Parameter(t.zeros(2)), "b": t.ones(1), "kind": 3})
+        seen += [str(table), list(table), list(table.keys()), list(table.state_dict()), table.get("x"), table["kind"]]
+        table["later"] = t.ones(1)
+        seen += [list(reversed(table)), table.popitem()[0], tuple(table.pop("w").shape), "w" in table, len(table)]
+        seen += [list(table | n.ParameterDict({"z": t.ones(1)})), list(table.copy()), table.setdefault("b").tolist()]
+        table.update([("m", t.ones(1))])
+        seen += [[tuple(v.shape) for v in table.values() if isinstance(v, t.Tensor)], list(dict(table.items()))]
+        for wrong in (
+            lambda: net.insert(99, n.ReLU()), lambda: net + n.ReLU(), lambda: net * 0, lambda: net * 1.5,
+            lambda: layers.extend(3), lambda: n.ParameterDict({1: t.ones(1)}), lambda: table["none"],
+            lambda: named.update(3), lambda: named.update([(1, 2, 3)]), lambda: weights.extend(t.ones(2)),
+        ):  # fmt: skip
+            with pytest.raises(Exception) as error:
+                wrong()
+            seen.append(error.type.__name__)
+        return seen
+
+    same(run)
+
+
+def test_layers_can_be_reset():
+    def run(t):
+        layers = [t.nn.LayerNorm(3), t.nn.GroupNorm(1, 2), t.nn.BatchNorm1d(2), t.nn.RMSNorm(2), t.nn.Embedding(2, 2)]
+        for layer in layers[:4]:
+            layer.weight.data.fill_(5)
+            layer.reset_parameters()
+        return [layer.weight.tolist() for layer in layers[:4]], hasattr(layers[4], "reset_parameters")
+
+    same(run)

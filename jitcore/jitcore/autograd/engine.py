@@ -288,6 +288,8 @@ def grad(
             )
         if g is None and materialize_grads:
             found[position] = zeros_like(wanted[position])
+        elif g is not None and not g._array.flags.c_contiguous:
+            found[position] = apply(ops.COPY, (g,))  # row by row, so that code may call view() as on .grad
     return tuple(found)
 
 

@@ -18,6 +18,7 @@ class Module:
     """Holds parameters, buffers and submodules assigned as attributes; subclasses define `forward`."""
 
     training: bool
+    dump_patches = call_super_init = False  # PyTorch's, of no effect
     _version = 1  # of what the class saves: written to state dicts, told to _load_from_state_dict
 
     def __init__(self) -> None:
@@ -136,12 +137,12 @@ class Module:
         self._non_persistent.discard(name)
         return sum(self.__dict__[table].pop(name, self) is not self for table in _TABLES if table != keep) > 0
 
-    def register_parameter(self, name: str, parameter: Parameter | None) -> None:
+    def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Add a parameter. Raises TypeError, KeyError or AttributeError for a bad value or name."""
         self._check_name(name, "_parameters")
-        if parameter is not None and not isinstance(parameter, Parameter):
-            raise TypeError(f"register_parameter: {name!r} takes a Parameter or None, not {type(parameter).__name__}")
-        self._parameters[name] = parameter
+        if param is not None and not isinstance(param, Parameter):
+            raise TypeError(f"register_parameter: {name!r} takes a Parameter or None, not {type(param).__name__}")
+        self._parameters[name] = param
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Add a tensor that is state but not learned; in the state_dict where `persistent`."""
@@ -184,8 +185,8 @@ class Module:
             if module is not None:
                 yield from module.named_modules(memo, f"{prefix}.{name}" if prefix else name, remove_duplicate)
 
-    def modules(self) -> Iterator[Module]:
-        for _, module in self.named_modules():
+    def modules(self, remove_duplicate: bool = True) -> Iterator[Module]:
+        for _, module in self.named_modules(remove_duplicate=remove_duplicate):
             yield module
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
@@ -259,11 +260,11 @@ class Module:
 
     # Changing everything below
 
-    def apply(self, function: Callable[[Module], None]) -> Module:
-        """Call `function` on every submodule, then on this one."""
+    def apply(self, fn: Callable[[Module], None]) -> Module:
+        """Call `fn` on every submodule, then on this one."""
         for module in self.children():
-            module.apply(function)
-        function(self)
+            module.apply(fn)
+        fn(self)
         return self
 
     def train(self, mode: bool = True) -> Module:
@@ -480,8 +481,8 @@ class Module:
         return type(self).__name__
 
     def __repr__(self) -> str:
-        lines = [line for line in self.extra_repr().split("\n") if line]
+        lines = extra.split("\n") if (extra := self.extra_repr()) else []
         children = [f"({name}): " + repr(module).replace("\n", "\n  ") for name, module in self._modules.items()]
-        if not children:
-            return f"{self._get_name()}({', '.join(lines) if len(lines) == 1 else self.extra_repr()})"
+        if not children and len(lines) < 2:
+            return f"{self._get_name()}({''.join(lines)})"
         return f"{self._get_name()}(\n  " + "\n  ".join(lines + children) + "\n)"

@@ -224,6 +224,13 @@ class LayerNorm(Module):
             "bias", Parameter(ops.zeros(self.normalized_shape, **made)) if affine and bias else None
         )
 
+    def reset_parameters(self) -> None:
+        """Weights of one, biases of zero."""
+        if self.weight is not None:
+            init.ones_(self.weight)
+        if self.bias is not None:
+            init.zeros_(self.bias)
+
     def forward(self, input: Tensor) -> Tensor:
         return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
 
@@ -304,6 +311,13 @@ class GroupNorm(Module):
         made = {"device": device, "dtype": dtype}
         self.register_parameter("weight", Parameter(ops.ones(num_channels, **made)) if affine else None)
         self.register_parameter("bias", Parameter(ops.zeros(num_channels, **made)) if affine and bias else None)
+
+    def reset_parameters(self) -> None:
+        """Weights of one, biases of zero."""
+        if self.weight is not None:
+            init.ones_(self.weight)
+        if self.bias is not None:
+            init.zeros_(self.bias)
 
     def forward(self, input: Tensor) -> Tensor:
         return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)

@@ -11,7 +11,7 @@ from jitcore_ir.dtypes import DType, int64
 from ..dispatch import NONE, apply
 from ..promotion import as_operand
 from ..state import state
-from ..tensor import Tensor, memory, method, shape_of
+from ..tensor import Tensor, memory, method, row_major, shape_of
 from .elementwise import sigmoid, tanh, where
 from .half import in_float32, reals_in_float32
 from .inplace import store, with_inplace
@@ -217,7 +217,7 @@ def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: 
         return apply(ops.COPY, (x,))
     top = reduce(ops.AMAX, x.detach(), axes, True)  # any shift gives the same value, so the shift needs no gradient
     e = (x - top).exp()
-    return e / reduce(ops.SUM, e, axes, True)
+    return row_major(e / reduce(ops.SUM, e, axes, True))
 
 
 @method
@@ -231,7 +231,7 @@ def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dty
     if shape_of(x)[axes[0]] == 0:
         return apply(ops.COPY, (x,))
     shifted = x - reduce(ops.AMAX, x.detach(), axes, True)
-    return shifted - reduce(ops.SUM, shifted.exp(), axes, True).log()
+    return row_major(shifted - reduce(ops.SUM, shifted.exp(), axes, True).log())
 
 
 @reals_in_float32

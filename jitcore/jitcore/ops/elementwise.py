@@ -11,7 +11,7 @@ from jitcore_ir.dtypes import int64
 from ..device import get_default_dtype
 from ..dispatch import NONE, apply
 from ..promotion import as_operand, binary, promoted, result_type
-from ..tensor import Tensor, method
+from ..tensor import Tensor, method, row_major
 from ..typeinfo import finfo
 from .compare import isnan, refuse_complex
 from .half import in_float32, reals_in_float32
@@ -343,7 +343,7 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
             f"masked_fill only supports a 0-dimensional value tensor, but got tensor with "
             f"{value._array.ndim} dimension(s)."
         )
-    return apply(ops.WHERE, (mask, as_operand(value, input.dtype), input), NONE)
+    return row_major(apply(ops.WHERE, (mask, as_operand(value, input.dtype), input), NONE))
 
 
 @with_inplace

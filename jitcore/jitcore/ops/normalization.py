@@ -11,7 +11,7 @@ from jitcore_ir.dtypes import float32
 from ..dispatch import apply, write
 from ..random import Generator
 from ..state import state
-from ..tensor import Tensor, shape_of
+from ..tensor import Tensor, row_major, shape_of
 from ..typeinfo import finfo
 from .half import first_in_float32, reals_in_float32
 from .inplace import store
@@ -66,7 +66,7 @@ def batch_norm(
         mean, var = running_mean.reshape(wide), running_var.reshape(wide)
         centred = input - mean
     result = centred * (var + eps).rsqrt()
-    return _scaled(result, weight, bias, wide)
+    return row_major(_scaled(result, weight, bias, wide))
 
 
 def _track(running: Tensor, new: Tensor, momentum: float) -> None:
@@ -98,7 +98,7 @@ def layer_norm(
     _, centred, var = _moments(input, axes)
     result = centred * (var + eps).rsqrt()
     result = result if weight is None else result * weight
-    return result if bias is None else result + bias
+    return row_major(result if bias is None else result + bias)
 
 
 @reals_in_float32

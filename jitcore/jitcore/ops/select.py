@@ -12,7 +12,7 @@ from jitcore_ir.dtypes import bool_, int64
 from ..dispatch import NONE, apply, constant
 from ..promotion import as_operand, is_number
 from ..state import state
-from ..tensor import Tensor, method, shape_of
+from ..tensor import Tensor, method, row_major, shape_of
 from ..typeinfo import iinfo
 from .compare import refuse_complex
 from .inplace import with_inplace
@@ -291,7 +291,7 @@ def _triangle(spec: OpSpec, name: str, keeps: str) -> Any:
         row = apply(ops.IOTA, (), {"shape": (rows, 1), "axis": 0, "dtype": int64})
         column = apply(ops.IOTA, (), {"shape": (1, columns), "axis": 1, "dtype": int64})
         keep = apply(spec, (column, row + diagonal if diagonal else row), NONE)
-        return apply(ops.WHERE, (keep, input, as_operand(0, input.dtype)), NONE)
+        return row_major(apply(ops.WHERE, (keep, input, as_operand(0, input.dtype)), NONE))
 
     operation.__name__ = operation.__qualname__ = name
     operation.__doc__ = f"The {keeps} triangle of the last two dimensions, zero elsewhere; `diagonal` moves its edge."

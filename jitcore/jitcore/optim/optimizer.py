@@ -92,6 +92,7 @@ class Optimizer:
 
     def __new__(cls, *arguments: Any, **keywords: Any) -> Optimizer:
         made = super().__new__(cls)
+        made._make_hook_tables()  # also for a subclass around another optimizer, which may not call __init__
         _live.add(made)
         return made
 
@@ -103,7 +104,6 @@ class Optimizer:
             for name in ("differentiable", "foreach"):
                 if defaults.get(name):
                     raise RuntimeError(f"{type(self).__name__}: `fused` and `{name}` cannot be True together")
-        self._make_hook_tables()
         self.state: defaultdict[Any, dict[str, Any]] = defaultdict(dict)
         self.param_groups: list[dict[str, Any]] = []
         groups = list(params)
