@@ -3,10 +3,11 @@
 import flatbuffers
 import numpy as np
 import pytest
-from archive_cases import with_metadata
+from archive_cases import metadata_of, with_metadata
 
 from jitcore_ir import Graph, Region, TensorType, create_operation, ops, parse_graph, print_graph
 from jitcore_ir.dtypes import bool_, float32
+from jitcore_ir.verifier import verify
 from jitcore_runtime import ArchiveError, load
 from jitcore_serialize.archive import Archive, Entry
 from jitcore_serialize.encode import encode
@@ -166,3 +167,23 @@ def test_deep_nesting_is_read_back_or_refused(tmp_path):
             assert depth > 10
             continue
         assert load(path)(np.array(True))
+
+
+def test_damaged_regions_are_refused_or_whole(path):
+    """Bytes of the metadata changed at random, under a digest that fits: an ArchiveError, or a sound graph."""
+    data = path.read_bytes()
+    metadata = metadata_of(data)
+    random = np.random.default_rng(0)
+    refused = 0
+    for _ in range(600):
+        damaged = bytearray(metadata)
+        for place in random.integers(0, len(damaged), random.integers(1, 4)):
+            damaged[place] = random.integers(0, 256)
+        try:
+            archive = read_archive(with_metadata(data, bytes(damaged)))
+        except ArchiveError:
+            refused += 1
+            continue
+        for entry in archive.entries.values():
+            verify(entry.graph)
+    assert refused > 200
