@@ -358,3 +358,10 @@ def test_a_call_out_in_a_loop_reads_what_the_turn_stacks():
     }
     """
     same_in_all_ways(text, [normal(5, 4), normal(4)])
+
+
+def test_branches_and_loops_have_no_cuda_form():
+    from jitcore.compiler.cuda import device_code
+
+    with pytest.raises(NotImplementedError, match="cond, while_loop, scan"):
+        device_code(lower_graph(parse_graph(GUARDED)), (8, 0))

@@ -312,67 +312,81 @@ class ScanFunction(Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
         turns: Turns = ctx.turns
-        body = turns.body
-        drawn = body.drawn if turns.draws else []
-        first, scans, inputs = len(turns.carried), len(turns.scanned), len(turns.carried) + len(drawn)
-        saved = list(ctx.saved_tensors)
-        over, kept = saved[:scans], saved[scans:]
-        create = state.grad_enabled
-
-        def seed(like: Tensor) -> Tensor:
-            type: Any = body.value(like).type
-            return body.argument(np.zeros(like._array.shape, like._array.dtype), type, create)
-
-        # Gradients are carried for the carried values that have any, and for outside tensors; others are stacked.
-        carried = [n for n, t in enumerate(turns.carried) if _is_floating(t)]
-        seeds = [seed(turns.following[n]) for n in carried]
-        stacked_from = len(gradients) - len(turns.stacked) - (inputs if turns.keeps else 0)
-        ys = [*turns.stacked, *(turns.carried if turns.keeps else ())]
-        given = [
-            (t, g) for t, g in zip(ys, gradients[stacked_from:], strict=False) if g is not None
-        ]  # fmt: skip
-        y_seeds = [seed(t) for t, _ in given]
-        wanted = [n for n, t in enumerate(turns.scanned) if t._requires_grad]
-        arguments = [*(turns.carried[n] for n in carried), *(turns.scanned[n] for n in wanted)]
-        targets = [*map(tape.edge_of, arguments), *ctx.edges]
-        outputs = [*(turns.following[n] for n in carried), *(t for t, _ in given)]
-        found = body.gradients(outputs, [*seeds, *y_seeds], targets)
-        of_carried, found = found[: len(carried)], found[len(carried) :]
-        of_scanned, of_edges = found[: len(wanted)], found[len(wanted) :]
-        following, initial = [], []
-        for n, g in zip(carried, of_carried, strict=True):
-            type: Any = body.value(turns.carried[n]).type
-            following.append(body.zeros(type) if g is None else g)
-            initial.append(_zeros(type, body) if gradients[n] is None else gradients[n])
-        totals: list[Tensor] = []
-        reached = [n for n, g in enumerate(of_edges) if g is not None]
-        for n in reached:
-            g = of_edges[n]
-            assert g is not None
-            type = body.value(g).type
-            total = body.argument(np.zeros(g._array.shape, g._array.dtype), type, create)
-            with body.recorder.running():
-                following.append(total + g)
-            totals.append(total)
-            initial.append(_zeros(type, body))
-        stacked = [n for n, g in enumerate(of_scanned) if g is not None]
-        derivative = Turns(
-            body, [*seeds, *totals], following, [*turns.carried, *turns.scanned, *y_seeds],
-            [of_scanned[n] for n in stacked], turns.length, not turns.reverse, turns.outside,  # type: ignore[misc]
-        )  # fmt: skip
-        states = kept[first:]
-        over_all = [*kept[:first], *over, *(g for _, g in given)]
-        if states:  # a turn draws the numbers it drew
-            derivative.scanned = [*derivative.scanned, *(_state_argument(body, root) for root in drawn)]
-            over_all += states
-        finals, slices = _turn(derivative, initial, over_all)
-        results = dict(zip(carried, finals, strict=False))
-        sums = dict(zip(reached, finals[len(carried) :], strict=True))
-        parts = {wanted[n]: g for n, g in zip(stacked, slices, strict=True)}
+        saved, scans, first = list(ctx.saved_tensors), len(turns.scanned), len(turns.carried)
+        made = _Backwards(turns, saved[:scans], saved[scans:], gradients, ctx.edges)
+        finals, slices = _turn(made.turns(), made.initial, made.over)
+        carried = dict(zip(made.carried, finals, strict=False))
+        sums = dict(zip(made.reached, finals[len(made.carried) :], strict=True))
+        parts = dict(zip(made.scanned, slices, strict=True))
         return (
-            None, *(results.get(n) for n in range(first)), *(parts.get(n) for n in range(scans)),
+            None, *(carried.get(n) for n in range(first)), *(parts.get(n) for n in range(scans)),
             *(sums.get(n) for n in range(len(ctx.edges))),
         )  # fmt: skip
+
+
+class _Backwards:
+    """The derivative of a scan as a scan the other way round.
+
+    It carries the gradients of the carried values (`carried` are their numbers) and adds up those of outside tensors
+    (`reached`: the numbers of their edges); those of the scanned operands (`scanned`) are stacked. It goes over what
+    was carried into each turn (`kept`), the scanned operands (`over`) and the gradients of what was stacked.
+    """
+
+    def __init__(
+        self, of: Turns, over: Sequence[Tensor], kept: Sequence[Tensor], gradients: Sequence[Any], edges: Sequence[Any]
+    ) -> None:
+        self.of = of
+        body = of.body
+        stacked = [*of.stacked, *(of.carried if of.keeps else ())]
+        states = kept[len(of.carried) :]
+        first_stacked = len(gradients) - len(of.stacked) - len(kept)
+        given = [(t, g) for t, g in zip(stacked, gradients[first_stacked:], strict=False) if g is not None]
+        self.carried = [n for n, t in enumerate(of.carried) if _is_floating(t)]
+        self.seeds = [self._argument(of.following[n]) for n in self.carried]
+        self.stacked_seeds = [self._argument(t) for t, _ in given]
+        wanted = [n for n, t in enumerate(of.scanned) if t._requires_grad]
+        arguments = [*(of.carried[n] for n in self.carried), *(of.scanned[n] for n in wanted)]
+        found = body.gradients(
+            [*(of.following[n] for n in self.carried), *(t for t, _ in given)], [*self.seeds, *self.stacked_seeds],
+            [*map(tape.edge_of, arguments), *edges],
+        )  # fmt: skip
+        self.initial: list[Tensor] = []
+        self.following: list[Tensor] = []
+        for n, g in zip(self.carried, found, strict=False):
+            type: Any = body.value(of.carried[n]).type
+            self.following.append(body.zeros(type) if g is None else g)
+            self.initial.append(_zeros(type, body) if gradients[n] is None else gradients[n])
+        self.totals: list[Tensor] = []
+        self.reached = [n for n, g in enumerate(found[len(arguments) :]) if g is not None]
+        for n in self.reached:
+            self._add_up(found[len(arguments) + n])
+        of_scanned = dict(zip(wanted, found[len(self.carried) :], strict=False))
+        self.slices = [g for g in of_scanned.values() if g is not None]
+        self.scanned = [n for n, g in of_scanned.items() if g is not None]
+        # A turn draws the numbers that it drew: the states of generators are among what was kept.
+        self.over = [*kept[: len(of.carried)], *over, *(g for _, g in given), *states]
+        self.drawn = body.drawn if states else []
+
+    def turns(self) -> Turns:
+        of = self.of
+        takes = [*of.carried, *of.scanned, *self.stacked_seeds, *(_state_argument(of.body, r) for r in self.drawn)]
+        return Turns(
+            of.body, [*self.seeds, *self.totals], self.following, takes, self.slices, of.length, not of.reverse,
+            of.outside,
+        )  # fmt: skip
+
+    def _argument(self, like: Tensor) -> Tensor:
+        """A further argument of the body, of the type of a tensor in it."""
+        type: Any = self.of.body.value(like).type
+        return self.of.body.argument(np.zeros(like._array.shape, like._array.dtype), type, state.grad_enabled)
+
+    def _add_up(self, gradient: Any) -> None:
+        """Carry the sum of what reaches an outside tensor in each turn."""
+        total = self._argument(gradient)
+        with self.of.body.recorder.running():
+            self.following.append(total + gradient)
+        self.totals.append(total)
+        self.initial.append(_zeros(self.of.body.value(gradient).type, self.of.body))
 
 
 def _state_argument(body: Body, root: Root) -> Tensor:
