@@ -42,7 +42,15 @@ def _checked_division(name: str, ufunc: np.ufunc) -> Kernel:
 
 
 _power = binary(np.power)
-_FORMS: dict[float, Kernel] = {2.0: unary(np.square), 0.5: unary(np.sqrt), -1.0: unary(np.reciprocal)}
+
+
+@quiet
+def _root(x: np.ndarray) -> np.ndarray:
+    """x**0.5: inf for -inf and 0.0 for -0.0, as pow has it and sqrt has not."""
+    return np.where(x == -np.inf, x.dtype.type(np.inf), np.sqrt(x) + x.dtype.type(0))
+
+
+_FORMS: dict[float, Kernel] = {2.0: unary(np.square), 0.5: _root, -1.0: unary(np.reciprocal)}
 """Powers of real numbers that are not made by logarithms. NumPy does so too, but only for exponents that it sees to be
 equal by their strides; here it goes element by element."""
 
@@ -60,10 +68,10 @@ def power(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         inverse = np.where(x == 1, 1, np.where(x == -1, np.where(odd, -1, 1), 0))
         return np.where(y < 0, inverse.astype(x.dtype), np.power(x, np.maximum(y, 0)))
     result = _power(x, y)
-    if kind not in "iubc" and y.ndim:
+    if kind not in "iub" and y.ndim:
         for exponent, form in _FORMS.items():
             found = y == exponent
-            if found.any():
+            if found.any() and (kind != "c" or exponent == 2):
                 np.copyto(result, form(x), where=found)
     return result
 

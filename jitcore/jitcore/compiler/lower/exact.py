@@ -92,7 +92,6 @@ def _form_of_power(operation: Operation) -> Callable[..., Value] | None:
 
 _POWERS: dict[float, Callable[..., Value]] = {
     2.0: lambda make, x: make(ops.MUL, x, x),
-    0.5: lambda make, x: make(ops.SQRT, x),
     -1.0: lambda make, x: make(ops.DIV, make(ops.CONSTANT, value=np.ones((), x.type.dtype.numpy)), x),
 }
 
