@@ -619,7 +619,8 @@ def _attributes(tensor: Tensor) -> list[Any]:
 
 
 def _kind(leaves: Sequence[Any], structure: Any, key: Any) -> Any:
-    """The key without sizes and without the values of integers; with them where arguments share memory."""
+    """The key without sizes and without the values of integers; with them where arguments share memory, and for those
+    that are not row-major: whether a reshape is a view depends on both."""
     tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
     if len({id(x._storage) for x in tensors}) < len(tensors):
         return key

@@ -560,3 +560,15 @@ def test_dataclasses_in_results_are_the_objects_themselves_unless_they_hold_tens
         dtype, device, given, output = jitted(vector(v))
         assert dtype is jitcore.float32 and device == jitcore.device("cpu") and given is config
         assert type(output) is Output and output.config is config and output.loss.item() == 3 * v
+
+
+def test_memory_order_of_arguments_is_part_of_the_kind_of_call():
+    def f(x):
+        y = x + 1
+        y.reshape(-1).add_(0.5)
+        return y
+
+    jitted = jitcore.jit(f)
+    for x in (jitcore.ones(3, 3), jitcore.arange(9.0).view(3, 3).t(), jitcore.ones(3, 3), jitcore.ones(4, 2).t()):
+        for _ in range(2):
+            np.testing.assert_allclose(jitted(x).numpy(), f(x).numpy())
