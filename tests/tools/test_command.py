@@ -107,6 +107,13 @@ def test_export_to_a_place_that_cannot_be_written_keeps_the_old_file(folder):
     refused(command(folder, "export", "nowhere.py:build", "-o", "m.jca"), "nowhere.py")
 
 
+def test_an_exact_export_says_so_and_what_numpy_runs(folder):
+    done = command(folder, "export", "model.py:build", "-o", "m.jca", "--input", "input=float32[N,4]", "--exact")
+    assert done.returncode == 0, done.stderr
+    text = command(folder, "inspect", "m.jca", "--no-graph").stdout
+    assert "native code gives the bits that the interpreter gives" in text and "runs dot" in text
+
+
 def test_run_refuses(folder):
     assert export(folder).returncode == 0
     for given, words in (("wide.npy", ("5", "4")), ("double.npy", ("float64", "float32")), ("none.npy", ("none.npy",))):
