@@ -174,6 +174,34 @@ def _tiny_data(rng: np.random.Generator) -> tuple[Arrays, Arrays]:
     return {"x": _normal(rng, 8)}, {}
 
 
+def _many_data(rng: np.random.Generator) -> tuple[Arrays, Arrays]:
+    return {f"x{n}": _normal(rng, 4) for n in range(_TENSORS)}, {}
+
+
+def _many(torch: Any, weights: Any) -> Callable:
+    return lambda *xs: sum(xs[1:], xs[0])
+
+
+def _attributes(torch: Any, weights: Any) -> Callable:
+    """A module whose answer depends on 100 attributes, each of which a compiled call has to find unchanged."""
+
+    class Model(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            for n in range(_ATTRIBUTES):
+                setattr(self, f"a{n}", n / _ATTRIBUTES)
+
+        def forward(self, x: Any) -> Any:
+            return x * total(self)
+
+    names: dict[str, Any] = {}
+    exec(f"def total(self):\n    return {' + '.join(f'self.a{n}' for n in range(_ATTRIBUTES))}", names)
+    total = names["total"]
+    return Model()
+
+
+_TENSORS, _ATTRIBUTES = 20, 100
+
 WORKLOADS: tuple[Workload, ...] = (
     _gelu_chain(10_000),
     _gelu_chain(1_000_000),
@@ -196,4 +224,11 @@ WORKLOADS: tuple[Workload, ...] = (
         "tiny op, eager", _tiny_data, _tiny, _tiny_array, compiled=False, peers=("jitcore", "numpy", "torch", "jax")
     ),
     Workload("tiny op, compiled call", _tiny_data, _tiny, _tiny_array),
+    Workload("sum of 20 tiny tensors, compiled call", _many_data, _many, _many),
+    Workload(
+        "tiny op of a module of 100 attributes, compiled call",
+        lambda rng: ({"x": _normal(rng, 4)}, {}),
+        _attributes,
+        lambda xp, weights: lambda x: x * (sum(range(_ATTRIBUTES)) / _ATTRIBUTES),
+    ),
 )
