@@ -7,20 +7,21 @@ turns. Operands, carried values and results are trees (tuples, lists, dicts) of 
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from jitcore_ir import ops
+
 from .autograd.modes import no_grad
 from .autograd.tape import CallNode, edge_of
+from .dispatch import apply
 from .ops.creation import tensor, zeros
 from .ops.elementwise import where
 from .ops.join import stack
 from .source import user_location
 from .state import state
 from .symbolic import expression
-from .tensor import Tensor, alias, dtype_of
+from .tensor import Tensor, dtype_of
 from .trace.containers import flatten, unflatten
 from .trace.control import record_cond, record_scan, record_while
 from .trace.recorder import Recorder
@@ -48,9 +49,11 @@ def cond(pred: Any, true_fn: Callable, false_fn: Callable, operands: Any = ()) -
     if isinstance(pred, bool) or not recorded_whole():
         taken, other = (true_fn, false_fn) if pred else (false_fn, true_fn)
         result = taken(*operands)
-        if isinstance(pred, bool) or not state.grad_enabled or state.batching is not None:
+        if isinstance(pred, bool):
             return result
-        return _reaching(result, other, operands)
+        found, tree = flatten(result)
+        result = unflatten(tree, _own(found))
+        return _reaching(result, other, operands) if state.grad_enabled and state.batching is None else result
     leaves, structure = flatten(list(operands))
     given = [x for x in leaves if isinstance(x, Tensor)]
     trees: list[Any] = [None, None]
@@ -93,11 +96,10 @@ def _reaching(result: Any, other: Callable, operands: Any) -> Any:
     if not all(isinstance(y, Tensor) for y in results):
         return result
     try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            body = Body(
-                "cond", run, [x._array for x in given], [type_in(x) for x in given],
-                [edge_of(x) is not None for x in given],
-            )  # fmt: skip
+        body = Body(
+            "cond", run, [x._array for x in given], [type_in(x) for x in given],
+            [edge_of(x) is not None for x in given],
+        )  # fmt: skip
     except Exception:
         return result
     return unflatten(
@@ -112,12 +114,11 @@ def _with_zeros(result: Tensor, body: Body, inside: Tensor, operands: Sequence[T
     edges += [edge_of(x) for x, used in zip(operands, body.reached([inside]), strict=True) if used]
     if not edges:
         return result
-    made = alias(result)
-    made._node = CallNode(
+    result._node = CallNode(
         "CondBackward0", (edge_of(result), *edges), result._array, lambda g: (g, *(_zeros_for(edge) for edge in edges))
     )  # fmt: skip
-    made._requires_grad = True
-    return made
+    result._requires_grad = True
+    return result
 
 
 def _zeros_for(edge: Any) -> Tensor:
@@ -171,7 +172,7 @@ def while_loop(cond_fn: Callable, body_fn: Callable, carried_inputs: Any) -> tup
         return unflatten(structure, record_while(test, turn, leaves, lambda *_: None))
     while bool(test(*leaves)[0]):
         leaves = list(turn(*leaves))
-    return unflatten(structure, leaves)
+    return unflatten(structure, _own(leaves))
 
 
 def scan(combine_fn: Callable, init: Any, xs: Any, *, dim: int = 0, reverse: bool = False) -> tuple[Any, Any]:
@@ -236,13 +237,13 @@ def _scanned(
         return record_scan(name, step, carry, over, expression(lengths[0]), reverse, lambda body: None)
     count = int(lengths[0])
     if not count:
-        return carry, _empty(name, step, carry, over)
+        return _own(carry), _empty(name, step, carry, over)
     columns: list[Any] = [None] * count
     for turn in range(count):
         t = count - 1 - turn if reverse else turn
         found = step(*carry, *(x[t] for x in over))
         carry, columns[t] = list(found[: len(carry)]), found[len(carry) :]
-    return carry, [stack(list(column)) for column in zip(*columns, strict=True)]
+    return _own(carry), [stack(list(column)) for column in zip(*columns, strict=True)]
 
 
 def recorded_whole() -> bool:
@@ -260,6 +261,11 @@ def _empty(name: str, step: Callable, carry: list[Tensor], over: list[Tensor]) -
     with no_grad():
         body = Body(name, step, arrays, types, [False] * len(types))
     return [zeros([0, *y._array.shape], dtype=y.dtype) for y in body.outputs[len(carry) :]]
+
+
+def _own(leaves: Sequence[Any]) -> list[Any]:
+    """Results in memory of their own, as where they are recorded: a write to one is no write to an operand."""
+    return [apply(ops.COPY, (x,)) if isinstance(x, Tensor) else x for x in leaves]
 
 
 # Trees and types

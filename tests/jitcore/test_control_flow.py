@@ -215,6 +215,12 @@ def test_the_branch_not_taken_gets_zero_gradients_as_in_pytorch():
         found.append([t.grad.tolist() for t in (x, a)])
     np.testing.assert_allclose(*found, rtol=1e-12)
 
+    w = jitcore.tensor(W, requires_grad=True)
+    given = jitcore.cond(w.sum() > 0, lambda: w, lambda: w * 2)
+    given.mul_(3)  # not w's memory
+    given.sum().backward()
+    assert w.tolist() == W and w.grad.tolist() == [3, 3, 3]
+
     class Gate(nn.Module):
         def __init__(self):
             super().__init__()
@@ -533,6 +539,24 @@ def test_bodies_must_give_alike():
             call(lambda x: jitcore.while_loop(lambda i: i < 3, lambda i: i + 0.5, (jitcore.tensor(0),)), x)
         with pytest.raises(RuntimeError, match="scan: xs have the lengths 3, 2"):
             call(lambda x: jitcore.scan(lambda c, e: (c, e), x, (x, x[:2])), x)
+
+
+@pytest.mark.parametrize("call", [lambda f: f, jitcore.jit], ids=["eager", "compiled"])
+def test_results_are_in_memory_of_their_own(call):
+    def write_to_results(x):
+        branch = jitcore.cond(x.sum() > 0, lambda a: a[1:], lambda a: a[:2], (x,))
+        (looped,) = jitcore.while_loop(lambda a: a.sum() > 100, lambda a: (a / 2,), (x,))
+        carried, _ = jitcore.scan(lambda c, e: (c, e), x, x)
+        for result in (branch, looped, carried):
+            result.add_(1)
+        return branch, looped, carried
+
+    program = call(write_to_results)
+    for _ in range(2):
+        x = jitcore.tensor(X)
+        branch, looped, carried = program(x)
+        assert x.tolist() == X and branch.tolist() == [v + 1 for v in X[1:]]
+        assert looped.tolist() == carried.tolist() == [v + 1 for v in X]
 
 
 def test_arguments_are_checked_as_pytorch_does():
