@@ -188,7 +188,7 @@ def each_way(function, calls=4):
 
     def run(check):
         expected = [check(function) for _ in range(calls)]
-        jitted = jitcore.jit(function)
+        jitted = jitcore.jit(function, native=False)  # what is recorded is the matter here
         assert [check(jitted) for _ in range(calls)] == expected
         return jitted
 
@@ -340,6 +340,21 @@ def test_write_between_forward_and_backward_is_an_error_where_eager_has_one(what
             return leaf.grad.tolist()
 
         each_way(function)(check)
+
+
+def test_data_exchanged_before_backward_is_not_what_backward_reads():
+    weight = nn.Parameter(jitcore.tensor([2.0, 3.0]))
+
+    def check(f):
+        weight.grad = None
+        weight.data = jitcore.tensor([2.0, 3.0])
+        x = jitcore.ones(2).requires_grad_()
+        loss = f(x)
+        weight.data = jitcore.tensor([50.0, 60.0])
+        loss.backward()
+        return x.grad.tolist(), weight.grad.tolist()
+
+    each_way(lambda x: (x * weight * weight).sum())(check)
 
 
 def test_memory_for_backward_is_given_up():

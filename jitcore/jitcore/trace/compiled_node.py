@@ -19,6 +19,7 @@ from jitcore_runtime.errors import GuardFailed
 from ..autograd.engine import Bundle, run
 from ..autograd.tape import CallNode, Node, Saved, changed, edge_of, zeros_like
 from ..state import state
+from ..storage import Storage
 from ..tensor import Tensor, alias, wrap
 from .capture import whole_of
 from .containers import flatten
@@ -34,12 +35,12 @@ _rerun_versions = itertools.count(1 << 40, 1 << 20)
 class Call:
     """One forward call: what its backward pass needs. `arrays` are the program's outputs."""
 
-    __slots__ = ("arguments", "arrays", "backward", "before", "inputs", "keywords", "results", "versions")
+    __slots__ = ("arguments", "arrays", "backward", "before", "inputs", "keywords", "memories", "results")
 
     def __init__(self, backward: Backward, inputs: Sequence[Tensor], arguments: tuple, keywords: dict) -> None:
         self.backward, self.inputs = backward, inputs
         self.arguments, self.keywords = arguments, keywords
-        self.versions = [x._storage.version for x in inputs]
+        self.memories = [(x._storage, x._storage.version) for x in inputs]  # `x.data = ...` gives x another
         self.before: list[np.ndarray] | None = None
         if sum(inputs[n]._array.nbytes for n in backward.written) <= _MOST_COPIED:
             self.before = [inputs[n]._array.copy() for n in backward.written]
@@ -62,7 +63,10 @@ class Call:
                 outputs[number] = _with_node(outputs[number], CallNode("CompiledBackward", (), outputs[number], _spent))
             return
         self.results = [alias(outputs[n]) for n in backward.watched_outputs]  # they must not lead back to the node
-        self.arrays = [None if n is None else _array(outputs[n]) for n in backward.from_outputs]
+        self.arrays = [
+            None if place is None else self.inputs[place[1]]._array if place[0] else _array(outputs[place[1]])
+            for place in backward.kept_at
+        ]
         node = CompiledNode(self, [_array(outputs[n]) for n in backward.outputs])
         for position, number in enumerate(backward.outputs):
             array = _array(outputs[number])
@@ -73,12 +77,12 @@ class Call:
     def check_memory(self, node: Node) -> None:
         """Raise RuntimeError where what the backward pass reads has been written since the call."""
         for number in self.backward.watched_inputs:
-            x = self.inputs[number]
-            if x._storage.version != self.versions[number]:
-                raise RuntimeError(changed(_saved(x, self.versions[number], "an input"), node))
+            storage, version = self.memories[number]
+            if storage.version != version:
+                raise RuntimeError(changed(_saved(self.inputs[number], storage, version, "an input"), node))
         for x in self.results:
             if x._storage.version:
-                raise RuntimeError(changed(_saved(x, 0, "a result"), node))
+                raise RuntimeError(changed(_saved(x, x._storage, 0, "a result"), node))
 
     def gradients(self, seeds: Sequence[Tensor]) -> list[Tensor | None] | None:
         """By the compiled backward pass; None where it does not fit."""
@@ -89,10 +93,8 @@ class Call:
         for source, kept in zip(backward.inputs, self.arrays, strict=True):
             if isinstance(source, Seed):
                 arrays.append(seeds[source.number]._array)
-            elif isinstance(source, Captured):
-                arrays.append(source.tensor._array)
             else:
-                arrays.append(self.inputs[source.number]._array if source.is_input else kept)
+                arrays.append(source.tensor._array if isinstance(source, Captured) else kept)
         try:
             found = iter(backward.executor.run(arrays))
         except GuardFailed:
@@ -143,9 +145,11 @@ class Call:
         elif backward.holds is not None and (broken := backward.holds()) is not None:
             why = f"since the call, Python state has changed: {broken}"
         written = set(backward.written)
-        for number, (x, version) in enumerate(zip(self.inputs, self.versions, strict=True)):
-            if why is None and number not in written and x._storage.version != version:
-                at = x._storage.written_at
+        for number, (x, (storage, version)) in enumerate(zip(self.inputs, self.memories, strict=True)):
+            if why is None and x._storage is not storage:
+                why = "a tensor it reads has been given other data since"
+            if why is None and number not in written and storage.version != version:
+                at = storage.written_at
                 why = f"a tensor it reads has been written since{f', at {at[0]}:{at[1]}' if at else ''}"
         if why is not None:
             raise RuntimeError(
@@ -248,9 +252,9 @@ def _zeros(shape: tuple[int, ...], dtype: np.dtype) -> Tensor:
     return zeros_like(wrap(np.broadcast_to(np.zeros((), dtype), shape)))
 
 
-def _saved(x: Tensor, version: int, role: str) -> Saved:
+def _saved(x: Tensor, storage: Storage, version: int, role: str) -> Saved:
     saved = Saved(x, None, role)
-    saved.version = version
+    saved.storage, saved.version = storage, version
     return saved
 
 

@@ -94,13 +94,13 @@ class Backward:
     """What Python state that the forward run read is no longer as it was, in words; None where all is."""
     still_valid: Callable[[], bool] | None = None
     executor: Executor | None = None
-    from_outputs: list[int | None] = field(default_factory=list)
-    """For each of `inputs`, the forward output that it is, if it is one."""
+    kept_at: list[tuple[bool, int] | None] = field(default_factory=list)
+    """For each of `inputs` that is a forward input or output: whether it is an input, and its number."""
 
     def compile(self, function: Callable, compile_graph: Callable, native: bool) -> Backward:
         """Compile the backward graph; `function` is run again where the backward pass itself is differentiated."""
         self.function = function
-        self.from_outputs = [s.number if isinstance(s, FromForward) and not s.is_input else None for s in self.inputs]
+        self.kept_at = [(s.is_input, s.number) if isinstance(s, FromForward) else None for s in self.inputs]
         if self.outputs and self.problem is None:
             first_guard = len(self.graph.outputs) - len(self.reads)
             guards = tuple((first_guard + k, read.outcome) for k, read in enumerate(self.reads))
