@@ -131,3 +131,20 @@ def test_questions_about_tensors():
         )  # fmt: skip
 
     assert run(jitcore) == run(torch)
+
+
+DTYPES = {
+    "logsumexp of whole numbers": lambda t: [t.logsumexp(t.tensor([1, 0, 3], dtype=d), 0) for d in (t.uint8, t.int8)],
+    "logsumexp of bools": lambda t: t.logsumexp(t.tensor([True, False]), 0),
+    "logsumexp of nothing": lambda t: (t.zeros(0).logsumexp(0), t.zeros(2, 0).logsumexp(1, keepdim=True)),
+    "any and all of uint8": lambda t: (t.tensor([2, 0], dtype=t.uint8).any(), t.tensor([[2, 0]], dtype=t.uint8).all(1)),
+    "hypot of two dtypes": lambda t: t.hypot(t.ones(2).half(), t.ones(1)),
+    "xlogy of two halves": lambda t: t.xlogy(t.ones(2).half(), t.ones(2).bfloat16() * 2),
+    "logaddexp of halves": lambda t: t.logaddexp(t.ones(2).half(), t.ones(2).half()),
+    "movedim of one number": lambda t: t.tensor(3.0).movedim(0, -1),
+}
+
+
+@pytest.mark.parametrize("name", DTYPES)
+def test_dtypes(name):
+    assert_same(DTYPES[name](jitcore), DTYPES[name](torch))

@@ -11,7 +11,7 @@ from ..promotion import NUMBERS, as_operand, binary, is_number, promoted
 from ..tensor import Tensor, dtype_of, method
 from .compare import refuse_complex
 from .complex_numbers import real
-from .half import in_float32
+from .half import both_in_float32, in_float32
 from .inplace import with_inplace
 
 
@@ -189,7 +189,7 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) 
 
 
 @method
-@in_float32
+@both_in_float32
 def logaddexp(input: Tensor, other: Tensor) -> Tensor:
     """log(exp(input) + exp(other)), without overflow."""
     x, y = promoted((input, other), to_float=True)
@@ -204,7 +204,7 @@ def logaddexp(input: Tensor, other: Tensor) -> Tensor:
 
 @with_inplace
 @method
-@in_float32
+@both_in_float32
 def hypot(input: Tensor, other: Tensor) -> Tensor:
     """sqrt(input ** 2 + other ** 2), without overflow."""
     refuse_complex("hypot", input, other)
@@ -217,7 +217,7 @@ def hypot(input: Tensor, other: Tensor) -> Tensor:
 
 @with_inplace
 @method
-@in_float32
+@both_in_float32
 def xlogy(input: Tensor, other: Any) -> Tensor:
     """input * log(other); 0 where input is 0, unless other is NaN."""
     refuse_complex("xlogy", input, other)

@@ -10,6 +10,7 @@ from jitcore_ir import ops
 from jitcore_ir.dtypes import DType, float32
 
 from ..dispatch import apply
+from ..promotion import result_type
 from ..tensor import Tensor
 from .compare import refuse_complex
 
@@ -33,6 +34,19 @@ def first_in_float32(function: F) -> F:
     """`reals_in_float32` for functions that write to other arguments: only the first one is widened, the rest
     promote."""
     return _widening(function, first_only=True, real=True)
+
+
+def both_in_float32(function: F) -> F:
+    """Decorator for elementwise functions of two operands: where one is a float16 or bfloat16 tensor, both are computed
+    in float32 and the result is rounded to the dtype that they promote to."""
+
+    @functools.wraps(function)
+    def wrapper(input: Any, other: Any, *rest: Any, **named: Any) -> Any:
+        if not is_half(input) and not is_half(other):
+            return function(input, other, *rest, **named)
+        return _rounded(function(_wide(input), _wide(other), *rest, **named), result_type(input, other))
+
+    return wrapper  # type: ignore[return-value]
 
 
 def is_half(x: Any) -> bool:

@@ -114,6 +114,8 @@ def block_diag(*tensors: Tensor) -> Tensor:
 def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """Views of pieces along dim: pieces of one size (the last may be smaller), or of the listed sizes."""
     shape = shape_of(tensor)
+    if not shape:
+        raise RuntimeError("split expects at least a 1-dimensional tensor")
     axis = axis_of(dim, len(shape))
     total = shape[axis]
     if isinstance(split_size_or_sections, list | tuple):
@@ -143,6 +145,8 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """Views of at most `chunks` pieces of equal size along dim (the last may be smaller)."""
     if chunks < 1:
         raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
+    if not input._array.ndim:
+        raise RuntimeError("chunk expects at least a 1-dimensional tensor")
     axis = axis_of(dim, input._array.ndim)
     total = shape_of(input)[axis]
     # So large a size gives `chunks` pieces; of a smaller one there may be fewer.

@@ -205,6 +205,8 @@ def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
     old, new = axes_of(source, rank), axes_of(destination, rank)
     if len(old) != len(new):
         raise RuntimeError(f"movedim: {len(old)} source dims and {len(new)} destination dims")
+    if not rank:
+        return input
     order = [a for a in range(rank) if a not in old]
     for to, from_ in sorted(zip(new, old)):
         order.insert(to, from_)

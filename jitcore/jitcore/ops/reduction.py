@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from jitcore_ir import OpSpec, ops
-from jitcore_ir.dtypes import DType, bool_, int64
+from jitcore_ir.dtypes import DType, bool_, int64, uint8
 
+from ..device import get_default_dtype
 from ..dispatch import NONE, apply
 from ..promotion import binary
 from ..symbolic import larger
@@ -220,6 +221,8 @@ def all(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
 
 
 def _truth_reduction(spec: OpSpec, input: Tensor, dim: Any, keepdim: bool, of_nothing: bool) -> Tensor:
+    if input.dtype is uint8:  # whose answers are uint8 in PyTorch, from when there was no bool
+        return apply(ops.CAST, (_truth_reduction(spec, truth(input), dim, keepdim, of_nothing),), {"dtype": uint8})
     axes = reduced_axes(input, dim)
     flags = truth(input)
     shape = shape_of(input)
@@ -317,8 +320,12 @@ def std_mean(
 def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
     """log(sum(exp(input))) along dim, without overflow."""
     axes = reduced_axes(input, dim)
-    top = reduce(ops.AMAX, real(input.detach()), axes, True)
-    top = top.masked_fill(top.abs() == float("inf"), 0.0)
+    if not input.is_floating_point() and not input.is_complex():
+        input = apply(ops.CAST, (input,), {"dtype": get_default_dtype()})
+    top: Any = 0.0
+    if 0 not in [shape_of(input)[a] for a in axes]:
+        top = reduce(ops.AMAX, real(input.detach()), axes, True)
+        top = top.masked_fill(top.abs() == float("inf"), 0.0)
     total = reduce(ops.SUM, (input - top).exp(), axes, True).log() + top
     return total if keepdim else total.squeeze(axes)
 
