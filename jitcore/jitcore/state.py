@@ -34,6 +34,9 @@ class Recorder(Protocol):
     def write(self, target: Tensor, value: Tensor) -> bool | None:
         """`target`'s memory is about to become `value`, which has its shape and dtype. True: that has been done."""
 
+    def replace(self, tensor: Tensor) -> None:
+        """The tensor itself is about to get other memory or another shape."""
+
     def create(self, tensor: Tensor) -> None:
         """A tensor was made from Python or NumPy data: a constant of the trace."""
 

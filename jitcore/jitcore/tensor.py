@@ -234,7 +234,7 @@ class Tensor:
         if not isinstance(value, Tensor):
             raise TypeError(f".data takes a Tensor, not {type(value).__name__}")
         if state.recorder is not None:
-            state.recorder.write(self, value)
+            state.recorder.replace(self)
         self._array, self._storage, self._view = value._array, value._storage, value._view
         self._seen = self._storage.rebased
 

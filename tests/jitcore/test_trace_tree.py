@@ -572,3 +572,27 @@ def test_memory_order_of_arguments_is_part_of_the_kind_of_call():
     for x in (jitcore.ones(3, 3), jitcore.arange(9.0).view(3, 3).t(), jitcore.ones(3, 3), jitcore.ones(4, 2).t()):
         for _ in range(2):
             np.testing.assert_allclose(jitted(x).numpy(), f(x).numpy())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x: jitcore.add(x, jitcore.ones(3), out=x),
+        lambda x: x.squeeze_(),
+        lambda x: x.resize_(1),
+        lambda x: setattr(x, "data", x * 2) or x,
+    ],
+)
+def test_a_tensor_from_outside_that_gets_another_shape_or_memory_runs_eagerly(change):
+    def f(x):
+        change(x)
+        return x + 1
+
+    jitted = jitcore.jit(f)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for v in (1, 2, 3):
+            ours, theirs = (jitcore.full((1, 1), float(v)) for _ in range(2))
+            kept, own = ours[:], theirs[:]
+            np.testing.assert_allclose(jitted(ours).numpy(), f(theirs).numpy())
+            assert ours.shape == theirs.shape and kept.tolist() == own.tolist()

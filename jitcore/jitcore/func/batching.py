@@ -159,6 +159,10 @@ class Batching:
             dispatch.write(into, value if batch is None else to_shape(batch, into._array.ndim))
         return True
 
+    def replace(self, tensor: Tensor) -> None:
+        if self.recorder is not None:
+            self.recorder.replace(tensor)
+
     def create(self, tensor: Tensor) -> None:
         if self.recorder is not None:
             self.recorder.create(tensor)

@@ -73,6 +73,8 @@ def _become(target: Tensor, view: Callable[[Tensor], Tensor]) -> Tensor:
         target._node, target._requires_grad, target._base, target._seen,
     )  # fmt: skip
     made = view(before)
+    if state.recorder is not None:
+        state.recorder.replace(target)
     for slot in ("_array", "_storage", "_view", "_base", "_node", "_requires_grad", "_seen"):
         setattr(target, slot, getattr(made, slot))
     return target

@@ -188,6 +188,11 @@ class Recorder:
         except TraceError as error:
             self.refuse(str(error), location)
 
+    def replace(self, tensor: Any) -> None:
+        if not self.is_inside(tensor):
+            what = "a tensor from outside gets other memory or another shape (data =, resize_, set_, squeeze_, out=)"
+            self.refuse(what, user_location())
+
     def create(self, tensor: Any) -> None:
         if tensor._storage.shared:
             self.refuse("a tensor that shares memory with a NumPy array made inside the function", user_location())
