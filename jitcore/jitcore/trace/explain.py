@@ -103,10 +103,10 @@ def _read_by(place: str) -> str:
 
 def _kernels(programs: Sequence[Program]) -> list[str]:
     """The kernels of compiled programs with their shares of the time."""
-    costs: Counter[str] = Counter()
+    costs: dict[str, float] = {}
     for program in programs:
-        if program.image is not None:
-            costs.update(kernel_costs(program))
+        for label, cost in kernel_costs(program).items() if program.image is not None else ():
+            costs[label] = costs.get(label, 0.0) + cost
     total = sum(costs.values())
     if not total:
         return []
@@ -114,7 +114,10 @@ def _kernels(programs: Sequence[Program]) -> list[str]:
         f"  Its {len(costs)} kernels, with shares of the time as estimated from their arithmetic and the memory they "
         "touch:"
     ]
-    lines += [f"    {cost / total:4.0%}  {label}" for label, cost in costs.most_common(_MOST_SHOWN)]
+    lines += [
+        f"    {cost / total:4.0%}  {label}"
+        for label, cost in sorted(costs.items(), key=lambda item: -item[1])[:_MOST_SHOWN]
+    ]
     return lines
 
 
@@ -126,13 +129,13 @@ def kernel_costs(program: Program) -> dict[str, float]:
     from ..compiler.lower.lower import lower_graph
 
     module = lower_graph(program.graph, (), program.exact)
-    costs: Counter[str] = Counter()
+    costs: dict[str, float] = {}
     for call in module.kernels:
         buffers = [module.buffers[n] for n in call.arguments]
         if not isinstance(call.work, int) or any(not isinstance(d, int) for b in buffers for d in b.shape):
             return {}
-        touched = sum(math.prod(b.shape) * b.dtype.itemsize for b in buffers)  # type: ignore[arg-type]
-        costs[str(call)] += max(call.work / 8e9, touched / 1e10)
+        touched = sum(math.prod(b.shape) * b.dtype.itemsize for b in buffers)  # type: ignore[arg-type, misc]
+        costs[str(call)] = costs.get(str(call), 0.0) + max(call.work / 8e9, touched / 1e10)
     return costs
 
 

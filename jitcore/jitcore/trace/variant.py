@@ -273,9 +273,9 @@ def _finder(root: Any, leaf_of: dict[int, int]) -> Callable[[Sequence[Any]], Ten
         owner = _owner(source.leaf, leaf_of)
         if isinstance(owner, int):
             argument = owner
-            return lambda leaves: leaves[argument]._grad
+            return lambda leaves: leaves[argument]._grad  # type: ignore[return-value]
         leaf = owner
-        return lambda leaves: leaf._grad
+        return lambda leaves: leaf._grad  # type: ignore[return-value]
     if isinstance(source, Entry):
         table, key, place = source.table, source.key, source.index
         if place is None:

@@ -372,5 +372,5 @@ def numpy_state(source: Any) -> str:
     """What a NumPy generator will draw next, as text that can be compared."""
     if isinstance(source, np.random.RandomState):
         _, key, position, has_gauss, cached = source.get_state()
-        return f"{hash(key.tobytes())} {position} {has_gauss} {cached}"
+        return f"{hash(np.asarray(key).tobytes())} {position} {has_gauss} {cached}"
     return str(source.bit_generator.state)
