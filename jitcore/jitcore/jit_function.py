@@ -21,6 +21,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from jitcore_runtime.errors import GuardFailed, OperationFailed
 from jitcore_runtime.program import Program
 
@@ -620,7 +622,7 @@ def _attributes(tensor: Tensor) -> list[Any]:
 
 def _kind(leaves: Sequence[Any], structure: Any, key: Any) -> Any:
     """The key without sizes and without the values of integers; with them where arguments share memory, and for those
-    that are not row-major: whether a reshape is a view depends on both."""
+    that have gaps: whether a reshape is a view depends on both."""
     tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
     if len({id(x._storage) for x in tensors}) < len(tensors):
         return key
@@ -628,8 +630,7 @@ def _kind(leaves: Sequence[Any], structure: Any, key: Any) -> Any:
     for leaf in leaves:
         if isinstance(leaf, Tensor):
             array = leaf._array
-            layout = None if array.flags.c_contiguous else (array.shape, array.strides)
-            parts += (array.dtype, array.ndim, leaf.requires_grad, layout)
+            parts += (array.dtype, array.ndim, leaf.requires_grad, _layout(array))
             if type(leaf) is not Tensor or leaf.__dict__:
                 parts += _attributes(leaf)
         elif type(leaf) in (int, float):
@@ -639,6 +640,14 @@ def _kind(leaves: Sequence[Any], structure: Any, key: Any) -> Any:
         else:
             parts.append(id(leaf))
     return tuple(parts)
+
+
+def _layout(array: np.ndarray) -> Any:
+    """The order of axes in memory where there are no gaps, None for the usual one; else sizes and steps."""
+    if array.flags.c_contiguous:
+        return None
+    order = tuple(sorted(range(array.ndim), key=lambda axis: -array.strides[axis]))
+    return order if array.transpose(order).flags.c_contiguous else (array.shape, array.strides)
 
 
 def _place(tensor: Tensor) -> Any:
