@@ -10,7 +10,7 @@ import jitcore
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
-PAGES = ["control_flow.md", "debugging.md"]
+PAGES = ["control_flow.md", "debugging.md", "dynamic_shapes.md"]
 """Pages of docs/ whose Python blocks are whole programs."""
 
 
