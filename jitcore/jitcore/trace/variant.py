@@ -71,6 +71,9 @@ class Variant:
         if self._open:
             self._pieces = [settled_piece(piece, sizes) for piece in self._pieces]
             self._gradients = [(owner, settled_piece(piece, sizes)) for owner, piece in self._gradients]
+        pieces = (*self._pieces, *(piece for _, piece in self._gradients))
+        # Whether sizes of the result depend on symbols beyond what the program's outputs have.
+        self._sized = bool(self._open) and any(isinstance(p, FromSize) or getattr(p, "chain", None) for p in pieces)
         self._only_output = self._single_output()
         self._forget_the_run()
 
@@ -139,7 +142,7 @@ class Variant:
     def _finish(self, leaves: Sequence[Any], inputs: Sequence[Tensor], outputs: list[Any]) -> Any:
         """Commit what the run changed besides memory (versions, gradients) and build the result."""
         self.hits += 1
-        values = self._values(inputs) if self._open else None
+        values = self._values(inputs) if self._sized else None
         for number in self._written:
             inputs[number]._storage.version += 1
         if self._only_output is not None:
@@ -156,10 +159,7 @@ class Variant:
         return result
 
     def _values(self, inputs: Sequence[Tensor]) -> dict[str, int] | None:
-        """What the symbols are in this call; None where nothing of the result depends on them."""
-        pieces = (*self._pieces, *(piece for _, piece in self._gradients))
-        if not any(isinstance(piece, FromSize) or getattr(piece, "chain", None) for piece in pieces):
-            return None
+        """What the symbols are in this call."""
         return sizes_of([pair for n, dims in self._open for pair in zip(dims, inputs[n]._array.shape, strict=True)])
 
     def _build(
