@@ -67,7 +67,7 @@ def apply(spec: OpSpec, operands: Sequence[Tensor], attributes: Mapping[str, Any
         result._base = x if x._base is None else x._base
         result._seen = storage.rebased if state.grad_enabled and x._seen >= 0 else tape.NO_GRAD_VIEW
     else:
-        if not array.flags.c_contiguous and spec not in _KEEP_LAYOUT and type(array) is np.ndarray:
+        if spec not in _KEEP_LAYOUT and not array.flags.c_contiguous and type(array) is np.ndarray:
             result._array = array = np.ascontiguousarray(array)
         result._storage = storage = _new(Storage)
         storage.array = array

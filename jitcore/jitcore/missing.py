@@ -12,6 +12,7 @@ class MissingError(NotImplementedError, AttributeError):
 
 
 NEAREST = {
+    "as_strided_scatter": "index_put",
     "onnx": "export (a .jca archive)",
     "fx": "jit, whose fn.explain() says what was recorded",
     "quantize_per_channel": None,

@@ -42,7 +42,6 @@ CASES = {
         lambda t, x, w: t.convolution(x, w[:3], None, [2], [1], [1], True, [1], 1), VOLUME, KERNEL,
     ),
     "as_strided": (lambda t, x: (t.as_strided(x, (2, 2), (3, 1), 2), x[1].as_strided((2,), (1,), 19)), VOLUME),
-    "as_strided_scatter": (lambda t, x: t.as_strided_scatter(x, x[0, :2, :2] * 2, (2, 2), (1, 2), 1), VOLUME),
     "copies": (lambda t, x: (t.select_copy(x, 0, 1), t.slice_copy(x, 2, 1, 5, 2)), VOLUME),
     "index_put": (lambda t, x: t.index_put(x, (t.tensor([0, 0]),), x[0] * 2, accumulate=True), VOLUME),
     "norm_except_dim": (lambda t, x: (t.norm_except_dim(x, 2, 1), t.norm_except_dim(x, 1, -1)), VOLUME),
@@ -51,8 +50,8 @@ CASES = {
 }  # fmt: skip
 
 
-WITHOUT_GRADIENTS = ("histogramdd", "histogramdd with a range", "histogramdd with edges", "as_strided_scatter")
-"""PyTorch says that histograms have gradients, and has none; and it mixes up those of as_strided_scatter."""
+WITHOUT_GRADIENTS = ("histogramdd", "histogramdd with a range", "histogramdd with edges")
+"""PyTorch says that histograms have gradients, and has none."""
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -86,11 +85,6 @@ def test_errors(name):
 def test_as_strided_of_what_is_not_contiguous_is_refused():
     with pytest.raises(NotImplementedError):
         jitcore.ones(2, 3).t().as_strided((2,), (1,))
-
-
-def test_gradient_of_as_strided_scatter():
-    x, src = (jitcore.tensor(R.normal(size=size), requires_grad=True) for size in ((3, 4), (2, 2)))
-    assert jitcore.autograd.gradcheck(lambda x, s: x.as_strided_scatter(s, (2, 2), (1, 2), 1), (x, src))
 
 
 def test_gcd_compiles():

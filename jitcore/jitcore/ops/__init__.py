@@ -109,7 +109,6 @@ from .copies import (  # fmt: skip
     alias_copy,
     as_strided,
     as_strided_copy,
-    as_strided_scatter,
     detach_copy,
     diagonal_copy,
     diagonal_scatter,
@@ -524,6 +523,6 @@ __all__ = [
     "unsafe_chunk", "unsafe_split", "unsafe_split_with_sizes", "unsqueeze", "unsqueeze_copy", "vander", "var",
     "var_mean", "vdot", "view_as_complex", "view_as_complex_copy", "view_as_real", "view_as_real_copy", "view_copy",
     "vsplit", "vstack", "where", "xlogy", "zeros", "zeros_like",
-    "as_strided_scatter", "binomial", "gcd", "histogramdd", "index_put",
+    "binomial", "gcd", "histogramdd", "index_put",
     "lcm", "poisson", "select_copy", "slice_copy", "unravel_index",
 ]  # fmt: skip

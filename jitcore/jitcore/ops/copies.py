@@ -200,17 +200,6 @@ def _places_in(input: Tensor, size: Any, stride: Any, storage_offset: int | None
     return places
 
 
-@method
-def as_strided_scatter(
-    input: Tensor, src: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None
-) -> Tensor:
-    """A copy of input with src at the places that `as_strided` reads."""
-    places = _places_in(input, size, stride, storage_offset)
-    if shape_of(src) != tuple(size):
-        raise RuntimeError(f"as_strided_scatter: expected src of size {list(size)}, got {list(src.shape)}")
-    return index_put_flat(input, places, src, False)
-
-
 def select_copy(input: Tensor, dim: int, index: int) -> Tensor:
     """A copy of one index of dim."""
     return movement.select(input, dim, index).clone()
