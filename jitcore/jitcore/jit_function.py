@@ -21,28 +21,26 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from jitcore_runtime.errors import GuardFailed, OperationFailed
 from jitcore_runtime.program import Program
 
-from .device import get_default_dtype
 from .forking import no_fork
 from .log import log
 from .nn.module import Module
-from .random import Generator
 from .source import warn_user
 from .state import state
 from .tensor import Tensor
 from .trace.background import Job
 from .trace.capture import Recording, capture
 from .trace.containers import flatten
-from .trace.kinds import MARKS, Kind, Pattern, marks_of
+from .trace.keys import key_of, kind_of, named_modes
+from .trace.kinds import Kind, Pattern, marks_of
+from .trace.latest_call import LatestCall
 from .trace.numbers import settled
 from .trace.recorder import Recorder
 from .trace.retrace import NOTICED, Retrace, advice, cause_of, describe, other_kind
 from .trace.sizes import Sizes
-from .trace.tree import MISSED, Node, TraceTree
+from .trace.tree import MISSED, TraceTree
 from .trace.variant import CannotReplay, Variant
 
 MOST_VARIANTS = 32
@@ -95,71 +93,6 @@ class Entry:
         return self.tree.variants
 
 
-@dataclass(frozen=True, slots=True)
-class LatestCall:
-    """The latest replayed call for which one program did it all: what the next one is compared with first.
-
-    `fits(leaves)` says whether other arguments have the same key; `structure` is theirs, None where every argument is a
-    leaf and none is named.
-    """
-
-    node: Node
-    variant: Variant
-    structure: Any
-    fits: Callable[[Sequence[Any]], bool]
-
-    @classmethod
-    def of(cls, node: Node, leaves: Sequence[Any], structure: Any, plain: bool) -> LatestCall | None:
-        tensors = [a for a in leaves if isinstance(a, Tensor)]
-        if node.variant is None or len({id(a._storage) for a in tensors}) < len(tensors):
-            return None
-        if any(type(a) is not Tensor or a.__dict__ for a in tensors) or any(type(a) is Generator for a in leaves):
-            return None
-        return cls(node, node.variant, None if plain else structure, _same_kind(leaves))
-
-
-def _same_kind(leaves: Sequence[Any]) -> Callable[[Sequence[Any]], bool]:
-    """A function that tells whether other leaves have the types, shapes, dtypes and modes of these, and no memory in
-    common. Written out as one expression: 0.2 us a tensor, a tenth of the cost of building a key."""
-    names: dict[str, Any] = {"Tensor": Tensor, "modes": _modes(), "now": _modes}
-    conditions = ["modes == now()"]
-    for n, leaf in enumerate(leaves):
-        if type(leaf) is float:
-            conditions.append(f"type(a{n}) is float")
-            continue
-        if type(leaf) is not Tensor:
-            names |= {f"s{n}": leaf, f"t{n}": type(leaf)}
-            by_value = f" or (type(a{n}) is t{n} and a{n} == s{n})" if type(leaf) in (int, str, bool) else ""
-            conditions.append(f"(a{n} is s{n}{by_value})")
-            continue
-        array = leaf._array
-        names |= {f"s{n}": array.shape, f"t{n}": array.strides, f"d{n}": array.dtype}
-        wanted = leaf.requires_grad
-        flag = f"(a{n}._requires_grad if a{n}._base is None else a{n}.requires_grad)"
-        conditions.append(f"type(a{n}) is Tensor and (x := a{n}._array).shape == s{n} and x.strides == t{n}")
-        conditions.append(f"x.dtype == d{n} and {flag} is {wanted} and not a{n}.__dict__")
-    storages = [f"a{n}._storage" for n, leaf in enumerate(leaves) if type(leaf) is Tensor]
-    if len(storages) > 1:
-        conditions.append(f"len({{{', '.join(storages)}}}) == {len(storages)}")
-    unpack = "".join(f"a{n}, " for n in range(len(leaves)))
-    source = [
-        "def fits(arguments):",
-        f"    if len(arguments) != {len(leaves)}: return False",
-        f"    {unpack}= arguments" if unpack else "    pass",
-        f"    return {' and '.join(conditions)}",
-    ]
-    exec("\n".join(source), names)
-    return names["fits"]
-
-
-def _modes() -> tuple[Any, ...]:
-    return (state.grad_enabled, state.inference, state.autocast, get_default_dtype())
-
-
-def _named_modes() -> dict[str, Any]:
-    return dict(zip(("grad mode", "inference mode", "autocast", "the default dtype"), _modes(), strict=True))
-
-
 class JitFunction:
     """A function or Module that is recorded, compiled and replayed. Made by `jit`."""
 
@@ -194,7 +127,7 @@ class JitFunction:
             result = self._again(last, leaves, arguments, keywords)
             if result is not MISSED:
                 return result
-        key = _key(leaves, structure)
+        key = key_of(leaves, structure)
         entries = self._known.get(key) or self._fitting(key, leaves, structure)
         for entry in entries:
             if entry.reason is not None:
@@ -273,7 +206,7 @@ class JitFunction:
         from .trace.warmup import unchanged_optimizers
 
         leaves, structure = flatten((arguments, keywords))
-        key = _key(leaves, structure)
+        key = key_of(leaves, structure)
         if not self._fitting(key, leaves, structure):
             with unchanged_optimizers():
                 self._record(key, structure, (), leaves, arguments, keywords, undo=True)
@@ -309,7 +242,7 @@ class JitFunction:
 
     def _fitting(self, key: Any, leaves: Sequence[Any], structure: Any) -> tuple[Entry, ...]:
         """The entries whose sizes a call may have, remembered by its key; the latest first."""
-        kind = _kind(leaves, structure, key)
+        kind = kind_of(leaves, structure, key)
         entries = tuple(
             entry
             for entry in reversed(self._entries.values())
@@ -338,9 +271,9 @@ class JitFunction:
         """Run the call eagerly and keep a recording of it; `undo`: leave tensors as they were."""
         if any(self._waits_for(entry) for entry in entries):
             return self._eagerly(arguments, keywords)
-        kind_key = _kind(leaves, structure, key)
+        kind_key = kind_of(leaves, structure, key)
         retrace = _cause(entries, leaves)
-        words = describe(leaves, _named_modes())
+        words = describe(leaves, named_modes())
         if not entries and self._entries:
             retrace = other_kind(words, [other.words for other in self._entries.values()])
         if not (self._make_room(entries[0]) if entries else self._make_place()):
@@ -583,80 +516,6 @@ def explain(function: Callable, *arguments: Any, **keywords: Any) -> str:
     jitted = function if isinstance(function, JitFunction) else JitFunction(function)
     jitted._ahead(made_up_call(arguments)[0], made_up_call(keywords)[1])
     return jitted.explain()
-
-
-def _key(leaves: Sequence[Any], structure: Any) -> Any:
-    """What must be equal for a recording to fit: everything that can be told without looking at tensor elements."""
-    parts: list[Any] = [structure, *_modes()]
-    storages: dict[int, int] = {}
-    tensors = 0
-    parts += [position for position, leaf in enumerate(leaves) if type(leaf) is Generator]
-    leaves = [leaf._state if type(leaf) is Generator else leaf for leaf in leaves]
-    for leaf in leaves:
-        if isinstance(leaf, Tensor):
-            array = leaf._array
-            parts += (array.dtype, array.shape, array.strides, leaf.requires_grad)
-            if type(leaf) is not Tensor or leaf.__dict__:
-                parts += _attributes(leaf)
-            storages.setdefault(id(leaf._storage), tensors)
-            tensors += 1
-        elif type(leaf) is float:
-            parts.append(float)
-        elif isinstance(leaf, _BY_VALUE):
-            parts.append(type(leaf))
-            parts.append(leaf if leaf == leaf else "nan")
-        else:
-            parts.append(id(leaf))
-    if tensors > len(storages):
-        given = [x for x in leaves if isinstance(x, Tensor)]
-        objects = {id(x): n for n, x in enumerate(given)}
-        parts += [(storages[id(x._storage)], objects[id(x)], _place(x)) for x in given]
-    return tuple(parts)
-
-
-def _attributes(tensor: Tensor) -> list[Any]:
-    """A subclass, and what was put on a tensor, by name and identity, but for marks on its dimensions."""
-    found = [(name, id(value)) for name, value in tensor.__dict__.items() if name != MARKS]
-    return [type(tensor), *found] if found or type(tensor) is not Tensor else []
-
-
-def _kind(leaves: Sequence[Any], structure: Any, key: Any) -> Any:
-    """The key without sizes and without the values of integers; with them where arguments share memory, and for those
-    that have gaps: whether a reshape is a view depends on both."""
-    tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
-    if len({id(x._storage) for x in tensors}) < len(tensors):
-        return key
-    parts: list[Any] = [structure, *_modes()]
-    for leaf in leaves:
-        if isinstance(leaf, Tensor):
-            array = leaf._array
-            parts += (array.dtype, array.ndim, leaf.requires_grad, _layout(array))
-            if type(leaf) is not Tensor or leaf.__dict__:
-                parts += _attributes(leaf)
-        elif type(leaf) in (int, float):
-            parts.append(type(leaf))
-        elif isinstance(leaf, _BY_VALUE):
-            parts += (type(leaf), leaf if leaf == leaf else "nan")
-        else:
-            parts.append(id(leaf))
-    return tuple(parts)
-
-
-def _layout(array: np.ndarray) -> Any:
-    """The order of axes in memory where there are no gaps, None for the usual one; else sizes and steps."""
-    if array.flags.c_contiguous:
-        return None
-    order = tuple(sorted(range(array.ndim), key=lambda axis: -array.strides[axis]))
-    return order if array.transpose(order).flags.c_contiguous else (array.shape, array.strides)
-
-
-def _place(tensor: Tensor) -> Any:
-    """Where in its memory a tensor lies: part of the key where arguments share memory."""
-    memory = tensor._storage.array
-    return repr([(spec.name, sorted(attributes.items())) for spec, attributes in tensor._view]), memory.shape
-
-
-_BY_VALUE = (int, float, complex, str, bytes, bool, type(None))
 
 
 def _cause(entries: Sequence[Entry], leaves: Sequence[Any]) -> Retrace | None:
