@@ -29,7 +29,6 @@ from .log import log
 from .nn.module import Module
 from .source import warn_user
 from .state import state
-from .tensor import Tensor
 from .trace.background import Job
 from .trace.capture import Recording, capture
 from .trace.containers import flatten
@@ -38,21 +37,12 @@ from .trace.kinds import Kind, Pattern, marks_of
 from .trace.latest_call import LatestCall
 from .trace.numbers import settled
 from .trace.recorder import Recorder
+from .trace.recordings import MOST_KINDS, Entry, Recordings
 from .trace.retrace import NOTICED, Retrace, advice, cause_of, describe, other_kind
 from .trace.sizes import Sizes
 from .trace.tree import MISSED, TraceTree
 from .trace.variant import CannotReplay, Variant
 
-MOST_VARIANTS = 32
-"""Recordings kept for one kind of call: one structure, with one dtype and shape of each tensor."""
-MOST_KINDS = 256
-"""Kinds of calls remembered of one function."""
-MOST_KEYS = 1024
-"""Keys (exact sizes) whose recordings are remembered."""
-MOST_BYTES = 256 << 20
-"""Code and constants kept for one function."""
-PATIENCE = 64
-"""Calls that fit no recording, after which one that none of the calls in between used gives way to a new one."""
 MOST_ATTEMPTS = 3
 """Recordings of one key that may fail because the function changes state, before it stays eager."""
 
@@ -73,36 +63,13 @@ class Options:
     dynamic: bool | None = None
 
 
-@dataclass(slots=True)
-class Entry:
-    """What is known for one kind of call and one pattern of sizes: the recordings, or the reason to stay eager."""
-
-    tree: TraceTree
-    kind: Any
-    pattern: Pattern
-    reason: str | None = None
-    failures: int = 0
-    keep: tuple = ()
-    words: tuple[str, ...] = ()
-    """What is in the key, for the user."""
-    job: Job | None = None
-    """The compilation that goes on in the background."""
-
-    @property
-    def variants(self) -> list[Variant]:
-        return self.tree.variants
-
-
 class JitFunction:
     """A function or Module that is recorded, compiled and replayed. Made by `jit`."""
 
     def __init__(self, function: Callable, options: Options | None = None) -> None:
         self._function = function
         self._options = options or Options()
-        self._entries: dict[Any, Entry] = {}
-        self._kinds: dict[Any, Kind] = {}
-        self._known: dict[Any, tuple[Entry, ...]] = {}
-        self._lock = threading.RLock()
+        self._recordings = Recordings(lambda: TraceTree(self._compile_graph, self._options.native))
         self._warned: set[Any] = set()
         self._name = getattr(function, "__qualname__", type(function).__name__)
         self._eager_calls = 0
@@ -128,7 +95,7 @@ class JitFunction:
             if result is not MISSED:
                 return result
         key = key_of(leaves, structure)
-        entries = self._known.get(key) or self._fitting(key, leaves, structure)
+        entries = self._recordings.for_key(key, leaves, structure)
         for entry in entries:
             if entry.reason is not None:
                 continue
@@ -170,7 +137,7 @@ class JitFunction:
         from .trace.explain import explain
 
         notes = [*(f"{self._name} was {note}." for note in dict.fromkeys(self._notes)), *self._eager_words()]
-        return explain(self._name, self._entries, self._retraces, notes)
+        return explain(self._name, self._recordings.entries, self._retraces, notes)
 
     def _eager_words(self) -> list[str]:
         if not self._eager_calls:
@@ -181,7 +148,7 @@ class JitFunction:
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until nothing is being compiled in the background, or for so many seconds; whether nothing is."""
         until = None if timeout is None else time.monotonic() + timeout
-        jobs = [entry.job for entry in list(self._entries.values()) if entry.job is not None]
+        jobs = [entry.job for entry in list(self._recordings.entries.values()) if entry.job is not None]
         for job in jobs:
             job.wait(None if until is None else max(0.0, until - time.monotonic()))
         return not any(job.is_running() for job in jobs)
@@ -207,7 +174,7 @@ class JitFunction:
 
         leaves, structure = flatten((arguments, keywords))
         key = key_of(leaves, structure)
-        if not self._fitting(key, leaves, structure):
+        if not self._recordings.for_key(key, leaves, structure):
             with unchanged_optimizers():
                 self._record(key, structure, (), leaves, arguments, keywords, undo=True)
 
@@ -240,24 +207,6 @@ class JitFunction:
             plain = not keywords and len(leaves) == len(arguments) and all(map(operator.is_, leaves, arguments))
             self._last = LatestCall.of(roots[0], leaves, structure, plain)
 
-    def _fitting(self, key: Any, leaves: Sequence[Any], structure: Any) -> tuple[Entry, ...]:
-        """The entries whose sizes a call may have, remembered by its key; the latest first."""
-        kind = kind_of(leaves, structure, key)
-        entries = tuple(
-            entry
-            for entry in reversed(self._entries.values())
-            if entry.kind == kind and entry.pattern.bind(leaves) is not None
-        )
-        if entries:
-            self._know(key, entries)
-        return entries
-
-    def _know(self, key: Any, entries: tuple[Entry, ...]) -> None:
-        with self._lock:
-            if len(self._known) >= MOST_KEYS:
-                self._known.clear()
-            self._known[key] = entries
-
     def _record(
         self,
         key: Any,
@@ -274,22 +223,22 @@ class JitFunction:
         kind_key = kind_of(leaves, structure, key)
         retrace = _cause(entries, leaves)
         words = describe(leaves, named_modes())
-        if not entries and self._entries:
-            retrace = other_kind(words, [other.words for other in self._entries.values()])
-        if not (self._make_room(entries[0]) if entries else self._make_place()):
+        if not entries and self._recordings.entries:
+            retrace = other_kind(words, [other.words for other in self._recordings.entries.values()])
+        if not (self._recordings.make_room(entries[0]) if entries else self._recordings.make_place()):
             if undo:
                 return None
             if not entries or retrace is None:
                 retrace = Retrace("kind", f"{MOST_KINDS} kinds of arguments (shapes, dtypes, structure)")
-            text = f"{len(self._variants())} recordings were not enough: {retrace.cause}{retrace.advice()}"
+            text = f"{len(self._recordings.variants())} recordings were not enough: {retrace.cause}{retrace.advice()}"
             self._warn(f" runs eagerly: {text}", ("eager", *retrace.about))
             return self._eagerly(arguments, keywords)
         if retrace is not None:
             self._retraces.append(retrace)
             del self._retraces[:-MOST_KINDS]
             self._count(retrace)
-        with self._lock:
-            kind = self._kinds.setdefault(kind_key, Kind())
+        with self._recordings.lock:
+            kind = self._recordings.kinds.setdefault(kind_key, Kind())
             pattern, sizes = kind.pattern(leaves, self._options.dynamic)
         result, recording = self._capture(arguments, keywords, leaves, pattern, sizes)
         recorder = recording.recorder
@@ -302,7 +251,7 @@ class JitFunction:
             result = settled(result, recorder)
             if undo:
                 recorder.undo()
-        with self._lock:
+        with self._recordings.lock:
             if variant is None and recorder.disagrees:  # sizes as they are will do
                 kind.static = True
                 return result
@@ -311,8 +260,8 @@ class JitFunction:
                 kind.learn(pattern, recording.pattern, sizes.specializations)
                 self._say_fixed(leaves, pattern, recording.pattern, sizes)
                 pattern = recording.pattern
-            entry = self._entries.get((kind_key, pattern)) or self._enter(kind_key, pattern, leaves, words)
-            self._know(key, (entry, *(other for other in entries if other is not entry)))
+            entry = self._recordings.enter(kind_key, pattern, leaves, words)
+            self._recordings.know(key, (entry, *(other for other in entries if other is not entry)))
             if variant is not None and not self._options.background:
                 self._keep(entry, variant)
         if variant is None:
@@ -384,53 +333,6 @@ class JitFunction:
             what["build"] = functools.partial(workers.build, notes=self._notes.append)
         return compile_graph(graph, exact=self._options.exact, **what)
 
-    def _variants(self) -> list[Variant]:
-        return [variant for entry in self._entries.values() for variant in entry.variants]
-
-    def _enter(self, kind: Any, pattern: Pattern, leaves: Sequence[Any], words: tuple[str, ...]) -> Entry:
-        keep = tuple(leaf for leaf in leaves if not isinstance(leaf, Tensor))
-        entry = Entry(TraceTree(self._compile_graph, self._options.native), kind, pattern, keep=keep, words=words)
-        self._entries[kind, pattern] = entry
-        return entry
-
-    def _make_place(self) -> bool:
-        """Whether one more kind of call, or pattern of sizes, may be remembered, if need be in the place of one that
-        was not used lately."""
-        with self._lock:
-            if len(self._entries) >= MOST_KINDS:
-                unused = ((k, e) for k, e in self._entries.items() if all(v.idle for v in e.variants))
-                idle = (k for k, entry in unused if entry.job is None or not entry.job.is_running())
-                oldest = next(idle, None)
-                if oldest is None:
-                    self._age()
-                    return False
-                del self._entries[oldest]
-                self._known.clear()
-            return True
-
-    def _make_room(self, entry: Entry) -> bool:
-        """Whether one more recording may be kept for a kind of call, after forgetting those that cannot be used again
-        because Python state is gone, then the ones not used for longest."""
-        with self._lock:
-            self._age()
-            kept = sorted(entry.variants, key=lambda variant: variant.idle, reverse=True)
-            for variant in kept:
-                if len(entry.variants) < MOST_VARIANTS and self.bytes() < MOST_BYTES:
-                    return True
-                if entry.job is None and (not variant.is_valid() or variant.idle > PATIENCE):
-                    entry.tree.remove(variant)
-            return len(entry.variants) < MOST_VARIANTS and self.bytes() < MOST_BYTES
-
-    def _age(self) -> None:
-        """Note which recordings were used since the last time."""
-        for variant in self._variants():
-            variant.idle = 0 if variant.hits > variant.noted else variant.idle + 1
-            variant.noted = variant.hits
-
-    def bytes(self) -> int:
-        """Code and constants that the recordings hold."""
-        return sum(entry.tree.bytes() for entry in self._entries.values())
-
     def _stay_eager(self, entry: Entry, reason: str) -> None:
         entry.reason = reason
         self._warn(f" runs eagerly: {reason}{advice(reason)}", reason)
@@ -455,7 +357,7 @@ _functions: weakref.WeakSet[JitFunction] = weakref.WeakSet()
 def _after_fork() -> None:
     """Who held a lock may not be there any more."""
     for function in _functions:
-        function._lock = threading.RLock()
+        function._recordings.lock = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):

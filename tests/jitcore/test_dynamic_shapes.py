@@ -13,7 +13,7 @@ from jitcore import nn, optim
 
 
 def traces(jitted):
-    return len(jitted._variants())
+    return len(jitted._recordings.variants())
 
 
 def agree(jitted, function, *calls):

@@ -66,7 +66,7 @@ def check(function, *arrays):
             for number, (x, want) in enumerate(zip(got, expected, strict=True)):
                 np.testing.assert_array_equal(bits(x), want, f"result {number} of {run}")
     for run in compiled:
-        assert run._eager_calls == 0 and run._entries
+        assert run._eager_calls == 0 and run._recordings.entries
 
 
 UNARY = (

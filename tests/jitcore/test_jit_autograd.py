@@ -24,7 +24,7 @@ def numbers(*shape, seed=0):
 
 def backward_of(jitted):
     """The backward pass of the only variant."""
-    ((variant,),) = [entry.variants for entry in jitted._entries.values()]
+    ((variant,),) = [entry.variants for entry in jitted._recordings.entries.values()]
     return variant.backward
 
 
@@ -800,7 +800,7 @@ def test_batches_of_other_sizes_share_a_backward_pass(name):
         runs.append([*seen, jitcore.get_rng_state()])
     for given, expected in zip(*runs, strict=True):
         np.testing.assert_allclose(given.numpy(), expected.numpy(), rtol=1e-3, atol=1e-4)
-    assert len(function._variants()) == 2
+    assert len(function._recordings.variants()) == 2
 
 
 def test_schedule_steps_once_though_the_function_runs_again():

@@ -104,7 +104,7 @@ def test_generators_as_arguments_are_one_recording():
         for _ in range(2):
             np.testing.assert_array_equal(jitted(x, ours).numpy(), f(x, theirs).numpy())
         assert ours.get_state().tolist() == theirs.get_state().tolist()
-    assert len(jitted._variants()) == 1
+    assert len(jitted._recordings.variants()) == 1
 
 
 def test_generator_argument_that_is_the_default_one_too():

@@ -537,4 +537,4 @@ def test_language_model_with_everything_is_two_recordings_and_one_program_a_step
             counts.append(programs[0] - before)
         runs.append(losses)
     np.testing.assert_allclose(runs[1], runs[0], rtol=1e-4)
-    assert counts == [0, 1, 0, 1, 1, 1, 1, 1, 1] and len(function._variants()) == 2
+    assert counts == [0, 1, 0, 1, 1, 1, 1, 1, 1] and len(function._recordings.variants()) == 2

@@ -85,7 +85,7 @@ def test_tensors_in_lists_may_be_others_in_each_call():
     jitted = check(lambda xs: sum(xs), ([vector(1), vector(2)],))
     for n in range(4):
         assert jitted([vector(n), vector(2)]).item() == n + 2
-    assert len(jitted._variants()) == 1
+    assert len(jitted._recordings.variants()) == 1
 
 
 def test_results_made_through_local_lists_are_each_calls_own():
@@ -110,7 +110,7 @@ def test_global_with_the_name_of_an_attribute_is_not_watched():
     for number in range(3):
         UNRELATED = number
         jitted(vector(1).reshape(1, 1))
-    assert len(jitted._variants()) == 1
+    assert len(jitted._recordings.variants()) == 1
 
 
 def test_replaced_parameter_is_used():

@@ -40,7 +40,7 @@ def test_a_hundred_thousand_calls_leave_memory_flat(native):
     run(100_000 if native else 10_000)
     gc.collect()
     assert resident() - before < 4 << 20
-    assert len(step._entries) == 1
+    assert len(step._recordings.entries) == 1
 
 
 @pytest.mark.slow
@@ -65,7 +65,7 @@ def test_a_thousand_retraces_leave_memory_flat():
         before = resident()
         run(range(200, 1200))
     gc.collect()
-    assert len(f._retraces) <= 256 and len(f._entries) <= 256
+    assert len(f._retraces) <= 256 and len(f._recordings.entries) <= 256
     assert resident() - before < 24 << 20
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import jitcore
-from jitcore import jit_function
+from jitcore.trace import recordings as recordings_module
 
 
 def vector(*values):
@@ -19,7 +19,7 @@ def vector(*values):
 
 
 def entries(jitted):
-    return list(jitted._entries.values())
+    return list(jitted._recordings.entries.values())
 
 
 def recordings(jitted):
@@ -269,7 +269,7 @@ def test_an_exception_while_recording_undoes_what_the_call_wrote():
 
 
 def test_over_budget_new_ways_run_eagerly_and_old_ones_stay(monkeypatch):
-    monkeypatch.setattr(jit_function, "MOST_VARIANTS", 4)
+    monkeypatch.setattr(recordings_module, "MOST_VARIANTS", 4)
 
     def f(x):
         return x * float(x[0])
@@ -289,8 +289,8 @@ def test_over_budget_new_ways_run_eagerly_and_old_ones_stay(monkeypatch):
 
 
 def test_recordings_not_used_for_long_make_room(monkeypatch):
-    monkeypatch.setattr(jit_function, "MOST_VARIANTS", 2)
-    monkeypatch.setattr(jit_function, "PATIENCE", 3)
+    monkeypatch.setattr(recordings_module, "MOST_VARIANTS", 2)
+    monkeypatch.setattr(recordings_module, "PATIENCE", 3)
     jitted = jitcore.jit(lambda x: x * float(x[0]))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", jitcore.JitWarning)
@@ -301,13 +301,13 @@ def test_recordings_not_used_for_long_make_room(monkeypatch):
 
 
 def test_kinds_of_calls_are_bounded(monkeypatch):
-    monkeypatch.setattr(jit_function, "MOST_KINDS", 4)
+    monkeypatch.setattr(recordings_module, "MOST_KINDS", 4)
     jitted = jitcore.jit(lambda x: x * 2)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", jitcore.JitWarning)
         for rank in (*range(1, 12), *[2] * 4, 3, 2):
             np.testing.assert_allclose(jitted(jitcore.ones(*[2] * rank)).numpy(), np.full([2] * rank, 2.0))
-    assert len(jitted._entries) <= 4
+    assert len(jitted._recordings.entries) <= 4
 
 
 def test_printing_happens_in_every_call_with_the_values_of_that_call(capsys):

@@ -97,4 +97,4 @@ def test_a_gpt_loop_records_twice_and_makes_one_native_call_a_step(sizes, monkey
     np.testing.assert_allclose(losses, expected, rtol=2e-4)
     first = {sizes.index(size) for size in sizes}
     assert counts == [0 if n in first else 1 for n in range(len(sizes))]
-    assert sum(len(entry.variants) for entry in step._entries.values()) <= 2 and step._eager_calls == 0
+    assert sum(len(entry.variants) for entry in step._recordings.entries.values()) <= 2 and step._eager_calls == 0

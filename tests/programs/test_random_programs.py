@@ -68,7 +68,7 @@ def test_pure_programs_can_be_exported_and_most_calls_are_replayed():
     for seed in range(30):
         source = program(RandomChoices(seed))
         observe(source, lambda f: functions.append(jitcore.jit(f, native=False)) or functions[-1])
-    replayed = sum(v.hits for f in functions for e in f._entries.values() for v in e.variants)
+    replayed = sum(v.hits for f in functions for e in f._recordings.entries.values() for v in e.variants)
     assert replayed > 60
 
 

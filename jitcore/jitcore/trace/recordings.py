@@ -1,0 +1,131 @@
+"""`Recordings`: all that is kept for one jitted function, and what gives way where there is no room."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..tensor import Tensor
+from .background import Job
+from .keys import kind_of
+from .kinds import Kind, Pattern
+from .tree import TraceTree
+from .variant import Variant
+
+MOST_VARIANTS = 32
+"""Recordings kept for one kind of call: one structure, with one dtype and shape of each tensor."""
+MOST_KINDS = 256
+"""Kinds of calls remembered of one function."""
+MOST_KEYS = 1024
+"""Keys (exact sizes) whose recordings are remembered."""
+MOST_BYTES = 256 << 20
+"""Code and constants kept for one function."""
+PATIENCE = 64
+"""Calls that fit no recording, after which one that none of the calls in between used gives way to a new one."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """What is known for one kind of call and one pattern of sizes: the recordings, or the reason to stay eager."""
+
+    tree: TraceTree
+    kind: Any
+    pattern: Pattern
+    reason: str | None = None
+    failures: int = 0
+    keep: tuple = ()
+    words: tuple[str, ...] = ()
+    """What is in the key, for the user."""
+    job: Job | None = None
+    """The compilation that goes on in the background."""
+
+    @property
+    def variants(self) -> list[Variant]:
+        return self.tree.variants
+
+
+@dataclass(eq=False)
+class Recordings:
+    """Entries by kind of call and pattern of sizes. `make_tree` makes the tree of a new one."""
+
+    make_tree: Callable[[], TraceTree]
+    entries: dict[Any, Entry] = field(default_factory=dict)
+    kinds: dict[Any, Kind] = field(default_factory=dict)
+    lock: threading.RLock = field(default_factory=threading.RLock)  # type: ignore[valid-type]
+    _known: dict[Any, tuple[Entry, ...]] = field(default_factory=dict)
+
+    def for_key(self, key: Any, leaves: Sequence[Any], structure: Any) -> tuple[Entry, ...]:
+        """The entries whose sizes a call may have; the latest first."""
+        return self._known.get(key) or self.fitting(key, leaves, structure)
+
+    def fitting(self, key: Any, leaves: Sequence[Any], structure: Any) -> tuple[Entry, ...]:
+        """The entries whose sizes a call may have, remembered by its key; the latest first."""
+        kind = kind_of(leaves, structure, key)
+        entries = tuple(
+            entry
+            for entry in reversed(self.entries.values())
+            if entry.kind == kind and entry.pattern.bind(leaves) is not None
+        )
+        if entries:
+            self.know(key, entries)
+        return entries
+
+    def know(self, key: Any, entries: tuple[Entry, ...]) -> None:
+        """Remember which entries calls with this key may use."""
+        with self.lock:
+            if len(self._known) >= MOST_KEYS:
+                self._known.clear()
+            self._known[key] = entries
+
+    def variants(self) -> list[Variant]:
+        """All recordings."""
+        return [variant for entry in self.entries.values() for variant in entry.variants]
+
+    def enter(self, kind: Any, pattern: Pattern, leaves: Sequence[Any], words: tuple[str, ...]) -> Entry:
+        """The entry for a kind of call and a pattern of sizes, made if it is not there."""
+        entry = self.entries.get((kind, pattern))
+        if entry is None:
+            keep = tuple(leaf for leaf in leaves if not isinstance(leaf, Tensor))
+            entry = Entry(self.make_tree(), kind, pattern, keep=keep, words=words)
+            self.entries[kind, pattern] = entry
+        return entry
+
+    def make_place(self) -> bool:
+        """Whether one more kind of call, or pattern of sizes, may be remembered, if need be in the place of one that
+        was not used lately."""
+        with self.lock:
+            if len(self.entries) >= MOST_KINDS:
+                unused = ((k, e) for k, e in self.entries.items() if all(v.idle for v in e.variants))
+                idle = (k for k, entry in unused if entry.job is None or not entry.job.is_running())
+                oldest = next(idle, None)
+                if oldest is None:
+                    self._age()
+                    return False
+                del self.entries[oldest]
+                self._known.clear()
+            return True
+
+    def make_room(self, entry: Entry) -> bool:
+        """Whether one more recording may be kept for a kind of call, after forgetting those that cannot be used again
+        because Python state is gone, then the ones not used for longest."""
+        with self.lock:
+            self._age()
+            kept = sorted(entry.variants, key=lambda variant: variant.idle, reverse=True)
+            for variant in kept:
+                if len(entry.variants) < MOST_VARIANTS and self.bytes() < MOST_BYTES:
+                    return True
+                if entry.job is None and (not variant.is_valid() or variant.idle > PATIENCE):
+                    entry.tree.remove(variant)
+            return len(entry.variants) < MOST_VARIANTS and self.bytes() < MOST_BYTES
+
+    def _age(self) -> None:
+        """Note which recordings were used since the last time."""
+        for variant in self.variants():
+            variant.idle = 0 if variant.hits > variant.noted else variant.idle + 1
+            variant.noted = variant.hits
+
+    def bytes(self) -> int:
+        """Code and constants that the recordings hold."""
+        return sum(entry.tree.bytes() for entry in self.entries.values())
