@@ -1,5 +1,5 @@
 """Compiled functions in the traps of tracing that need machine code, processes or threads; the others are in
-`test_conformance.py`."""
+`test_traps_*.py`."""
 
 import os
 import threading

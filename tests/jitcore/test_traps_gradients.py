@@ -1,0 +1,88 @@
+"""Known traps of tracing, one test each: gradients.
+
+Every call gives the right answer or a clear error.
+"""
+
+import copy
+
+import pytest
+from trap_checks import jit, same, vector
+
+import jitcore
+from jitcore import nn
+
+
+def test_gradients_accumulate_and_may_be_cleared_in_between():
+    layer, twin = nn.Linear(2, 1), None
+    twin = copy.deepcopy(layer)
+
+    def step(model, x):
+        loss = model(x).sum()
+        loss.backward()
+        return loss.detach()
+
+    jitted = jit(step)
+    for n, clear in enumerate((False, False, True, False, True, True, False)):
+        if clear:
+            layer.zero_grad(), twin.zero_grad()
+        assert same(jitted(layer, vector(n, 1)), step(twin, vector(n, 1)))
+        assert same(layer.weight.grad, twin.weight.grad)
+
+
+def test_retain_graph_and_second_backward_is_an_error():
+    layer = nn.Linear(2, 1)
+    jitted = jit(layer)
+    for _ in range(3):
+        loss = jitted(vector(1, 2)).sum()
+        loss.backward(retain_graph=True)
+        loss.backward()
+        with pytest.raises(RuntimeError, match="second time"):
+            loss.backward()
+
+
+def test_an_input_written_between_forward_and_backward_is_an_error():
+    jitted = jit(lambda x: (x * x).sum())
+    for _ in range(3):
+        x = vector(1, 2).requires_grad_()
+        y = x * 1
+        loss = jitted(y)
+        y.detach().add_(1)
+        with pytest.raises(RuntimeError, match="modified by an in"):
+            loss.backward()
+
+
+def test_hooks_on_a_leaf_run_each_time():
+    seen = []
+    weight = nn.Parameter(vector(1, 2))
+    weight.register_hook(lambda grad: seen.append(grad.tolist()))
+
+    def f(x):
+        return (weight * x).sum()
+
+    jitted = jit(f)
+    for n in range(1, 4):
+        jitted(vector(n, n)).backward()
+    assert seen == [[1, 1], [2, 2], [3, 3]]
+
+
+def test_learning_rate_and_momentum_changed_later():
+    def build():
+        weight = nn.Parameter(vector(1, 2))
+        optimizer = jitcore.optim.SGD([weight], lr=0.1, momentum=0.9)
+
+        def step(x):
+            optimizer.zero_grad()
+            loss = (weight * x).square().sum()
+            loss.backward()
+            optimizer.step()
+            return loss.detach()
+
+        return step, optimizer, weight
+
+    (ours, our_optimizer, our_weight), (theirs, optimizer, weight) = build(), build()
+    jitted = jit(ours)
+    for n, lr in enumerate((0.1, 0.1, 0.05, 0.2, 0.0, 0.1)):
+        our_optimizer.param_groups[0]["lr"] = optimizer.param_groups[0]["lr"] = lr
+        if n == 4:
+            our_optimizer.param_groups[0]["momentum"] = optimizer.param_groups[0]["momentum"] = 0.5
+        assert same(jitted(vector(1, n)), theirs(vector(1, n))) and same(our_weight, weight)

@@ -1,0 +1,159 @@
+"""Known traps of tracing, one test each: values that Python sees.
+
+Every call gives the right answer or a clear error.
+"""
+
+import warnings
+
+import numpy as np
+import pytest
+from trap_checks import agree, jit, vector
+
+import jitcore
+from jitcore import nn
+
+
+def test_branch_on_data():
+    def f(x):
+        return x * 2 if x.sum() > 0 else x - 1
+
+    agree(jit(f), f, *[(vector(v, v),) for v in (1, -1, 2, -2, 3)])
+
+
+def test_branch_inside_a_branch_and_after_it():
+    def f(x):
+        y = x + 1
+        if x.sum() > 0:
+            y = y * 2
+            if y.max() > 5:
+                y = y - 5
+        else:
+            y = -y
+        return y.abs() if y.min() < 0 else y.sqrt()
+
+    agree(jit(f), f, *[(vector(a, b),) for a in (-3, 0, 1, 7) for b in (-2, 0.5, 4)])
+
+
+def test_loop_on_data():
+    def f(x, n):
+        for _ in range(int(n)):
+            x = x * 2
+        while x.sum() > 100:
+            x = x / 2
+        return x
+
+    agree(jit(f), f, *[(vector(1, 2), jitcore.tensor(n)) for n in (1, 3, 1, 7, 6, 3, 0)])
+
+
+def test_assert_on_data():
+    def f(x):
+        assert (x > 0).all(), "all must be positive"
+        return x.log()
+
+    jitted = jit(f)
+    for _ in range(2):
+        agree(jitted, f, (vector(1, 2),))
+        with pytest.raises(AssertionError, match="must be positive"):
+            jitted(vector(1, -2))
+
+
+def test_early_return_on_data():
+    def f(x):
+        for step in range(4):
+            if x.sum() > 10:
+                return x, step
+            x = x * 2
+        return x, -1
+
+    agree(jit(f), f, *[((vector(v, v)),) for v in (1, 6, 2, 0, 3, 1)])
+
+
+def test_walrus_and_chained_comparison_on_data():
+    def f(x):
+        if (total := x.sum().item()) > 1 and 0 < x[0] < 5:
+            return x * total
+        return x - 1
+
+    agree(jit(f), f, *[(vector(*v),) for v in ((1, 2), (2, 2), (6, 2), (0, 0), (3, 4))])
+
+
+def test_number_read_and_used_in_arithmetic_is_never_stale():
+    def f(x):
+        scale = x.max().item()
+        return x / scale, scale * 2
+
+    agree(jit(f), f, *[(vector(v, 1, 2),) for v in (4, 5, 4, 9, 3)])
+
+
+def test_printing_a_loss_prints_the_value_of_each_call(capsys):
+    weight = nn.Parameter(vector(1, 2))
+
+    def step(x):
+        loss = (weight * x).sum()
+        loss.backward()
+        print(loss.item())
+        print(f"loss {loss.item():.2f}")
+        return loss.detach()
+
+    jitted = jit(step)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", jitcore.JitWarning)
+        for n in range(1, 6):
+            jitted(vector(n, n))
+            assert capsys.readouterr().out.split() == [str(3.0 * n), "loss", f"{3 * n:.2f}"]
+    np.testing.assert_allclose(weight.grad.numpy(), [15, 15])
+
+
+def test_logging_into_a_list_keeps_every_value():
+    history = []
+
+    def step(x):
+        loss = x.square().sum()
+        history.append(loss.item())
+        return loss
+
+    jitted = jit(step)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", jitcore.JitWarning)
+        for n in range(6):
+            jitted(vector(n))
+    assert history == [0, 1, 4, 9, 16, 25]
+
+
+def test_numpy_inside_sees_each_call():
+    def f(x):
+        return x + float(np.median(x.numpy()))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", jitcore.JitWarning)
+        agree(jit(f), f, *[(vector(*v),) for v in ((1, 2, 3), (1, 2, 4), (5, 6, 7), (1, 2, 3))])
+
+
+def test_tolist_and_iteration_over_a_tensor():
+    def f(x):
+        total = 0.0
+        for row in x:
+            total = total + row.sum()
+        return total * len(x), max(x.reshape(-1).tolist())
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", jitcore.JitWarning)
+        agree(jit(f), f, *[(jitcore.tensor(v),) for v in ([[1.0, 2], [3, 4]], [[5.0, 1], [0, 0]], [[1.0, 2]])])
+
+
+def test_boolean_indexing_has_the_shape_of_each_call():
+    def f(x):
+        return x[x > 1], (x > 1).nonzero()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", jitcore.JitWarning)
+        agree(jit(f), f, *[(vector(*v),) for v in ((1, 2, 3), (0, 0, 0), (3, 0, 5), (2, 2, 2))])
+
+
+def test_same_branch_through_other_reads_does_not_mix():
+    def f(x, y):
+        a = x * 2 if x.sum() > 0 else x * 3
+        b = y * 5 if y.sum() > 0 else y * 7
+        return a + b
+
+    agree(jit(f), f, *[(vector(a), vector(b)) for a in (1, -1) for b in (1, -1)] * 2)
