@@ -14,6 +14,7 @@ from jitcore_ir import IRError, OpSpec, TensorType, Trait, ops
 from jitcore_ir.errors import DTypeError, ShapeError
 from jitcore_ir.spec import OPS
 from jitcore_runtime.custom import CustomOpError
+from jitcore_runtime.errors import PositionError
 from jitcore_runtime.kernels import KERNELS
 
 from .autograd import tape
@@ -180,7 +181,7 @@ def explain(spec: OpSpec, operands: Sequence[Tensor], attributes: Mapping[str, A
         of_complex = isinstance(complaint, DTypeError) and any(t.dtype.is_complex for t in operands)
         return (NotImplementedError if of_complex else RuntimeError)(f"{complaint}{_called_at()}")
     if isinstance(error, IndexError):
-        return IndexError(f"{error}{_called_at()}")
+        return PositionError(f"{error}{_called_at()}")
     if isinstance(error, ShapeError | ValueError | TypeError):
         return RuntimeError(f"{spec.name}: {error}{_called_at()}")
     return error

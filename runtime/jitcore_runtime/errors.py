@@ -13,6 +13,14 @@ class NativeError(RuntimeError):
     """Machine code that cannot be run here: says why."""
 
 
+class PositionError(IndexError, RuntimeError):
+    """A position that is out of range. PyTorch raises IndexError in some functions, RuntimeError in others."""
+
+
+class DivisionError(ZeroDivisionError, RuntimeError):
+    """An integer is divided by zero: Python's error, and PyTorch's RuntimeError."""
+
+
 class OperationFailed(RuntimeError):
     """The NumPy kernel of an operation raised (a singular matrix, say). Nothing has been changed.
 

@@ -22,7 +22,7 @@ from jitcore_ir.shapes import evaluate, is_static
 
 from .arena import Frame, Layout, address_of, empty_aligned
 from .call_out import CALL_OUT_ERROR, CallOuts, register
-from .errors import GuardFailed, InputError, NativeError, OperationFailed
+from .errors import DivisionError, GuardFailed, InputError, NativeError, OperationFailed, PositionError
 from .interpreter import Interpreter
 from .plan import BufferKind, Plan
 from .program import Program
@@ -323,7 +323,7 @@ class _Native:
         if status == CALL_OUT_ERROR and self._call_outs is not None:
             raise self._call_outs.failure(position, size)
         if status == -2:
-            raise ZeroDivisionError(f"{self._program.name}: an integer is divided by zero")
+            raise DivisionError(f"{self._program.name}: an integer is divided by zero")
         if status != -1:
             raise NativeError(f"the code of {self._program.name} returned {status}, which means nothing here")
         names, operations = self._program.operations, list(self._program.graph.walk())
@@ -331,7 +331,7 @@ class _Native:
         text = f"{name}: position {position} is out of range for axis {axis} of size {size}"
         if 0 <= number < len(operations) and operations[number].spec.name == name and operations[number].location.line:
             text += f"; at {operations[number].location}"
-        raise IndexError(text)
+        raise PositionError(text)
 
 
 class _Prepared:

@@ -8,6 +8,7 @@ from jitcore_ir import ops
 from jitcore_ir.dtypes import DType
 from jitcore_ir.spec import OpSpec
 
+from ..errors import DivisionError
 from .floating import Kernel, binary, exact, in_float32, of_reals, quiet, unary
 from .special import erf
 
@@ -35,7 +36,7 @@ def _checked_division(name: str, ufunc: np.ufunc) -> Kernel:
     def kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         result = divide(x, y)
         if y.dtype.kind in "iu" and result.size and not y.all():
-            raise ZeroDivisionError(f"{name}: an integer is divided by zero")
+            raise DivisionError(f"{name}: an integer is divided by zero")
         return result
 
     return kernel

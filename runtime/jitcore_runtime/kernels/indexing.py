@@ -12,6 +12,7 @@ import numpy as np
 from jitcore_ir import ops
 from jitcore_ir.spec import OpSpec
 
+from ..errors import PositionError
 from .floating import Kernel, accumulator, quiet
 
 _ROW = 16
@@ -87,7 +88,7 @@ def check_positions(name: str, indices: np.ndarray, axis: int, size: int) -> Non
     """Raise IndexError naming the first position (row-major) outside 0 <= i < size."""
     if indices.size and np.maximum.reduce(indices.view(np.uint64), axis=None) >= size:
         wrong = indices[(indices < 0) | (indices >= size)].flat[0]
-        raise IndexError(f"{name}: position {wrong} is out of range for axis {axis} of size {size}")
+        raise PositionError(f"{name}: position {wrong} is out of range for axis {axis} of size {size}")
 
 
 def _flat_positions(shape: tuple[int, ...], indices: np.ndarray, axis: int) -> np.ndarray:
