@@ -20,6 +20,7 @@ from jitcore_ir import shapes
 from jitcore_ir.dtypes import DType, dtype_named
 from jitcore_ir.equations import decided
 from jitcore_ir.shapes import Expr
+from jitcore_runtime.kernels.floating import fix_order
 from jitcore_runtime.load import RANDOM_STATE
 
 from .autograd import no_grad
@@ -100,6 +101,8 @@ def export(
     from .compiler.archive import write_program
     from .jit_function import JitFunction
 
+    if exact:
+        fix_order()
     if isinstance(function, JitFunction):
         function = function._function
     specs = {name: _spec(name, given) for name, given in inputs.items()}

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jitcore_runtime.errors import GuardFailed, OperationFailed
+from jitcore_runtime.kernels.floating import fix_order
 from jitcore_runtime.program import Program
 
 from .forking import no_fork
@@ -69,6 +70,8 @@ class JitFunction:
     def __init__(self, function: Callable, options: Options | None = None) -> None:
         self._function = function
         self._options = options or Options()
+        if self._options.exact:
+            fix_order()
         self._recordings = Recordings(lambda: TraceTree(self._compile_graph, self._options.native))
         self._warned: set[Any] = set()
         self._name = getattr(function, "__qualname__", type(function).__name__)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from jitcore_ir.dtypes import DType, float32, float64
+from jitcore_runtime.kernels.floating import fix_order
 from jitcore_runtime.threads import get_num_threads, set_num_threads
 
 from .device import CPU, Device, check_device, set_default_dtype
@@ -39,7 +40,10 @@ def compile(
 
 
 def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
-    """Kept: results never depend on the number of threads."""
+    """Kept: results never depend on the number of threads. From the first True on they do not depend on how operands
+    lie in memory either (see `exact` of `jit`)."""
+    if mode:
+        fix_order()
     _Kept.deterministic, _Kept.warn_only = bool(mode), warn_only
 
 

@@ -24,6 +24,7 @@ from .arena import Frame, Layout, address_of, empty_aligned
 from .call_out import CALL_OUT_ERROR, CallOuts, register
 from .errors import DivisionError, GuardFailed, InputError, NativeError, OperationFailed, PositionError
 from .interpreter import Interpreter
+from .kernels.floating import fix_order
 from .plan import BufferKind, Plan
 from .program import Program
 from .signature import Signature
@@ -51,6 +52,8 @@ class Executor:
 
     def __init__(self, program: Program, native: bool = True, release_gil: bool | None = None) -> None:
         self.program = program
+        if program.exact:
+            fix_order()
         self.signature = Signature.of(program.graph)
         self._run: _Interpreted | _Native
         self._run = _Native(program, self.signature, release_gil) if native else _Interpreted(program)

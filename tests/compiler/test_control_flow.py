@@ -18,6 +18,8 @@ from jitcore_runtime.interpreter import interpret
 from jitcore_runtime.kernels import KERNELS
 from jitcore_runtime.signature import Signature
 
+pytestmark = pytest.mark.usefixtures("fixed_order")
+
 R = np.random.default_rng(0)
 
 

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 from random_graphs import COMPLEX_STEPS, EXACT_STEPS, drawn_settings, programs
@@ -12,6 +13,8 @@ from jitcore.compiler.loops.interpret import run_kernel, run_module
 from jitcore.compiler.lower.lower import lower_graph
 from jitcore_ir.shapes import evaluate
 from jitcore_runtime.executor import Executor
+
+pytestmark = pytest.mark.usefixtures("fixed_order")
 
 
 @settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))

@@ -11,6 +11,7 @@ import numpy as np
 import jitcore
 import jitcore.nn.functional as F
 from jitcore import nn, optim
+from jitcore_runtime.kernels.floating import fix_order
 
 
 class MLP(nn.Module):
@@ -112,6 +113,7 @@ PROGRAMS = {
 def train(name, steps=4, optimizer=None, **options):
     """Bytes of everything that training leaves: losses, parameters, gradients, buffers, optimizer state. With options,
     the step is jitted with them."""
+    fix_order()
     jitcore.manual_seed(0)
     make, batch, usual = PROGRAMS[name]
     model = make()

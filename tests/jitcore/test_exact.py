@@ -17,6 +17,8 @@ from jitcore.compiler import compile_graph
 from jitcore_ir import parse_graph
 from jitcore_serialize.reader import read_archive
 
+pytestmark = pytest.mark.usefixtures("fixed_order")
+
 
 def bits(x):
     """An array's elements as integers, with one NaN."""

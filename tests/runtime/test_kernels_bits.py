@@ -14,6 +14,8 @@ from jitcore_ir import ops
 from jitcore_ir.spec import OPS, Trait
 from jitcore_runtime.kernels import KERNELS
 
+pytestmark = pytest.mark.usefixtures("fixed_order")
+
 FLOATS = [np.float32, np.float64, np.float16, ml_dtypes.bfloat16]
 REAL = [s for s in OPS.values() if s.has(Trait.ELEMENTWISE) and s in KERNELS and s is not ops.MAKE_COMPLEX]
 SHAPES = [(7,), (1000,), (17, 33), (300, 5), (5, 300), (3, 130, 4), (2, 129, 130)]

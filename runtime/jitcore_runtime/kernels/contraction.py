@@ -1,8 +1,9 @@
 """NumPy kernels of the matrix product and of the convolutions, which become matrix products of gathered windows.
 
 BLAS multiplies matrices in the same order however they lie in memory, but not a matrix and a vector: those are products
-of rows in one layout and a sum of rows in the other. `dot` always asks for products of rows. A matrix times its own
-transpose is a routine of its own where NumPy sees that their memory is the same, so one of them is copied.
+of rows in one layout and a sum of rows in the other. Where the order is fixed, `dot` asks for products of rows. A
+matrix times its own transpose is a routine of its own where NumPy sees that their memory is the same, so one of them is
+copied.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from jitcore_ir.spec import OpSpec
 from ..arena import address_of
 from . import blas
 from .blas import product
-from .floating import Kernel, accumulator, in_float32, is_half, quiet, row_major
+from .floating import Kernel, accumulator, in_float32, is_half, order_is_fixed, quiet, row_major
 from .movement import add_windows, windows
 
 Ints = tuple[int, ...]
@@ -35,7 +36,7 @@ def dot(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     if x.dtype.kind in "iub":
         return np.matmul(x, y)
     matmul = _of_halves if x.dtype.itemsize == 2 else _of_floats
-    if x.shape[-2] == 1 or y.shape[-1] == 1:
+    if order_is_fixed() and (x.shape[-2] == 1 or y.shape[-1] == 1):
         return matmul(row_major(x), row_major(y.swapaxes(-1, -2)).swapaxes(-1, -2))
     if blas.TINY and x.shape[-2] * x.shape[-1] * y.shape[-1] <= blas.TINY:
         return matmul(row_major(x), row_major(y))

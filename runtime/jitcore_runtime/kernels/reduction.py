@@ -16,7 +16,7 @@ import numpy as np
 from jitcore_ir import ops
 from jitcore_ir.spec import OpSpec
 
-from .floating import Kernel, accumulator, is_half, of_reals, quiet, row_major
+from .floating import Kernel, accumulator, is_half, of_reals, ordered, quiet
 
 _BLOCK = 128
 """Rows added one after another before their sums are added in turn: the error grows with log(n), not n."""
@@ -26,7 +26,7 @@ _BLOCK = 128
 def sum_(x: np.ndarray, axes: tuple[int, ...], keepdims: bool) -> np.ndarray:
     if x.dtype.kind in "iu":
         return _reduced(np.add, x, axes, keepdims).astype(x.dtype, copy=False)
-    x = row_major(x)
+    x = ordered(x)
     parts = x if x.size <= _BLOCK else _in_blocks(x, axes)
     return _reduced(np.add, parts, axes, keepdims).astype(x.dtype, copy=False)
 
@@ -37,7 +37,7 @@ def _reduced(ufunc: Any, x: np.ndarray, axes: tuple[int, ...], keepdims: bool) -
 
 def _in_blocks(x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
     """x with the reduced axes that NumPy would not add pairwise already summed down to at most _BLOCK elements."""
-    fastest = max((a for a in range(x.ndim) if x.shape[a] > 1), default=-1)
+    fastest = min((a for a in range(x.ndim) if x.shape[a] > 1), key=lambda a: abs(x.strides[a]), default=-1)
     for axis in axes:
         while axis != fastest and x.shape[axis] > _BLOCK:
             x = _sum_blocks(x, axis)
@@ -66,7 +66,7 @@ def _sum_blocks(x: np.ndarray, axis: int) -> np.ndarray:
 
 @quiet
 def prod(x: np.ndarray, axes: tuple[int, ...], keepdims: bool) -> np.ndarray:
-    return _reduced(np.multiply, row_major(x), axes, keepdims).astype(x.dtype, copy=False)
+    return _reduced(np.multiply, ordered(x), axes, keepdims).astype(x.dtype, copy=False)
 
 
 def _extreme(ufunc: Any) -> Kernel:
