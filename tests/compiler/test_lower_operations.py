@@ -267,14 +267,3 @@ def test_an_output_that_is_an_input_or_another_output_is_copied():
     got = run_module(lower_graph(graph), [array], {})
     for result, want in zip(got, [array, -array, -array, -array.reshape(6), array], strict=True):
         np.testing.assert_array_equal(result, want)
-
-
-def test_control_flow_is_refused_by_name():
-    from jitcore.compiler.loops.ops import IF
-
-    graph = Graph("control")
-    flag = graph.block.add_argument(TensorType(bool_))
-    graph.block.append(IF, [flag])
-    graph.block.append(ops.RETURN)
-    with pytest.raises(NotImplementedError, match="if"):
-        lower_graph(graph)

@@ -528,11 +528,11 @@ def test_further_functions(name):
 def test_names_that_are_left_out_say_so():
     import jitcore
 
-    assert not hasattr(jitcore, "lobpcg") and not hasattr(jitcore.ones(1), "map_")
+    assert not hasattr(jitcore, "lobpcg") and not hasattr(jitcore.ones(1), "sparse_mask")
     assert getattr(jitcore, "lobpcg", None) is None
     with pytest.raises(NotImplementedError, match="lobpcg is not offered by jitcore; the nearest is linalg"):
         jitcore.lobpcg(jitcore.ones(2, 2))
-    with pytest.raises(NotImplementedError, match="map_ is not offered"):
-        jitcore.ones(1).map_(3)
+    with pytest.raises(NotImplementedError, match="sparse_mask is not offered"):
+        jitcore.ones(1).sparse_mask(3)
     with pytest.raises(AttributeError, match="module 'jitcore' has no attribute 'no_such_name'"):
         jitcore.no_such_name  # noqa: B018

@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 import pytest
-from trap_checks import agree, jit, same, vector
+from trap_checks import agree, jit, quiet, same, vector
 
 import jitcore
 from jitcore import nn
@@ -347,3 +347,37 @@ def test_attribute_put_on_a_tensor():
                 x.weight_of_loss = value
             for _ in range(2):
                 assert jitted(x).item() == 2 * (value or 1.0)
+
+
+def test_closures_over_arguments_and_locals_are_each_calls_own():
+    def f(x, y):
+        items = iter([x, y])
+
+        def scaled(t):
+            return t * x + next(items)
+
+        return scaled(y) + scaled(x)
+
+    jitted = jit(f)
+    agree(jitted, f, *[(vector(n, 1), vector(2, n)) for n in range(4)])
+    (variant,) = jitted._recordings.variants()
+    assert variant.hits == 3
+
+
+@quiet
+def test_closures_over_locals_that_come_from_outside_are_watched():
+    weights = [vector(1, 2)]
+    numbers = iter(range(100))
+
+    def f(x):
+        weight, count = weights[0], numbers
+
+        def scaled():
+            return x * weight + next(count)
+
+        return scaled()
+
+    jitted = jit(f)
+    for n in range(4):
+        weights[0] = vector(n, 1)
+        np.testing.assert_allclose(jitted(vector(1, 1)).numpy(), np.float32([n, 1]) + n)

@@ -108,6 +108,14 @@ class Watcher(Walker):
             self.visit("", value, name, names)
             self.is_passing = False
 
+    def is_local(self, value: Any) -> bool:
+        frame = None if self._first is None else sys._getframe(1)  # None: the run has not begun
+        while frame is not None and frame is not self._first:
+            if _is_watched(frame) and any(local is value for local in frame.f_locals.values()):
+                return True
+            frame = frame.f_back
+        return False
+
     def _names_of_callers(self, frame: FrameType) -> frozenset[str]:
         """The names that the function's code and the code that called it, directly or not, can look up."""
         names = code_names(frame.f_code)
