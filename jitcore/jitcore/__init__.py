@@ -62,6 +62,7 @@ from .exporting import export
 from .func.vmap import vmap
 from .jit_function import JitWarning, explain
 from .library import custom_op
+from .missing import say_what_is_missing
 from .paths import add_paths
 from .printing import set_printoptions
 from .random import (
@@ -158,6 +159,21 @@ def __getattr__(name: str) -> object:
 
 
 add_paths(__name__)
+for _module in (
+    nn,
+    nn.functional,
+    nn.utils,
+    optim,
+    autograd,
+    autograd.graph,
+    func,
+    random,
+    utils,
+    linalg,
+    fft,
+    special,
+):
+    say_what_is_missing(_module)
 
 __all__ = [
     "__version__", "autograd", "bfloat16", "bool", "bool_", "can_cast", "cdouble", "cfloat", "channels_last",

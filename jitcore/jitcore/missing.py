@@ -6,6 +6,11 @@ and `getattr` with a default answer as they should.
 
 from __future__ import annotations
 
+from types import ModuleType
+from typing import Any, NoReturn
+
+from .not_offered import NOT_OFFERED
+
 
 class MissingError(NotImplementedError, AttributeError):
     """A name of PyTorch's that jitcore does not offer."""
@@ -34,7 +39,18 @@ NEAREST = {
 
 def missing(owner: str, name: str) -> AttributeError:
     """The error for `owner.name`."""
-    if name not in NEAREST:
+    if name not in NEAREST and name not in NOT_OFFERED:
         return AttributeError(f"{owner} has no attribute {name!r}")
-    nearest = NEAREST[name]
+    nearest = NEAREST.get(name)
     return MissingError(f"{name} is not offered by jitcore" + (f"; the nearest is {nearest}" if nearest else ""))
+
+
+def say_what_is_missing(module: ModuleType) -> None:
+    """Let `module`, where it does not answer for itself, refuse names that it does not have in these words."""
+
+    def refuse(name: str) -> NoReturn:
+        raise missing(f"module {module.__name__!r}", name)
+
+    if "__getattr__" not in module.__dict__:
+        given: Any = module
+        given.__getattr__ = refuse
