@@ -9,9 +9,9 @@ from ..errors import InputError
 HEAD = """# Coverage of PyTorch's surface
 
 Made by `jitcore coverage`, which compares the public names of PyTorch {version} and the arguments they take with ours.
-*Full*: we have the name and every argument. *Partial*: some arguments are missing. *Absent*: calling it raises
-`NotImplementedError` or `AttributeError`. That names and arguments agree does not say that results do: `jitcore
-operators` and the tests say that.
+*Full*: we have the name and every argument. *Partial*: some arguments are missing. *Absent*: asking for it is
+a `NotImplementedError` that names it (also an `AttributeError`, so that `hasattr` is false). That names and arguments
+agree does not say that results do: `jitcore operators` and the tests say that.
 """
 
 
