@@ -23,7 +23,8 @@ from .effects import Effect, watched_prints
 from .history import outside_leaf
 from .kinds import Pattern, sizes_at
 from .numbers import RecordedNumber, is_of_the_run
-from .recorder import GradientSlot, Read, Recorder, Root
+from .recorder import Recorder
+from .roots import GradientSlot, Read, Root
 from .sources import Argument, MemoryOf, StateOf
 from .views import Chain, same_chain, whole_memory
 from .walk import SCALARS

@@ -25,8 +25,8 @@ from ..random import is_generator_state
 from ..state import state
 from ..symbolic import symbolic
 from ..tensor import Tensor
-from .recorder import Root
 from .regions import Body, run_control, snapshot, type_in
+from .roots import Root
 
 _FLOATING = "fcV"
 

@@ -26,7 +26,8 @@ from .checks import Checks
 from .effects import no_effects
 from .history import hooks_between, reached_from_another
 from .recompute import operands, size_of, values_to_keep
-from .recorder import Read, Recorder, Root
+from .recorder import Recorder
+from .roots import Read, Root
 from .segments import binding
 from .sources import Entry, Number
 from .watch import Watcher

@@ -24,7 +24,7 @@ from ..tensor import Tensor, wrap
 from .containers import flatten, unflatten
 
 if TYPE_CHECKING:
-    from .recorder import Recorder
+    from .reads import Reads
 
 Plain = float | int
 
@@ -40,7 +40,7 @@ class RecordedNumber:
     __slots__ = ("__weakref__", "_emit", "_known", "_leaf", "_recorder", "_value")
     is_recorded = True
 
-    def __init__(self, recorder: Recorder, value: Plain, emit: Callable[[], Value], leaf: int | None = None) -> None:
+    def __init__(self, recorder: Reads, value: Plain, emit: Callable[[], Value], leaf: int | None = None) -> None:
         self._recorder = recorder
         self._value = value
         self._emit = emit
@@ -160,7 +160,7 @@ class RecordedNumber:
         return self._leaf
 
     @property
-    def recorder(self) -> Recorder:
+    def recorder(self) -> Reads:
         return self._recorder
 
     def graph_value(self) -> Value:
@@ -263,11 +263,11 @@ def _fits(x: Plain) -> bool:
     return type(x) is float or abs(x) < 2**53
 
 
-def _recorder(*numbers: Any) -> Recorder:
+def _recorder(*numbers: Any) -> Reads:
     return next(x._recorder for x in numbers if type(x) is RecordedNumber)
 
 
-def settled(result: Any, recorder: Recorder) -> Any:
+def settled(result: Any, recorder: Reads) -> Any:
     """`result` with plain numbers in it; numbers of this recording that live on in lists, dicts, attributes or closure
     cells of the user's are replaced there too."""
     leaves, structure = flatten(result, is_of_the_run)

@@ -16,7 +16,7 @@ import numpy as np
 
 from jitcore_ir import UNKNOWN, Graph, Location, OpSpec, TensorType, Value, ops, shapes
 from jitcore_ir.assumptions import assuming
-from jitcore_ir.dtypes import float64, from_numpy, int64
+from jitcore_ir.dtypes import from_numpy
 from jitcore_ir.errors import IRError, ShapeError
 from jitcore_ir.shapes import Dim, Expr
 from jitcore_runtime.errors import LinAlgError
@@ -25,84 +25,15 @@ from ..errors import TraceError
 from ..source import user_location
 from ..symbolic import symbolic
 from ..tensor import wrap
-from .numbers import RecordedNumber, plain
+from .reads import Reads
+from .roots import Before, GradientSlot, Read, Root
 from .sizes import Sizes
-from .sources import Argument, GradientOf, Integer, Number, Source
+from .sources import Argument, GradientOf, Integer, Source
 from .views import Chain, graph_attributes, read_through, starts_with, whole_memory, write_through
-
-MOST_READ = 256
-"""Elements up to which `tolist()` gives numbers that know where they are from."""
-
-
-@dataclass(eq=False, slots=True)
-class Root:
-    """Memory from outside the recording, entering at one view of one storage.
-
-    `tensor` is the tensor it was first seen as, `value` the graph input, `current` what the memory holds now.
-    `source` says how a replay finds the tensor again (see `sources`); None means the same tensor each time.
-    """
-
-    tensor: Any
-    chain: Chain
-    value: Value
-    current: Value
-    source: Source | None = None
-    written: bool = False
-    location: Location = UNKNOWN
-    memory: int = 0
-    """The id of its storage while the function was recorded."""
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """A value that decided what Python did. Replays must see the same `outcome`; `value` is the 0-d graph value it came
-    from, which is among the first `position` operations."""
-
-    value: Value
-    outcome: bool | int | float
-    kind: str
-    location: Location
-    position: int
-
-
-@dataclass(eq=False, slots=True)
-class GradientSlot:
-    """What happened to `.grad` of one leaf: the gradient before, whether that was looked at, and the last one set."""
-
-    leaf: Any
-    before: Any
-    observed: bool = False
-    assigned: bool = False
-    after: Any = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Before:
-    """Outside memory before a write to it: elements (only for the first), and the history of the tensors on it."""
-
-    tensor: Any
-    elements: np.ndarray | None
-    histories: list[tuple[Any, Any, bool, int]]
-    rebased: int
-
-    @classmethod
-    def of(cls, tensor: Any, target: Any, is_first: bool) -> _Before:
-        touched = [t for t in (tensor, target, target._base) if t is not None]
-        histories = [(t, t._node, t._requires_grad, t._seen) for t in touched]
-        return cls(tensor, tensor._array.copy() if is_first else None, histories, tensor._storage.rebased)
-
-    def put_back(self) -> None:
-        storage = self.tensor._storage
-        if self.elements is not None:
-            np.copyto(self.tensor._array, self.elements)
-            storage.version += 1
-        storage.rebased = self.rebased
-        for tensor, node, requires_grad, seen in self.histories:
-            tensor._node, tensor._requires_grad, tensor._seen = node, requires_grad, seen
 
 
 @dataclass(eq=False)
-class Recorder:
+class Recorder(Reads):
     """Implements what `dispatch` calls while recording. `problem` is set where the run cannot be replayed."""
 
     name: str = "main"
@@ -143,8 +74,8 @@ class Recorder:
         self._written: list[tuple[Root, np.ndarray]] = []
         self._alive: list[Any] = []  # keeps storages, and so their ids, from being reused
         self._views: dict[tuple[int, int], tuple[Any, Value]] = {}
-        self._undo: list[_Before] = []
-        self._kept: list[_Before] = []
+        self._undo: list[Before] = []
+        self._kept: list[Before] = []
         self._saved: set[int] = set()  # ids of the roots whose elements are in there
         self.sizes.listeners.append(self._replace_symbols)
 
@@ -179,7 +110,7 @@ class Recorder:
                 self._inside[storage] = write_through(self._emitter(location), current, chain, update)
                 return
             root = self.outside_root(target)
-            self._undo.append(_Before.of(root.tensor, target, id(root) not in self._saved))
+            self._undo.append(Before.of(root.tensor, target, id(root) not in self._saved))
             self._saved.add(id(root))
             chain = target._view[len(root.chain) :]
             root.current = write_through(self._emitter(location), root.current, chain, update)
@@ -197,56 +128,6 @@ class Recorder:
         if tensor._storage.shared:
             self.refuse("a tensor that shares memory with a NumPy array made inside the function", user_location())
         self._make(tensor, self._append(ops.CONSTANT, [], {"value": np.array(tensor._array)}, user_location()))
-
-    def read(self, tensor: Any, kind: str, outcome: Any) -> Any:
-        """What Python shall see for `outcome`: itself, which a replay must see too, or numbers that know where they are
-        from."""
-        location = user_location()
-        if kind == "tolist" and tensor._array.ndim:
-            return self._read_list(tensor, outcome, location)
-        if kind == "numpy" and tensor._array.ndim:
-            self.refuse(f"{kind}() of a tensor of {tensor._array.size} elements", location)
-            return outcome
-        if isinstance(outcome, np.ndarray):
-            outcome = outcome.item()
-        value = self._value(tensor, location)
-        if value.operation is not None and value.operation.spec is ops.CONSTANT:
-            return outcome
-        if not isinstance(outcome, bool | int | float):
-            self.refuse(f"{kind}() of a {value.type.dtype.name} tensor", location)
-            return outcome
-        if kind in ("item", "tolist") and type(outcome) in (float, int):
-            return RecordedNumber(self, outcome, lambda: self._number(value, outcome, location))
-        if kind == "bool":
-            zero = self._append(ops.CONSTANT, [], {"value": np.zeros((), value.type.dtype.numpy)}, location)
-            value = self._append(ops.NE, [self._scalar(value, location), zero], {}, location)
-        elif kind in ("int", "float"):
-            value = self._number(value, outcome, location)
-        self._guard(self._scalar(value, location), outcome, kind, location)
-        return outcome
-
-    def _read_list(self, tensor: Any, outcome: list, location: Location) -> list:
-        if tensor._array.size > MOST_READ or tensor._array.dtype.kind not in "iuf":
-            self.refuse(f"tolist() of a {tensor.dtype} tensor of {tensor._array.size} elements", location)
-            return outcome
-        whole = self._value(tensor, location)
-        flat: list[Value] = []
-
-        def element(number: int, item: float) -> Value:
-            if not flat:
-                flat.append(self._append(ops.RESHAPE, [whole], {"shape": (tensor._array.size,)}, location))
-            cut = {"starts": (number,), "sizes": (1,), "steps": (1,)}
-            return self._number(self._append(ops.SLICE, flat, cut, location), item, location)
-
-        count = iter(range(tensor._array.size))
-
-        def numbers(item: Any) -> Any:
-            if isinstance(item, list):
-                return [numbers(part) for part in item]
-            number = next(count)
-            return RecordedNumber(self, item, lambda: element(number, item))
-
-        return numbers(outcome)
 
     def get_grad(self, tensor: Any) -> None:
         slot = self._gradient_slot(tensor)
@@ -275,78 +156,6 @@ class Recorder:
         """Python has learned whether `difference relation 0`; `needed`: for an operation, rather than for the user's
         code."""
         self.sizes.rely_on(difference, relation, user_location(), needed)
-
-    # What numbers call (see `numbers`)
-
-    def number(self, leaf: int, value: float) -> RecordedNumber:
-        """A float argument, which becomes a graph input when it is used."""
-
-        def enter() -> Value:
-            return self.add_root(wrap(np.array(value, np.float64)), f"arg{leaf}", Number(leaf)).value
-
-        return RecordedNumber(self, value, enter, leaf)
-
-    def size_number(self, dim: Expr, value: int) -> RecordedNumber:
-        """A size as a number."""
-        return RecordedNumber(self, value, lambda: self._append(ops.SIZE, [], {"dim": dim}, user_location()))
-
-    def divided(self, left: Any, right: Any) -> RecordedNumber:
-        """`left / right` of numbers, recorded or plain, of which left is a float and right not 0."""
-        return RecordedNumber(self, plain(left) / plain(right), lambda: self.combine(ops.DIV, left, right))
-
-    def combine(self, spec: OpSpec, *numbers: Any) -> Value:
-        """An operation on numbers, recorded or plain: in float64, or int64 where all are integers."""
-        location = user_location()
-        integers = all(type(getattr(n, "plain", n)) is not float for n in numbers)
-        dtype = int64 if integers else float64
-        values = []
-        for number in numbers:
-            if isinstance(number, bool | int | float) and type(number) is not RecordedNumber:
-                made = self._append(ops.CONSTANT, [], {"value": np.array(number, dtype.numpy)}, location)
-            else:
-                made = number.graph_value()
-                if made.type.dtype is not dtype:
-                    made = self._append(ops.CAST, [made], {"dtype": dtype}, location)
-            values.append(made)
-        return self._append(spec, values, {}, location)
-
-    def decide(self, make: Any, outcome: bool) -> None:
-        """Python is about to go the way of `outcome`, which the graph value that `make` gives must be again."""
-        self._guard(make(), outcome, "comparison", user_location())
-
-    def pin(self, number: RecordedNumber) -> None:
-        """The run depends on the very number."""
-        location = user_location()
-        if number.leaf is not None:
-            self.pins.setdefault(number.leaf, (number.plain, location))
-        else:
-            self._guard(number.graph_value(), number.plain, "number", location)
-
-    def holds(self, tensor: Any, value: Value) -> None:
-        """`tensor`, new, has the elements of a graph value."""
-        self._make(tensor, value)
-
-    def _number(self, value: Value, outcome: float, location: Location) -> Value:
-        dtype = float64 if type(outcome) is float else int64
-        if value.type.dtype is not dtype:
-            value = self._append(ops.CAST, [value], {"dtype": dtype}, location)
-        return self._scalar(value, location)
-
-    def _scalar(self, value: Value, location: Location) -> Value:
-        return value if not value.type.rank else self._append(ops.RESHAPE, [value], {"shape": ()}, location)
-
-    def _guard(self, value: Value, outcome: bool | int | float, kind: str, location: Location) -> None:
-        """Note that the run holds where `value` is `outcome`; once for each value."""
-        if any(read.value is value for read in self.reads):
-            return
-        self.reads.append(Read(value, outcome, kind, location, len(self.graph.operations)))
-        if type(outcome) is float and outcome == 0:  # -0.0 equals 0.0 but does not compute alike
-            one = self._append(ops.CONSTANT, [], {"value": np.ones((), value.type.dtype.numpy)}, location)
-            inverse = self._append(ops.DIV, [one, value], {}, location)
-            zero = self._append(ops.CONSTANT, [], {"value": np.zeros((), value.type.dtype.numpy)}, location)
-            positive = self._append(ops.GT, [inverse, zero], {}, location)
-            outcome = not np.signbit(outcome)
-            self.reads.append(Read(positive, outcome, kind, location, len(self.graph.operations)))
 
     # What the tracer calls
 

@@ -26,8 +26,9 @@ from ..random import is_generator_state
 from ..source import user_location
 from ..state import state
 from ..tensor import Tensor, wrap
-from .recorder import Recorder, Root
+from .recorder import Recorder
 from .replay import replay
+from .roots import Root
 
 _FAILURES = (IndexError, ZeroDivisionError, LinAlgError, OperationFailed)
 
