@@ -381,3 +381,15 @@ def test_many_sizes_leave_few_recordings_and_no_warning():
         for n in range(300):
             np.testing.assert_allclose(jitted(jitcore.ones(n, 2)).numpy(), [float(n * n)] * 2)
     assert traces(jitted) == 2
+
+
+def test_an_integer_that_is_only_returned_or_decides_a_branch():
+    def f(x, n):
+        if n:
+            x = x * 2
+        return x, n, n + 1
+
+    jitted = jitcore.jit(f, native=False)
+    for n in (3, 0, 0, 5, 7, 7, 3, 0):
+        given, expected = jitted(jitcore.ones(2), n), f(jitcore.ones(2), n)
+        assert given[1:] == expected[1:] and given[0].tolist() == expected[0].tolist()

@@ -45,14 +45,14 @@ def test_calls_run_eagerly_until_the_program_is_there(gate):
     x = jitcore.randn(3, 4)
     expected = np.tanh(x.numpy() * 2).sum(1)
     for _ in range(3):
-        np.testing.assert_allclose(f(x).numpy(), expected, rtol=1e-6)
+        np.testing.assert_allclose(f(x).numpy(), expected, rtol=1e-6, atol=1e-6)
     text = f.explain()
     assert "is being compiled in the background" in text and "2 calls ran eagerly" in text
     assert not f.wait(0.01)
     gate.set()
     assert f.wait(60)
     for _ in range(3):
-        np.testing.assert_allclose(f(x).numpy(), expected, rtol=1e-6)
+        np.testing.assert_allclose(f(x).numpy(), expected, rtol=1e-6, atol=1e-6)
     text = f.explain()
     assert "replayed 3 times" in text and "2 calls ran eagerly" in text and "this process" not in text
 

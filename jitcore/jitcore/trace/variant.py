@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jitcore_ir.equations import sizes_of
-from jitcore_ir.shapes import Expr, evaluate, is_static
+from jitcore_ir.shapes import Expr, evaluate
 
 from ..dispatch import apply
 from ..symbolic import SymInt
@@ -66,14 +65,11 @@ class Variant:
         recording.pattern = pattern = pattern.current(sizes)
         self.size_guards = tuple(sizes.guards)
         self._sizes = SizeChecks(pattern, self.size_guards) if self.size_guards and pattern.is_symbolic else None
-        shapes = [root.value.type.shape for root in recording.roots]
-        self._open = [(number, shape) for number, shape in enumerate(shapes) if not is_static(shape)]
-        if self._open:
-            self._pieces = [settled_piece(piece, sizes) for piece in self._pieces]
-            self._gradients = [(owner, settled_piece(piece, sizes)) for owner, piece in self._gradients]
+        self._pieces = [settled_piece(piece, sizes) for piece in self._pieces]
+        self._gradients = [(owner, settled_piece(piece, sizes)) for owner, piece in self._gradients]
         pieces = (*self._pieces, *(piece for _, piece in self._gradients))
         # Whether sizes of the result depend on symbols beyond what the program's outputs have.
-        self._sized = bool(self._open) and any(isinstance(p, FromSize) or getattr(p, "chain", None) for p in pieces)
+        self._sized = pattern.is_symbolic and any(isinstance(p, FromSize) or getattr(p, "chain", None) for p in pieces)
         self._only_output = self._single_output()
         self._forget_the_run()
 
@@ -142,7 +138,7 @@ class Variant:
     def _finish(self, leaves: Sequence[Any], inputs: Sequence[Tensor], outputs: list[Any]) -> Any:
         """Commit what the run changed besides memory (versions, gradients) and build the result."""
         self.hits += 1
-        values = self._values(inputs) if self._sized else None
+        values = self._values(leaves) if self._sized else None
         for number in self._written:
             inputs[number]._storage.version += 1
         if self._only_output is not None:
@@ -158,9 +154,10 @@ class Variant:
             (leaves[owner] if isinstance(owner, int) else owner)._grad = built[-1]
         return result
 
-    def _values(self, inputs: Sequence[Tensor]) -> dict[str, int] | None:
-        """What the symbols are in this call."""
-        return sizes_of([pair for n, dims in self._open for pair in zip(dims, inputs[n]._array.shape, strict=True)])
+    def _values(self, leaves: Sequence[Any]) -> dict[str, int] | None:
+        """What the symbols are in this call: sizes of its arguments, and integers."""
+        assert self.recording.pattern is not None
+        return self.recording.pattern.bind(leaves)
 
     def _build(
         self,
