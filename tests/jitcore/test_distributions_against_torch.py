@@ -232,7 +232,7 @@ def test_divergences(pair):
             kl.requires_grad
         ) else [kl]  # fmt: skip
 
-    for a, b in zip(run(jitcore, ours), run(torch, theirs)):
+    for a, b in zip(run(jitcore, ours), run(torch, theirs), strict=True):
         same(a, b)
 
 

@@ -10,7 +10,7 @@ from ..ops import arange, broadcast_shapes, cat, diag_embed, eye, lgamma, mvlgam
 from ..tensor import Size, Tensor
 from ..typeinfo import finfo
 from . import constraints
-from .combined import _tril_of_precision
+from .combined import _tril_of_precision, the_matrix
 from .distribution import Distribution, ExponentialFamily, broadcast_all, lazy_property
 from .gamma import Beta, Chi2
 
@@ -161,18 +161,7 @@ class Wishart(ExponentialFamily):
         scale_tril: Tensor | None = None,
         validate_args: bool | None = None,
     ) -> None:
-        given = {
-            name: matrix
-            for name, matrix in (
-                ("covariance_matrix", covariance_matrix),
-                ("precision_matrix", precision_matrix),
-                ("scale_tril", scale_tril),
-            )
-            if matrix is not None
-        }
-        if len(given) != 1:
-            raise ValueError("Exactly one of covariance_matrix or precision_matrix or scale_tril may be specified.")
-        ((name, matrix),) = given.items()
+        name, matrix = the_matrix(covariance_matrix, precision_matrix, scale_tril)
         if matrix.ndim < 2:
             raise ValueError("scale_tril must be at least two-dimensional, with optional leading batch dimensions")
         batch = tuple(matrix.shape[:-2])
