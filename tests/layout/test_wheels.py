@@ -1,4 +1,4 @@
-"""The two wheels: no file in both, and the runtime's installs and runs with NumPy and flatbuffers alone."""
+"""The two wheels: no file in both, no copies in an editable installation; the runtime needs NumPy and flatbuffers."""
 
 import subprocess
 import sys
@@ -42,6 +42,17 @@ def test_no_file_is_in_both(wheels):
     assert not names[0] & names[1]
     assert "jitcore/__init__.py" in names[0] and "jitcore_tools/demo/digits.csv.gz" in names[0]
     assert {"jitcore_runtime/__init__.py", "jitcore_ir/__init__.py", "jitcore_serialize/reader.py"} <= names[1]
+
+
+@pytest.mark.slow
+def test_an_editable_installation_reads_the_folders_themselves(tmp_path):
+    """A copy beside them would be found first, and be old after the next pull."""
+    run(sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv")
+    install = ("install", "--quiet", "--no-deps", "--editable", ROOT / "runtime")
+    run(sys.executable, "-m", "pip", "--python", tmp_path / "venv", *install)
+    (site,) = (tmp_path / "venv").glob("lib/python*/site-packages")
+    assert {path.suffix for path in site.glob("*jitcore*")} == {".pth", ".dist-info"}
+    assert str(ROOT / "ir") in (site / "_jitcore_runtime.pth").read_text()
 
 
 @pytest.mark.slow
