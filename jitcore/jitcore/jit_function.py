@@ -312,8 +312,12 @@ class JitFunction:
     def _variant(self, recording: Recording) -> Variant:
         with no_fork:
             from .trace.differentiate import differentiate
+            from .trace.failures import needed_to_fail
 
+        ends = [*recording.values, *(recording.roots[n].current for n in recording.written)]
+        failing = needed_to_fail(recording.graph, [*ends, *(read.value for read in recording.reads)])
         backward = differentiate(recording) if recording.differentiable else None
+        recording.values += [value for value in failing if value not in recording.values]
         log("trace", lambda: f"{self._name} recorded:\n{recording.graph}")
         return Variant(recording, backward)
 

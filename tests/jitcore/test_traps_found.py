@@ -6,6 +6,7 @@ Every call gives the right answer or a clear error.
 import types
 
 import numpy as np
+import pytest
 from trap_checks import agree, jit, quiet, same, vector
 
 import jitcore
@@ -156,3 +157,19 @@ def test_sizes_and_integers_that_decide_stay_right_once_they_are_symbols():
     agree(
         jit(f), f, *[(jitcore.ones(a), b) for a, b in ((2, 1), (3, 2), (5, 4), (1, 1), (0, 0), (8, 3), (4, 9), (6, 0))]
     )
+
+
+@pytest.mark.parametrize("native", [False, True], ids=["interpreted", "native"])
+def test_results_with_the_same_elements_do_not_share_memory(native):
+    def f(x):
+        one, two = x + 1, x * 2
+        two.copy_(one)
+        three = jitcore.empty_like(two).copy_(two)
+        return one, two, three, two[:1]
+
+    jitted = jitcore.jit(f, native=native)
+    for _ in range(3):
+        one, two, three, part = jitted(vector(1, 2))
+        part.zero_()
+        for result, expected in ((one, [2, 3]), (two, [0, 3]), (three, [2, 3])):
+            assert result.tolist() == expected

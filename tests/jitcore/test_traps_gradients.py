@@ -86,3 +86,19 @@ def test_learning_rate_and_momentum_changed_later():
         if n == 4:
             our_optimizer.param_groups[0]["momentum"] = optimizer.param_groups[0]["momentum"] = 0.5
         assert same(jitted(vector(1, n)), theirs(vector(1, n))) and same(our_weight, weight)
+
+
+def test_backward_twice_where_nothing_is_saved():
+    def f(x, y):
+        return x - y * 2
+
+    jitted = jit(f)
+    for _ in range(3):
+        grads = []
+        for function in (f, jitted):
+            x = vector(1, 2).requires_grad_()
+            result = function(x, vector(3, 4))
+            for _ in range(2):
+                result.sum().backward()
+            grads.append(x.grad)
+        assert same(grads[1], grads[0])

@@ -15,7 +15,7 @@ import warnings
 
 import numpy as np
 import pytest
-from trap_checks import Scaler, agree, jit, vector
+from trap_checks import Scaler, agree, jit, same, vector
 
 import jitcore
 from jitcore import nn
@@ -481,3 +481,37 @@ def test_random_numbers_and_clocks_of_other_libraries_differ_each_call(draw):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", jitcore.JitWarning)
         assert len({jitted(jitcore.zeros(1, dtype=jitcore.float64)).item() for _ in range(5)}) == 5
+
+
+LAYERS = {
+    "Dropout": (lambda: nn.Dropout(0.25), "p", 1.0),
+    "LeakyReLU": (lambda: nn.LeakyReLU(0.5), "negative_slope", 0.25),
+    "Softplus": (nn.Softplus, "beta", 3.0),
+    "Hardtanh": (nn.Hardtanh, "max_val", 0.5),
+    "Softmax": (lambda: nn.Softmax(dim=0), "dim", 1),
+    "Flatten": (nn.Flatten, "start_dim", 0),
+    "AvgPool1d": (lambda: nn.AvgPool1d(2, 1), "stride", (2,)),
+    "MSELoss": (nn.MSELoss, "reduction", "sum"),
+    "HuberLoss": (nn.HuberLoss, "delta", 0.25),
+    "LayerNorm": (lambda: nn.LayerNorm(4), "eps", 1.0),
+    "Upsample": (lambda: nn.Upsample(scale_factor=2), "scale_factor", 3),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_numbers_of_a_layer_changed_later(name):
+    make, attribute, value = LAYERS[name]
+    layer = make()
+    x = (jitcore.arange(8.0) - 3).reshape(1, 2, 4)
+    inputs = (x, x * 0.5) if name.endswith("Loss") else (x,)
+    jitted = jit(lambda *inputs: layer(*inputs))
+    for number in range(3):
+        if number == 1:
+            before = layer(*inputs)
+            setattr(layer, attribute, value)
+            assert not (before.shape == layer(*inputs).shape and jitcore.equal(before, layer(*inputs)))
+        for _ in range(2):
+            jitcore.manual_seed(3)
+            expected = layer(*inputs)
+            jitcore.manual_seed(3)
+            assert same(jitted(*inputs), expected)

@@ -21,6 +21,7 @@ import numpy as np
 import jitcore
 import jitcore_runtime
 from jitcore.state import state
+from jitcore_runtime.errors import PositionError
 
 _STATE = ("s0", "s1", "table", "names")
 _MOST_RETURNS = 40
@@ -61,7 +62,8 @@ def _calls(world: dict, function: Callable) -> Iterator[Seen]:
     for turn in range(_MOST_RETURNS):
         named = _reachable(world, arguments, kept)
         before = _snapshot(named)
-        histories = [(t, t._node, t._requires_grad, t._seen, t._storage.rebased) for _, t in named]
+        tapes = {id(t): t for _, x in named for t in (x, x._base) if t is not None}.values()
+        histories = [(t, t._node, t._requires_grad, t._seen, t._storage.rebased) for t in tapes]
         generator = jitcore.get_rng_state()
         numbers: list[Any] = []
         try:
@@ -73,7 +75,7 @@ def _calls(world: dict, function: Callable) -> Iterator[Seen]:
                 else:
                     numbers.append(leaf)
         except Exception as error:
-            result, outcome = error, f"raised {type(error).__name__}"
+            result, outcome = error, f"raised {_error_class(error)}"
         named = _reachable(world, arguments, kept)
         yield Seen(outcome, _snapshot(named), before, _sharing(named), numbers)
         if isinstance(result, Exception):
@@ -92,6 +94,11 @@ def _calls(world: dict, function: Callable) -> Iterator[Seen]:
             return
     named = _reachable(world, (), kept)
     yield Seen("ended", _snapshot(named), {}, _sharing(named), [])
+
+
+def _error_class(error: Exception) -> str:
+    """PositionError is what IndexError is called where PyTorch raises now one, now RuntimeError."""
+    return "IndexError" if isinstance(error, PositionError) else type(error).__name__
 
 
 def _structure(result: Any) -> str:

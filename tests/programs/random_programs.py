@@ -416,7 +416,7 @@ def loop(w: Writer) -> None:
     w.write(w.pick([
         f"for _ in range(int({x.name}.abs().sum() + 0.11) % 3):", f"for row in {x.name}.reshape(-1)[:3]:",
         "for item in table:", "for name, item in names.items():", "for _ in range(2):",
-        f"while {x.name}.sum() > 2.37 and {x.name}.numel() < 9:",
+        f"while 2.37 < {x.name}.sum() < 999.0 and {x.name}.numel() < 9:",  # infinity never gets small
     ]))  # fmt: skip
     head = w.lines[-1]
     if "while" in head:

@@ -295,7 +295,7 @@ def _piece(recorder: Recorder, watcher: Watcher, leaf: Any, values: dict[Value, 
         return FromRoot(recorder.roots.index(found), leaf._view[len(found.chain) :])
     if leaf._grad is not None:
         recorder.refuse("a tensor made inside the function is returned with a gradient", UNKNOWN)
-    number = values.setdefault(recorder.storage_value(leaf), len(values))
+    number = values.setdefault(recorder.own_value(leaf), len(values))
     if leaf.requires_grad:
         whole = whole_of(leaf)
         if whole._view:

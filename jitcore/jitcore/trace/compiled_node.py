@@ -203,7 +203,9 @@ class CompiledNode(Node):
         return made
 
     def release(self) -> None:
-        self.call = None
+        """Give up what was kept. Where nothing is, as for sums, backward may come again, as it may eagerly."""
+        if self.call is not None and not self.call.backward.keeps_nothing:
+            self.call = None
 
 
 def _attach_second(call: Call, seeds: Sequence[Tensor], found: Sequence[Tensor | None]) -> None:

@@ -97,6 +97,8 @@ class Backward:
     executor: Executor | None = None
     kept_at: list[tuple[bool, int] | None] = field(default_factory=list)
     """For each of `inputs` that is a forward input or output: whether it is an input, and its number."""
+    keeps_nothing: bool = False
+    """The backward program needs the gradients of the results alone."""
 
     def compile(self, function: Callable, compile_graph: Callable, native: bool) -> Backward:
         """Compile the backward graph; `function` is run again where the backward pass itself is differentiated."""
@@ -106,6 +108,7 @@ class Backward:
             first_guard = len(self.graph.outputs) - len(self.reads)
             guards = tuple((first_guard + k, read.outcome) for k, read in enumerate(self.reads))
             self.executor = Executor(compile_graph(self.graph, guards=guards), native)
+            self.keeps_nothing = all(isinstance(source, Seed) for source in self.inputs)
             self.still_valid = self.checks.compile() if self.checks.conditions else None
         return self
 

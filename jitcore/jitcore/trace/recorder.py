@@ -74,6 +74,7 @@ class Recorder(Reads):
         self._written: list[tuple[Root, np.ndarray]] = []
         self._alive: list[Any] = []  # keeps storages, and so their ids, from being reused
         self._views: dict[tuple[int, int], tuple[Any, Value]] = {}
+        self._owners: dict[Value, int] = {}  # value of a result -> id of the storage that it is of
         self._undo: list[Before] = []
         self._kept: list[Before] = []
         self._saved: set[int] = set()  # ids of the roots whose elements are in there
@@ -215,9 +216,15 @@ class Recorder(Reads):
         """Whether the tensor's memory was made by this run."""
         return id(tensor._storage) in self._inside
 
-    def storage_value(self, tensor: Any) -> Value:
-        """The value of the whole storage of a tensor made by this run."""
-        return self._inside[id(tensor._storage)]
+    def own_value(self, tensor: Any) -> Value:
+        """The value of the whole storage of a tensor made by this run, which no other storage's is: a copy of it where
+        one has been asked for (`a.copy_(b)`)."""
+        storage = id(tensor._storage)
+        value = self._inside[storage]
+        if self._owners.setdefault(value, storage) != storage:
+            value = self._inside[storage] = self._append(ops.COPY, [value], {}, UNKNOWN)
+            self._owners[value] = storage
+        return value
 
     def root_of(self, tensor: Any) -> Root | None:
         """The root whose memory the tensor is in, if it is in one."""

@@ -291,6 +291,7 @@ class Walker:
         for name in attributes:
             if name in _HOOKS and isinstance(attributes[name], dict):
                 self.visit("", attributes[name], f"{label}.{name}", names)
+        names |= frozenset(attributes.get("_passed", ()))  # what a layer of a table gives its function
         self._names(attributes, label, names - {"training", "_parameters", "_buffers", "_modules"})
         self._class(module, label, names)
 
