@@ -50,6 +50,10 @@ class Recorder(Protocol):
     def set_grad(self, tensor: Tensor, grad: Tensor | None) -> None:
         """`.grad` of a leaf is about to be replaced."""
 
+    def look(self, tensor: Tensor, what: str) -> None:
+        """Python is about to see what a tensor has besides elements and shape: "is_leaf", or what is another in each
+        run, such as "data_ptr()"."""
+
     def run_hooks(self, tensor: Tensor) -> None:
         """The hooks of a leaf, if it has any, are about to be run with its gradient."""
 

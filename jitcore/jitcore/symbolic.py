@@ -97,7 +97,9 @@ class SymInt:
     def __rshift__(self, other: Any) -> Any:
         return self // (1 << other) if type(other) is int else int(self) >> other
 
-    def __pow__(self, other: Any) -> Any:
+    def __pow__(self, other: Any, modulus: Any = None) -> Any:
+        if modulus is not None:
+            return pow(int(self), other, modulus)
         if type(other) is int and 0 <= other <= 8:
             total: Any = 1
             for _ in range(other):
@@ -160,7 +162,11 @@ def _with_number(name: str) -> Callable[..., Any]:
     """The method of int called `name`, on the number."""
 
     def method(self: SymInt, *others: Any) -> Any:
-        return getattr(int(self), name)(*[int(o) if type(o) is SymInt else o for o in others])
+        mine, theirs = int(self), [int(o) if type(o) is SymInt else o for o in others]
+        result = getattr(mine, name)(*theirs)
+        if result is NotImplemented and name == "__rpow__":  # of a float or complex number
+            return getattr(theirs[0], "__pow__", lambda _: NotImplemented)(mine)
+        return result
 
     return method
 

@@ -188,12 +188,16 @@ class Tensor:
     def is_leaf(self) -> bool:
         """True for a tensor no recorded operation made: one that users made, or one that requires no grad."""
         sync(self)
+        if state.recorder is not None:
+            state.recorder.look(self, "is_leaf")
         return self._node is None
 
     @property
     def grad_fn(self) -> Node | None:
         """The tape node that made this tensor; None for a leaf."""
         sync(self)
+        if state.recorder is not None:
+            state.recorder.look(self, "is_leaf" if self._node is None else "grad_fn")
         return self._node
 
     @property
@@ -240,10 +244,14 @@ class Tensor:
 
     @property
     def _version(self) -> int:
+        if state.recorder is not None:
+            state.recorder.look(self, "_version")
         return self._storage.version
 
     @property
     def _is_view(self) -> bool:
+        if state.recorder is not None:
+            state.recorder.look(self, "_is_view")
         return self._base is not None
 
     # Values seen by Python: each is reported to the recorder
@@ -319,6 +327,8 @@ class Tensor:
 
     def data_ptr(self) -> int:
         """Address of the first element."""
+        if state.recorder is not None:
+            state.recorder.look(self, "data_ptr()")
         return self._array.ctypes.data
 
     # Copies

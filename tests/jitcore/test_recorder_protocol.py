@@ -65,6 +65,9 @@ class Shadow:
     def get_grad(self, tensor):
         self.log.append("get_grad")
 
+    def look(self, tensor, what):
+        self.log.append(what)
+
     def run_hooks(self, tensor):
         pass
 

@@ -3,6 +3,8 @@
 Every call gives the right answer or a clear error.
 """
 
+import collections
+import dataclasses
 import warnings
 
 import numpy as np
@@ -381,3 +383,122 @@ def test_closures_over_locals_that_come_from_outside_are_watched():
     for n in range(4):
         weights[0] = vector(n, 1)
         np.testing.assert_allclose(jitted(vector(1, 1)).numpy(), np.float32([n, 1]) + n)
+
+
+def test_what_a_dataclass_argument_holds_besides_its_constructors_fields():
+    @dataclasses.dataclass
+    class Batch:
+        y: jitcore.Tensor
+        by: float = dataclasses.field(init=False, default=1.0)
+
+    def f(batch):
+        result = batch.y * batch.by + batch.plus
+        batch.seen = batch.y
+        return result
+
+    def g(batch):
+        return batch.y * batch.by + batch.plus
+
+    for function in (f, g):
+        jitted = jit(function)
+        for by, plus in ((1.0, 1.0), (2.0, 1.0), (2.0, vector(5)), (2.0, vector(6))):
+            given = [Batch(vector(1)), Batch(vector(1))]
+            for batch in given:
+                batch.by, batch.plus = by, plus
+            assert same(jitted(given[0]), function(given[1])) and same(jitted(given[0]), function(given[1]))
+            assert vars(given[0]).keys() == vars(given[1]).keys()
+
+
+def test_results_are_not_constructed_a_second_time():
+    @dataclasses.dataclass
+    class Result:
+        y: jitcore.Tensor
+        count: int = 0
+        more: object = dataclasses.field(init=False, default=None)
+
+        def __post_init__(self):
+            self.y, self.count = self.y * 2, self.count + 1
+
+    class Pair(collections.namedtuple("Pair", "a b")):
+        def __new__(cls, a, b=1):
+            return super().__new__(cls, a + 1, b)
+
+    def f(x):
+        made = Result(x)
+        made.more, made.further = x * 3, x * 4
+        return made, Pair(x)
+
+    jitted = jit(f)
+    for n in (1, 2, 3):
+        (mine, pair), (theirs, other) = jitted(vector(n)), f(vector(n))
+        assert same([mine.y, mine.count, mine.more, mine.further], [theirs.y, 1, theirs.more, theirs.further])
+        assert same(tuple(pair), tuple(other)) and type(pair) is Pair
+
+
+def test_keys_of_a_dict_that_compare_equal():
+    def f(table):
+        return [value * key for key, value in table.items()]
+
+    jitted = jit(f)
+    agree(jitted, f, *[({key: jitcore.tensor([1, 2])},) for key in (1, True, 1.0, 0.0, -0.0, 1)])
+
+
+def test_complex_arguments_to_the_sign_of_a_zero():
+    def f(x, c):
+        return x * c
+
+    nan = float("nan")
+    jitted = jit(f)
+    for c in (complex(nan, 1), complex(nan, 2), 0j, complex(0.0, -0.0), complex(-0.0, 0.0)):
+        assert repr(jitted(vector(1), c).item()) == repr(f(vector(1), c).item())
+
+
+def test_attribute_put_on_a_tensor_is_mutable_or_gone():
+    def f(x):
+        return x * x.info["by"] * x.scale
+
+    jitted = jit(f)
+    x = vector(1)
+    x.info, x.scale = {"by": 2.0}, 1.0
+    for by in (2.0, 3.0):
+        x.info["by"] = by
+        assert same(jitted(x), f(x)) and same(jitted(x), f(x))
+    for n in range(6):
+        x = vector(1)
+        x.info, x.scale = {"by": 1.0}, 1.5 + n
+        assert same(jitted(x), f(x))
+        del x
+
+
+def test_the_tape_of_an_argument():
+    def f(x):
+        return x * 2 if x.is_leaf else x * 3 if x.grad_fn is not None else x
+
+    jitted = jit(f)
+    x = vector(1).requires_grad_()
+    for given in (x, x, x * 1, x * 1, x, vector(1)):
+        assert same(jitted(given), f(given))
+
+
+@quiet
+def test_places_and_counters_of_an_argument():
+    base = jitcore.arange(6.0)
+    for f in (lambda x: x * x._version, lambda x: x * x.storage_offset(), lambda x: x * int(x._is_view)):
+        jitted = jit(f)
+        for given in (base[:2], base[:2], base[3:5], vector(1, 2), base.add_(1)[1:3]):
+            assert same(jitted(given), f(given))
+
+
+@quiet
+def test_an_argument_that_is_asked_for_by_identity():
+    kept = [vector(1), vector(2)]
+    by_id, by_key = {id(kept[0]): 5.0}, {kept[1]: 7.0}
+    functions = (
+        lambda x: x * 2 if x is kept[0] else x * 3,
+        lambda x: x * by_id.get(id(x), 1.0),
+        lambda x: x * by_key[x] if x in by_key else x,
+    )
+    for f in functions:
+        jitted = jit(f)
+        for given in (vector(3), vector(4), kept[0], vector(3), kept[1], vector(3)):
+            assert same(jitted(given), f(given))

@@ -157,3 +157,68 @@ def test_same_branch_through_other_reads_does_not_mix():
         return a + b
 
     agree(jit(f), f, *[(vector(a), vector(b)) for a in (1, -1) for b in (1, -1)] * 2)
+
+
+def test_type_of_a_number_is_what_it_is_eagerly():
+    kinds = {float: 2.0, int: 3.0}
+
+    def f(x, by):
+        total = x.sum().item()
+        return x * kinds[type(by)] if type(total) is float and type(x.shape[0]) == int else x * 100  # noqa: E721
+
+    for dynamic in (None, True):
+        jitted = jit(f, dynamic=dynamic)
+        agree(jitted, f, (vector(1), 2.0), (vector(1, 2), 3.0), (vector(1, 2, 3), 4), (vector(1), 5))
+    assert "type" not in globals()
+
+
+def test_classes_made_and_asked_for_while_recording():
+    def f(x):
+        class Meta(type):
+            pass
+
+        made = type("Made", (), {"by": 2.0})
+        wanted = [isinstance(made, type), issubclass(Meta, type), type(made) is type, isinstance(x, type)]
+        return x * made.by, wanted, Meta("Other", (), {}).__name__, type[int].__name__
+
+    agree(jit(f), f, (vector(1),), (vector(1),))
+
+
+def test_guards_on_nan_hold():
+    def f(x):
+        return x * float(x.sum()), round(x.sum().item(), 2) if x.sum().item() == x.sum().item() else "nan"
+
+    jitted = jit(f)
+    nan, one = (vector(float("nan")),), (vector(1),)
+    agree(jitted, f, nan, nan, nan, one, nan, one, *[nan] * 20, one)
+    assert "recorded again 1 times" in jitted.explain()
+    native = jitcore.jit(f)
+    agree(native, f, nan, nan, one, nan)
+    assert "recorded again 1 times" in native.explain()
+
+
+def test_numbers_as_keys_and_in_sets_are_plain_afterwards():
+    def f(x):
+        total = x.sum().item()
+        return {total: 1}, {total}.pop(), x
+
+    for key in (*jit(f)(vector(1))[0], jit(f)(vector(1))[1]):
+        assert type(key) is float
+
+
+def test_integers_that_no_tensor_has_as_a_size():
+    def f(x, n):
+        return x * n, n + 1, 0.5**n, pow(n, 3, 5) if n >= 0 else n, (1 + 2j) * x.sum().item()
+
+    jitted = jit(f)
+    agree(jitted, f, *[(vector(1, 2), n) for n in (3, 4, 5, -1, -2, 1 << 50, (1 << 50) + 1, 6)])
+
+
+def test_contiguity_of_sizes_that_become_one():
+    def f(x):
+        return x.t().is_contiguous(), x.is_contiguous()
+
+    for dynamic in (None, True):
+        agree(
+            jit(f, dynamic=dynamic), f, *[(jitcore.ones(*s),) for s in ((3, 4), (4, 4), (1, 4), (5, 1), (0, 3), (2, 3))]
+        )

@@ -180,6 +180,10 @@ class Batching:
         if self.recorder is not None:
             self.recorder.set_grad(tensor, grad)
 
+    def look(self, tensor: Tensor, what: str) -> None:
+        if self.recorder is not None:
+            self.recorder.look(tensor, what)
+
     def run_hooks(self, tensor: Tensor) -> None:
         if self.recorder is not None:
             self.recorder.run_hooks(tensor)

@@ -157,7 +157,7 @@ def _broadcast(dims: Any, structure: Any, problem: Callable[[], Exception]) -> l
         raise problem()
     kind, parts = structure[0], structure[-1]
     if isinstance(dims, dict):
-        if len(structure) != 3 or set(dims) != set(structure[1]):
+        if len(structure) < 3 or set(dims) != set(structure[1]):
             raise problem()
         own = [dims[name] for name in structure[1]]
     else:

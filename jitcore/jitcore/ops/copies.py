@@ -15,7 +15,7 @@ from . import join, movement, select
 from .complex_numbers import view_as_complex, view_as_real
 from .creation import empty
 from .inplace import with_inplace
-from .movement import axis_of
+from .movement import axis_of, offset_of
 from .select import index_put_flat
 
 
@@ -189,7 +189,7 @@ def _places_in(input: Tensor, size: Any, stride: Any, storage_offset: int | None
         raise NotImplementedError(
             "as_strided of a tensor that is not contiguous is not offered; use contiguous() first"
         )
-    offset = 0 if storage_offset is None else storage_offset - input.storage_offset()
+    offset = 0 if storage_offset is None else storage_offset - offset_of(input)
     places = _strided_places(concrete(tuple(size)), concrete(tuple(stride)), offset)
     found = memory(places)
     if found.size and not 0 <= found.min() <= found.max() < input._array.size:

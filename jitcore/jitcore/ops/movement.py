@@ -8,6 +8,7 @@ from typing import Any
 from jitcore_ir import ops
 
 from ..dispatch import NONE, apply
+from ..state import state
 from ..symbolic import SymInt, hint
 from ..tensor import Size, Tensor, method, shape_of
 from .creation import size_arguments
@@ -374,6 +375,9 @@ def contiguous(input: Tensor, *, memory_format: Any = None) -> Tensor:
 @method
 def is_contiguous(input: Tensor, *, memory_format: Any = None) -> bool:
     """Whether memory is row-major without gaps."""
+    for n in shape_of(input):
+        if not n > 1:
+            int(n)  # it may be otherwise for larger sizes
     return input._array.flags.c_contiguous
 
 
@@ -389,6 +393,13 @@ def stride(input: Tensor, dim: int | None = None) -> Any:
 @method
 def storage_offset(input: Tensor) -> int:
     """Distance, in elements, from the start of the storage to the first element."""
+    if state.recorder is not None:
+        state.recorder.look(input, "storage_offset()")
+    return offset_of(input)
+
+
+def offset_of(input: Tensor) -> int:
+    """The same, for what the recorder sees anyway."""
     return (input._array.ctypes.data - input._storage.address) // input._array.itemsize
 
 

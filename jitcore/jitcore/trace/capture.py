@@ -106,6 +106,10 @@ class Recording:
     """Inputs that are the state of a captured generator."""
     pattern: Pattern | None = None
     """The sizes of arguments, which may be symbols; None for an export."""
+    leafness: list[tuple[int, bool]] = field(default_factory=list)
+    """Argument leaves of which Python asked whether they are leaves of the tape, with the answer."""
+    watched: frozenset[int] = frozenset()
+    """Ids of the tensors that the function reaches otherwise than as arguments."""
 
 
 def capture(
@@ -218,6 +222,7 @@ def _finish(recorder: Recorder, watcher: Watcher, result: Any) -> Recording:
     for leaf in recorder.hooked.values():
         if not _is_own(leaf, recorder, watcher):
             watcher.checks.same_hooks(leaf, "a leaf had other hooks on its gradient")
+    leafness = _leafness(recorder, watcher)
     slots = [slot for slot in recorder.gradients.values() if not _is_own(slot.leaf, recorder, watcher)]
     recorder.gradients = {id(slot.leaf): slot for slot in slots}
     leaves, structure = flatten(result, is_of_the_run)
@@ -265,7 +270,7 @@ def _finish(recorder: Recorder, watcher: Watcher, result: Any) -> Recording:
     return Recording(
         recorder.graph, recorder.roots, pieces, structure, gradients, written, recorder.reads, watcher.checks,
         recorder.pins, recorder.effects, list(values), problem, recorder, differentiable, _joined(recorder, watcher),
-        generators,
+        generators, leafness=leafness, watched=_watched(watcher),
     )  # fmt: skip
 
 
@@ -335,6 +340,24 @@ def _joined(recorder: Recorder, watcher: Watcher) -> list[tuple[int, Any]]:
         if isinstance(root.source, Argument | MemoryOf | StateOf) and any(id(t) in watcher.held for t in owners):
             found.append((root.source.index, storage))
     return found
+
+
+def _leafness(recorder: Recorder, watcher: Watcher) -> list[tuple[int, bool]]:
+    """What Python learned about the tape from arguments; of captured tensors that is a check."""
+    position_of = {id(leaf): position for position, leaf in enumerate(watcher.arguments)}
+    found = []
+    for tensor, is_leaf in recorder.looked_at.values():
+        if id(tensor) in position_of:
+            found.append((position_of[id(tensor)], is_leaf))
+        elif id(tensor) in watcher.held:
+            watcher.checks.same_leafness(tensor, is_leaf, "is_leaf of a tensor was another")
+    return found
+
+
+def _watched(watcher: Watcher) -> frozenset[int]:
+    arguments = {id(leaf) for leaf in watcher.arguments}
+    owners = (tensor for tensors in watcher.seen.values() for tensor in tensors)
+    return frozenset(id(t) for t in owners if id(t) in watcher.held and id(t) not in arguments)
 
 
 def _unaccounted(recorder: Recorder, watcher: Watcher) -> str | None:

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from .contents import alike
+
 _MISSING = object()
 
 
@@ -27,10 +29,12 @@ class Checks:
     names: dict[str, Any] = field(
         default_factory=lambda: {
             "missing": _MISSING, "type": type, "len": len, "bool": bool, "getattr": getattr, "copysign": math.copysign,
+            "repr": repr, "alike": alike,
         }
     )  # fmt: skip
     _bound: dict[int, str] = field(default_factory=dict)
     _keys: dict[str, list] = field(default_factory=dict)
+    _constants: dict[Any, Any] = field(default_factory=dict)
     _known: set[str] = field(default_factory=set)
 
     def same_object(self, fetch: str, expected: Any, description: str) -> None:
@@ -43,11 +47,25 @@ class Checks:
         equal = f"type(x) is {kind} and x == {value}"
         if type(expected) is float and expected == 0:
             equal += f" and copysign(1, x) == {math.copysign(1, expected)}"
+        elif type(expected) is complex:
+            equal = f"type(x) is {kind} and repr(x) == {repr(expected)!r}"
         self._add(f"((x := {fetch}) is {value} or ({equal}))", description)
 
     def absent(self, fetch: str, description: str) -> None:
         """That there still is no such thing; `fetch` gives `missing` then."""
         self._add(f"{fetch} is missing", description)
+
+    def without(self, table: Any, names: frozenset[str], description: str) -> None:
+        """That a dict of attributes has nothing under those of `names` that it lacks now."""
+        lacking = frozenset(name for name in names if name not in table)
+        if lacking:
+            words = f"{description} {', '.join(sorted(lacking)[:4])}"
+            self._add(f"{self.bind(table)}.keys().isdisjoint({self.constant(lacking)})", words)
+
+    def alike(self, fetch: str, expected: Any, description: str) -> None:
+        """By identity first, else by what is in it (see `contents.alike`)."""
+        value = self.bind(expected)
+        self._add(f"((x := {fetch}) is {value} or alike(x, {value}))", description)
 
     def same_class(self, thing: Any, description: str) -> None:
         self._add(f"type({self.bind(thing)}) is {self.bind(type(thing))}", description)
@@ -66,6 +84,10 @@ class Checks:
     def same_flag(self, tensor: Any, description: str) -> None:
         """Whether gradients flow to the tensor, as when it was recorded."""
         self._add(f"{self.bind(tensor)}._requires_grad is {tensor._requires_grad}", description)
+
+    def same_leafness(self, tensor: Any, is_leaf: bool, description: str) -> None:
+        """Whether the tensor has history on the tape, as when it was recorded."""
+        self._add(f"{self.bind(tensor)}.is_leaf is {is_leaf}", description)
 
     def same_hooks(self, leaf: Any, description: str) -> None:
         """The hooks on a leaf's gradient, or that there are none."""
@@ -87,6 +109,10 @@ class Checks:
 
     def custom(self, test: Callable[[], bool], description: str) -> None:
         self._add(f"{self.bind(test)}()", description)
+
+    def constant(self, value: Any) -> str:
+        """The name of a hashable value inside the compiled function, one for all equal ones."""
+        return self.bind(self._constants.setdefault(value, value))
 
     def bind(self, thing: Any) -> str:
         """The name of `thing` inside the compiled function."""

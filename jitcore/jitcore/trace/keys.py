@@ -35,8 +35,7 @@ def key_of(leaves: Sequence[Any], structure: Any) -> Any:
         elif type(leaf) is float:
             parts.append(float)
         elif isinstance(leaf, _BY_VALUE):
-            parts.append(type(leaf))
-            parts.append(leaf if leaf == leaf else "nan")
+            parts += (type(leaf), _by_value(leaf))
         else:
             parts.append(id(leaf))
     if tensors > len(storages):
@@ -47,9 +46,18 @@ def key_of(leaves: Sequence[Any], structure: Any) -> Any:
 
 
 def _attributes(tensor: Tensor) -> list[Any]:
-    """A subclass, and what was put on a tensor, by name and identity, but for marks on its dimensions."""
-    found = [(name, id(value)) for name, value in tensor.__dict__.items() if name != MARKS]
+    """A subclass, and what was put on a tensor, by name and value or identity, but for marks on its dimensions."""
+    found = [
+        (name, type(value), _by_value(value) if isinstance(value, _BY_VALUE) else id(value))
+        for name, value in tensor.__dict__.items()
+        if name != MARKS
+    ]
     return [type(tensor), *found] if found or type(tensor) is not Tensor else []
+
+
+def _by_value(leaf: Any) -> Any:
+    """A scalar as something that equals only what computes alike: by its text where it has signed zeros and NaN."""
+    return repr(leaf) if isinstance(leaf, float | complex) else leaf
 
 
 def kind_of(leaves: Sequence[Any], structure: Any, key: Any) -> Any:
@@ -68,7 +76,7 @@ def kind_of(leaves: Sequence[Any], structure: Any, key: Any) -> Any:
         elif type(leaf) in (int, float):
             parts.append(type(leaf))
         elif isinstance(leaf, _BY_VALUE):
-            parts += (type(leaf), leaf if leaf == leaf else "nan")
+            parts += (type(leaf), _by_value(leaf))
         else:
             parts.append(id(leaf))
     return tuple(parts)

@@ -49,8 +49,14 @@ class Pattern:
         """The symbols' values for a call; None where its sizes do not fit."""
         pairs: list[tuple[Dim, int]] = []
         for leaf, shape in zip(leaves, self.leaves, strict=True):
-            if shape is not None:
-                pairs += zip(shape, leaf._array.shape if isinstance(leaf, Tensor) else (leaf,), strict=True)
+            if shape is None:
+                continue
+            if isinstance(leaf, Tensor):
+                pairs += zip(shape, leaf._array.shape, strict=True)
+            elif isinstance(shape[0], int) or may_be_symbol(leaf):
+                pairs.append((shape[0], leaf))
+            else:
+                return None
         return sizes_of(pairs)
 
 
@@ -105,7 +111,12 @@ class Kind:
             return False
         if mark is not None or (dynamic and isinstance(leaf, Tensor)):
             return True
-        return place in self.changed and (isinstance(leaf, Tensor) or 0 <= leaf < LARGEST_INTEGER)
+        return place in self.changed and (isinstance(leaf, Tensor) or may_be_symbol(leaf))
+
+
+def may_be_symbol(number: int) -> bool:
+    """Whether an integer argument is of the size that tensors have, so that what is computed from it fits 64 bits."""
+    return 0 <= number < LARGEST_INTEGER
 
 
 def sizes_at(leaves: Sequence[Any]) -> tuple[tuple[int, ...] | None, ...]:

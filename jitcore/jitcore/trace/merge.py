@@ -257,5 +257,7 @@ def _equals(block: Block, value: Value, outcome: Any) -> Value:
         return value
     if outcome is False:
         return block.append(ops.LOGICAL_NOT, [value]).result
+    if outcome != outcome:
+        return block.append(ops.NE, [value, value]).result
     expected = block.append(ops.CONSTANT, [], {"value": np.array(outcome, value.type.dtype.numpy)}).result
     return block.append(ops.EQ, [value, expected]).result

@@ -184,7 +184,12 @@ def _defer(name: str) -> Callable[..., Any]:
     def method(self: RecordedNumber, *others: Any) -> Any:
         if any(type(plain(x)) not in (float, int, bool, complex, type(None)) for x in others):
             return NotImplemented
-        return getattr(pinned(self), name)(*(pinned(x) for x in others))
+        mine, theirs = pinned(self), [pinned(x) for x in others]
+        result = getattr(mine, name)(*theirs)
+        if result is NotImplemented and len(theirs) == 1:  # the other one is of the wider kind, and has it done
+            mirrored = f"__{name[3:]}" if name.startswith("__r") and name != "__round__" else f"__r{name[2:]}"
+            return getattr(theirs[0], mirrored, lambda _: NotImplemented)(mine)
+        return result
 
     return method
 
@@ -233,7 +238,7 @@ def _arithmetic(python: Callable, spec: OpSpec, left: Any, right: Any) -> Any:
     end."""
     a, b = plain(left), plain(right)
     if type(a) not in (float, int) or type(b) not in (float, int):
-        if isinstance(a, bool | np.generic) or isinstance(b, bool | np.generic):
+        if isinstance(a, bool | complex | np.generic) or isinstance(b, bool | complex | np.generic):
             return python(pinned(left), pinned(right))
         return NotImplemented
     recorder = _recorder(left, right)
@@ -283,6 +288,14 @@ def settled(result: Any, recorder: Reads) -> Any:
         elif isinstance(holder, dict):
             for key in [k for k, item in holder.items() if type(item) is RecordedNumber]:
                 holder[key] = holder[key].plain
+            if any(type(key) is RecordedNumber for key in holder):
+                entries = [(plain(key), item) for key, item in holder.items()]
+                holder.clear()
+                holder.update(entries)
+        elif type(holder) is set:
+            numbers = [item for item in holder if type(item) is RecordedNumber]
+            holder.difference_update(numbers)
+            holder.update(map(plain, numbers))
         elif isinstance(holder, types.CellType):
             holder.cell_contents = plain(holder.cell_contents)
     return result

@@ -41,6 +41,8 @@ class Recorder(Reads):
     roots: list[Root] = field(default_factory=list)
     reads: list[Read] = field(default_factory=list)
     gradients: dict[int, GradientSlot] = field(default_factory=dict)
+    looked_at: dict[int, tuple[Any, bool]] = field(default_factory=dict)
+    """Outside tensors of which Python asked whether they are leaves, by id, with the answer."""
     hooked: dict[int, Any] = field(default_factory=dict)
     """Leaves whose gradients came in, by id."""
     pins: dict[int, tuple[float, Location]] = field(default_factory=dict)
@@ -149,6 +151,13 @@ class Recorder(Reads):
             return None
         dims = self._value(tensor, UNKNOWN).type.shape
         return tuple(symbolic(d, n, self.top) for d, n in zip(dims, tensor._array.shape, strict=True))
+
+    def look(self, tensor: Any, what: str) -> None:
+        if what == "is_leaf":
+            if not self.is_inside(tensor):
+                self.looked_at[id(tensor)] = (tensor, tensor._node is None)
+        elif what == "data_ptr()" or not self.is_inside(tensor):
+            self.refuse(f"{what} of a tensor, which is another one in each call", user_location())
 
     def run_hooks(self, tensor: Any) -> None:
         self.hooked[id(tensor)] = tensor

@@ -87,7 +87,8 @@ class Recordings:
         """The entry for a kind of call and a pattern of sizes, made if it is not there."""
         entry = self.entries.get((kind, pattern))
         if entry is None:
-            keep = tuple(leaf for leaf in leaves if not isinstance(leaf, Tensor))
+            put_on = (value for leaf in leaves if isinstance(leaf, Tensor) for value in leaf.__dict__.values())
+            keep = (*(leaf for leaf in leaves if not isinstance(leaf, Tensor)), *put_on)
             entry = Entry(self.make_tree(), kind, pattern, keep=keep, words=words)
             self.entries[kind, pattern] = entry
         return entry

@@ -100,7 +100,8 @@ def cause_of(tree: Any, leaves: Sequence[Any]) -> Retrace:
     if tree.missed is not None:
         variant, number, seen = tree.missed
         read = variant.recording.reads[number]
-        text = f"{read.kind} at {read.location} gave {seen!r}, where {read.outcome!r} was recorded"
+        words = "a number" if read.outcome != read.outcome else repr(seen)
+        text = f"{read.kind} at {read.location} gave {words}, where {read.outcome!r} was recorded"
         return Retrace("outcome", text, read.location)
     for variant in tree.variants:
         for position, (pinned, location) in variant.recording.pins.items():

@@ -112,12 +112,18 @@ def cut(
         copy = clone_operation(operation, copies)
         copy.block = graph.block
         graph.block.operations.append(copy)
-    graph.block.append(ops.RETURN, [copies[v] for v in outputs])
+    copied = [copies[v] for v in outputs]
+    guards = []
+    for k, read in enumerate(guarded, len(results) + len(written)):
+        outcome = read.outcome
+        if outcome != outcome:  # no guard on NaN holds; that the value is not itself says the same
+            copied[k] = graph.block.append(ops.NE, [copied[k], copied[k]]).result
+            outcome = True
+        guards.append((k, outcome))
+    graph.block.append(ops.RETURN, copied)
     first_update = len(results)
-    first_guard = first_update + len(written)
     updates = tuple((first_update + k, numbers.index(n)) for k, n in enumerate(written))
-    guards = tuple((first_guard + k, read.outcome) for k, read in enumerate(guarded))
-    return Cut(graph, takes, tuple(gives), updates, guards)
+    return Cut(graph, takes, tuple(gives), updates, tuple(guards))
 
 
 def binding(inputs: Sequence[Value], given: Iterable[Value], operations: Iterable[Operation]) -> list[int]:

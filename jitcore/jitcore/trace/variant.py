@@ -50,6 +50,8 @@ class Variant:
         self._written = tuple(recording.written)
         self._storages = len({root.memory for root in recording.roots})
         self._joined = recording.joined
+        self._leafness = recording.leafness
+        self._watched = recording.watched
         self._effects = recording.effects
         self._pieces = recording.pieces[: len(recording.pieces) - len(recording.gradients)]
         leaf_of = {id(r.tensor): r.source.index for r in recording.roots if isinstance(r.source, Argument)}
@@ -63,6 +65,7 @@ class Variant:
         sizes, pattern = recorder.sizes, recording.pattern
         assert pattern is not None
         recording.pattern = pattern = pattern.current(sizes)
+        self._tensors = tuple(n for n, shape in enumerate(pattern.leaves) if shape is not None)
         self.size_guards = tuple(sizes.guards)
         self._sizes = SizeChecks(pattern, self.size_guards) if self.size_guards and pattern.is_symbolic else None
         self._pieces = [settled_piece(piece, sizes) for piece in self._pieces]
@@ -99,6 +102,13 @@ class Variant:
             leaf = leaves[position]
             if (leaf if isinstance(leaf, Tensor) else leaf._state)._storage is not storage:
                 return False
+        for position, is_leaf in self._leafness:
+            if leaves[position].is_leaf is not is_leaf:
+                return False
+        if self._watched:  # an argument that the function has besides, where it had none: it may ask `x is self.y`
+            for position in self._tensors:
+                if id(leaves[position]) in self._watched:
+                    return False
         for owner, absent in self._observed:
             if isinstance(owner, int) and (leaves[owner]._grad is None) != absent:
                 return False

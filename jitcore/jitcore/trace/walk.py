@@ -23,7 +23,9 @@ import numpy as np
 from jitcore_ir import DType, OpSpec
 
 from ..source import is_own_file
+from ..symbolic import SymInt
 from .checks import Checks
+from .contents import items_of_set, plain_list, watcher_of
 from .numbers import RecordedNumber
 
 SCALARS = (int, float, complex, str, bytes, bool, type(None), range, slice, enum.Enum, np.generic, DType, OpSpec)
@@ -37,8 +39,8 @@ _MOST = 20_000
 """Conditions after which a function's state counts as too large to watch."""
 OURS = "<jitcore>"
 """Among the names of our own code."""
-_SMALL_ARRAY = 4096
-"""Elements up to which a NumPy array is watched by content."""
+MAYBE = "?"
+"""Before the name of an attribute that code asks for though it may not be there."""
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_full_backward_hooks", "_full_backward_pre_hooks")
 """Those that a call of a module runs."""
 _IMPLICIT = frozenset(
@@ -65,6 +67,7 @@ class Walker:
         self.generators: set[int] = set()  # ids of storages of generators' states
         self.optimizers: dict[int, Any] = {}
         self.sources: list[tuple[Any, Any, str]] = []  # NumPy generators: with their state before the run, and words
+        self.caches: dict[int, tuple[Any, int, str]] = {}  # of functions: with how often they were filled, and words
         self._visited: set[tuple[int, Any]] = set()
         self._alive: list[Any] = []  # keeps visited ids from being reused
 
@@ -81,9 +84,13 @@ class Walker:
         self.held.add(id(generator._state))
         self.generators.add(id(generator._state._storage))
 
+    def refuse(self, problem: str) -> None:
+        """Note why the run cannot be replayed; the first reason is kept."""
+        self.problem = self.problem or problem
+
     def visit(self, fetch: str, value: Any, what: str, names: frozenset[str]) -> None:
         if len(self.checks.conditions) > _MOST:
-            self.problem = self.problem or f"{what}: more than {_MOST} pieces of Python state to watch"
+            self.refuse(f"{what}: more than {_MOST} pieces of Python state to watch")
             return
         if type(value) is RecordedNumber:
             return  # made by the run itself; what it decides is a guard
@@ -91,15 +98,19 @@ class Walker:
             if fetch:
                 self.checks.same_value(fetch, value, f"{what} was {value!r}")
             return
+        if fetch and is_plain(value):
+            self.checks.alike(fetch, value, f"{what} was {value!r:.60}")
+            self.outside.add(id(value))
+            return
         if fetch:
             self.checks.same_object(fetch, value, f"{what} was another {type(value).__name__}")
             if not self.is_passing:
                 self.outside.add(id(value))
                 self.held.add(id(value))
-        if self._is_new(value, hash(names)):
+        if self.is_new(value, (hash(names), bool(fetch), self.is_passing)):
             self._parts(value, what, names, bool(fetch))
 
-    def _is_new(self, value: Any, aspect: Any) -> bool:
+    def is_new(self, value: Any, aspect: Any) -> bool:
         """Whether this aspect of a value is met for the first time."""
         key = (id(value), aspect)
         if key in self._visited:
@@ -115,8 +126,10 @@ class Walker:
         from ..random import Generator
         from ..tensor import Tensor
 
+        if isinstance(value, list | tuple | dict | set | frozenset | deque) and not _is_library_class(type(value)):
+            self.attributes(value, what, names)  # methods of a class of the user's may use them
         if isinstance(value, Tensor):
-            if self._is_new(value, "tensor"):
+            if self.is_new(value, "tensor"):
                 self.see(value)
             if is_held and value.__dict__:
                 self._names(value.__dict__, what, names)
@@ -133,10 +146,11 @@ class Walker:
         elif isinstance(value, dict):
             self._dict(value, what, names)
         elif isinstance(value, set):
-            if is_held:  # others come and go with the run
-                self._set(value, what)
-        elif isinstance(value, np.ndarray):
-            self._array(value, what)
+            if is_held and self.is_new(value, "content"):  # others come and go with the run
+                items_of_set(self, value, what)
+        elif isinstance(value, frozenset):
+            for item in value:
+                self.visit("", item, f"an item of {what}", names)
         elif isinstance(value, Module):
             self._module(value, what, names)
         elif isinstance(value, Optimizer):
@@ -145,28 +159,30 @@ class Walker:
             for group in value.param_groups:
                 self._hyperparameters(group, type(value).__name__, value.run_time_scalars, names)
             self._names(value.__dict__, what, names - {"param_groups", "state", "defaults"})
-            self._class(value, what, names)
+            self.class_of(value, what, names)
         elif isinstance(value, Generator):
             self.generators.add(id(value._state._storage))
             if is_held:
                 self.held.add(id(value._state))
             self.visit("", value._state, what, names)
         elif isinstance(value, LRScheduler):
-            self._attributes(value, what, names)
+            self.attributes(value, what, names)
         elif isinstance(value, type):
             self._class_attributes(value, what, names)
         elif isinstance(value, types.ModuleType):
             if not is_library(getattr(value, "__file__", None)):
                 self._names(value.__dict__, what, names)
         elif isinstance(value, Iterator) and not hasattr(value, "__dict__"):
-            if is_held and self.problem is None:
-                self.problem = f"{what} is an iterator ({type(value).__name__}), which gives another item each time"
+            if is_held:
+                self.refuse(f"{what} is an iterator ({type(value).__name__}), which gives another item each time")
         elif type(value).__module__ == "numpy.random._generator" or isinstance(value, np.random.RandomState):
             self.sources.append((value, numpy_state(value), what))
         elif type(value).__module__.startswith(("jitcore.", "jitcore_")):
             pass  # our own machinery: what matters of it is in the key
+        elif (watch := watcher_of(value)) is not None:
+            watch(self, value, what, names, is_held)
         elif hasattr(value, "__dict__") or hasattr(type(value), "__slots__"):
-            self._attributes(value, what, names)
+            self.attributes(value, what, names)
 
     def _groups(self, optimizer: Any, what: str) -> None:
         """The tables of state and the list of groups, which `load_state_dict` and `add_param_group` change."""
@@ -229,24 +245,32 @@ class Walker:
     def _sequence(self, value: Any, what: str, names: frozenset[str], is_held: bool) -> None:
         bound = self.checks.bind(value)
         is_tuple = isinstance(value, tuple)
-        if not is_tuple:
+        is_own = is_tuple or self._is_own(value)
+        if not is_own:
             self.checks.same_length(bound, len(value), f"{what} had {len(value)} items")
             if len(value) > 8 and all(type(item) in _PLAIN for item in value):
-                if self._is_new(value, "content"):
-                    copy = list(value)
-                    self.checks.custom(lambda: list(value) == copy, f"an item of {what} was another")
+                if self.is_new(value, "content"):
+                    plain_list(self, value, what)
                 return
         for position, item in enumerate(value):
-            self.visit(f"{bound}[{position}]" if not is_tuple else "", item, f"{what}[{position}]", names)
+            self.visit("" if is_own else f"{bound}[{position}]", item, f"{what}[{position}]", names)
             if is_tuple and is_held:
                 self.outside.add(id(item))
                 self.held.add(id(item))
 
+    def _is_own(self, value: Any) -> bool:
+        """Whether a container is the run's own, another one in each call: then only what it holds matters."""
+        return self.is_passing and id(value) not in self.outside
+
     def _dict(self, value: dict, what: str, names: frozenset[str]) -> None:
         if (id(value), "entries") in self._visited:
             return
+        if self._is_own(value):
+            for key, item in list(value.items()):
+                self.visit("", item, f"{what}[{_label(key)}]", names)
+            return
         bound = self.checks.bind(value)
-        if not self._is_new(value, "keys"):
+        if not self.is_new(value, "keys"):
             pass
         elif all(isinstance(key, SCALARS) for key in value):
             self.checks.same_keys(
@@ -257,27 +281,10 @@ class Walker:
         for key, item in list(value.items()):
             if key == "__builtins__":
                 continue  # of a namespace that code was run in
-            label = repr(key) if isinstance(key, str | int | float | bool) else type(key).__name__
-            self.visit(f"{bound}.get({self.checks.bind(key)}, missing)", item, f"{what}[{label}]", names)
-
-    def _set(self, value: set, what: str) -> None:
-        if self._is_new(value, "content"):
-            copy = set(value)
-            self.checks.custom(lambda: value == copy, f"{what} held other items")
-
-    def _array(self, value: np.ndarray, what: str) -> None:
-        if not self._is_new(value, "content"):
-            return
-        if value.size > _SMALL_ARRAY:
-            self.problem = (
-                self.problem
-                or f"{what} is a NumPy array of {value.size} elements, too large to watch; make it a tensor"
-            )
-            return
-        copy = value.copy()
-        self.checks.custom(
-            lambda: np.array_equal(value, copy, equal_nan=value.dtype.kind in "fc"), f"an element of {what} was another"
-        )
+            if not isinstance(key, SCALARS):
+                self.held.add(id(key))
+                self.visit("", key, f"a key of {what}", names)
+            self.visit(f"{bound}.get({self.checks.bind(key)}, missing)", item, f"{what}[{_label(key)}]", names)
 
     def _module(self, module: Any, what: str, names: frozenset[str]) -> None:
         attributes = module.__dict__
@@ -292,22 +299,30 @@ class Walker:
             if name in _HOOKS and isinstance(attributes[name], dict):
                 self.visit("", attributes[name], f"{label}.{name}", names)
         names |= frozenset(attributes.get("_passed", ()))  # what a layer of a table gives its function
-        self._names(attributes, label, names - {"training", "_parameters", "_buffers", "_modules"})
-        self._class(module, label, names)
+        self._own_dict(attributes, label, names - {"training", "_parameters", "_buffers", "_modules"})
+        self.class_of(module, label, names)
 
-    def _attributes(self, value: Any, what: str, names: frozenset[str]) -> None:
+    def attributes(self, value: Any, what: str, names: frozenset[str]) -> None:
+        """What an object holds under `names`, in its dict, its slots and its class."""
         if hasattr(value, "__dict__"):
-            self._names(value.__dict__, what, names)
-        bound = None
+            self._own_dict(value.__dict__, what, names)
         for cls in type(value).__mro__:
             slots = cls.__dict__.get("__slots__", ())
             for name in (slots,) if isinstance(slots, str) else slots:
                 if name.startswith("__") and not name.endswith("__"):
                     name = f"_{cls.__name__.lstrip('_')}{name}"
-                if name in names and hasattr(value, name):
-                    bound = bound or self.checks.bind(value)
-                    self.visit(f"getattr({bound}, {name!r}, missing)", getattr(value, name), f"{what}.{name}", names)
-        self._class(value, what, names)
+                if name not in names:
+                    continue
+                if hasattr(value, name) or MAYBE + name in names:
+                    self._slot(value, name, what, names)
+        self.class_of(value, what, names)
+
+    def _own_dict(self, table: dict[str, Any], what: str, names: frozenset[str]) -> None:
+        """The attributes of an object; all of them where code reaches for its `__dict__`."""
+        if "__dict__" in names and OURS not in names:
+            self._dict(table, what, names)
+        else:
+            self._names(table, what, names)
 
     def _names(self, table: dict[str, Any], what: str, names: frozenset[str]) -> None:
         bound = None
@@ -315,8 +330,9 @@ class Walker:
             if name in names:
                 bound = bound or self.checks.bind(table)
                 self.visit(f"{bound}.get({name!r}, missing)", item, f"{what}.{name}", names)
+        self.checks.without(table, _maybe(names), f"{what} had no")
 
-    def _class(self, value: Any, what: str, names: frozenset[str]) -> None:
+    def class_of(self, value: Any, what: str, names: frozenset[str]) -> None:
         """The class of an object: that it still is that one, its attributes that the code names, and that the object
         has none of its own in front of them."""
         cls = type(value)
@@ -324,38 +340,81 @@ class Walker:
         own = getattr(value, "__dict__", None)
         found = self._class_attributes(cls, what, names)
         if own is not None:
-            bound = self.checks.bind(own)
-            for name in found:
-                if name not in own:
-                    self.checks.absent(f"{bound}.get({name!r}, missing)", f"{what} had no {name} of its own")
+            if "__getattr__" in found:  # asked for all that is not there
+                found = sorted({*found, *(n for n in names if n.isidentifier())})
+            self.checks.without(own, frozenset(found), f"{what} had no")
 
     def _class_attributes(self, cls: type, what: str, names: frozenset[str]) -> list[str]:
-        """Check what the classes of a user's class hold under `names`; gives the names that are there."""
+        """Check what the classes of a user's class hold under `names`, and that none stands in front of another; gives
+        the names that are there."""
         names |= _IMPLICIT
-        found = []
-        for base in cls.__mro__:
-            origin = sys.modules.get(base.__module__)
-            is_main = base.__module__ == "__main__" or origin is None  # or code run by exec
-            if base is object or (not is_main and is_library(getattr(origin, "__file__", None))):
+        found: list[str] = []
+        for base in reversed(cls.__mro__):
+            if _is_library_class(base):
                 found += [name for name in vars(base) if name == "forward"]
                 continue
             held = names & vars(base).keys()
-            found += sorted(held)
-            if not self._is_new(base, (hash(names), "class")):
+            if not self.is_new(base, (hash(names), "class", tuple(found))):
+                found += sorted(held)
                 continue
-            bound = self.checks.bind(vars(base))
+            absent = _maybe(names) if "__getattr__" not in (*held, *found) else names
+            self.checks.without(vars(base), absent.union(found), f"{base.__name__} had no")
+            found += sorted(held)
             for name in sorted(held):
-                item = vars(base)[name]
-                label = f"{base.__name__}.{name}"
-                self.visit(f"{bound}.get({name!r}, missing)", item, label, names)
-                if isinstance(item, staticmethod | classmethod):
-                    self.visit("", item.__func__, label, names)
-                elif isinstance(item, property) and item.fget is not None:
-                    self.visit("", item.fget, label, names)
+                self._entry(vars(base), name, base.__name__, names)
             for name, item in list(vars(base).items()):
                 if isinstance(item, types.FunctionType) and name not in held:
                     self.function(item, f"{base.__name__}.{name}", names)  # its closure may hold what it uses
         return found
+
+    def attribute(self, thing: Any, name: str, names: frozenset[str]) -> None:
+        """What one attribute is, or that there is none: code has asked for it by a name that it made."""
+        own = getattr(thing, "__dict__", None)
+        is_module = isinstance(thing, types.ModuleType)
+        if isinstance(thing, SCALARS) or (is_module and is_library(getattr(thing, "__file__", None))):
+            return
+        what = thing.__name__ if is_module or isinstance(thing, type) else type(thing).__name__
+        if isinstance(own, dict):
+            self._entry(own, name, what, names)
+        classes = thing.__mro__ if isinstance(thing, type) else type(thing).__mro__
+        for base in classes:
+            if _is_library_class(base):
+                continue
+            self._entry(vars(base), name, base.__name__, names)
+            item = vars(base).get(name)
+            if isinstance(item, types.MemberDescriptorType):
+                self._slot(thing, name, what, names)
+            if name in vars(base):
+                break
+
+    def _entry(self, table: Any, name: str, what: str, names: frozenset[str]) -> None:
+        if name not in table:
+            self.checks.without(table, frozenset({name}), f"{what} had no")
+            return
+        item = table[name]
+        self.visit(f"{self.checks.bind(table)}.get({name!r}, missing)", item, f"{what}.{name}", names)
+        inner = (
+            item.__func__
+            if isinstance(item, staticmethod | classmethod)
+            else item.fget
+            if isinstance(item, property)
+            else None
+        )
+        if inner is not None:
+            self.visit("", inner, f"{what}.{name}", names)
+
+    def _slot(self, thing: Any, name: str, what: str, names: frozenset[str]) -> None:
+        fetch = f"getattr({self.checks.bind(thing)}, {name!r}, missing)"
+        if hasattr(thing, name):
+            self.visit(fetch, getattr(thing, name), f"{what}.{name}", names)
+        else:
+            self.checks.absent(fetch, f"{what} had no {name}")
+
+    def every_attribute(self, thing: Any, names: frozenset[str]) -> None:
+        """All that the object's dict holds: code looks through it."""
+        own = getattr(thing, "__dict__", None)
+        if isinstance(own, dict) and not isinstance(thing, types.ModuleType):
+            self._dict(own, type(thing).__name__, names)
 
 
 @functools.cache
@@ -363,13 +422,48 @@ def code_names(code: CodeType | None) -> frozenset[str]:
     """Names that `code` and the code nested in it can look up: globals, attributes, and strings (for getattr)."""
     if code is None:
         return frozenset()
-    found = {*code.co_names, *([OURS] if is_own_file(code.co_filename) else [])}
+    is_own = is_own_file(code.co_filename)
+    found = {*code.co_names, *([OURS] if is_own else [])}
+    if not is_own and code.co_exceptiontable and _HANDLED & found:
+        found |= {MAYBE + name for name in code.co_names}
     for constant in code.co_consts:
         if isinstance(constant, str) and constant.isidentifier():
             found.add(constant)
         elif isinstance(constant, CodeType):
             found |= code_names(constant)
     return frozenset(found)
+
+
+_HANDLED = frozenset({"AttributeError", "Exception", "BaseException"})
+
+
+@functools.lru_cache(maxsize=1024)
+def _maybe(names: frozenset[str]) -> frozenset[str]:
+    """The names that code asks for though there may be nothing under them."""
+    return frozenset(name[len(MAYBE) :] for name in names if name.startswith(MAYBE))
+
+
+def _label(key: Any) -> str:
+    """A dict's key in words."""
+    return repr(key) if isinstance(key, _PLAIN) else type(key).__name__
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a tuple or frozen set holds nothing but scalars: another one with the same ones will do."""
+    if not isinstance(value, tuple | frozenset):
+        return False
+    return all((isinstance(item, SCALARS) and type(item) not in _RECORDED) or is_plain(item) for item in value)
+
+
+_RECORDED = (RecordedNumber, SymInt)
+"""They say that they are numbers, which they are in one run only."""
+
+
+def _is_library_class(cls: type) -> bool:
+    """Whether a class is none of the user's."""
+    origin = sys.modules.get(cls.__module__)
+    is_main = cls.__module__ == "__main__" or origin is None  # or code run by exec
+    return cls is object or (not is_main and is_library(getattr(origin, "__file__", None)))
 
 
 @functools.lru_cache(maxsize=4096)

@@ -15,6 +15,7 @@ import os
 import sys
 import types
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from types import CodeType, FrameType
 from typing import Any
 
@@ -22,10 +23,14 @@ import numpy as np
 
 from ..source import is_own_file, restore_profile
 from ..tensor import Tensor
+from .contents import filled_caches
+from .user_builtins import NAMES, listening, replace_in
 from .walk import LAYERS, OURS, SCALARS, Walker, code_names, is_library, numpy_state
 
 _ENVIRONMENT = type(os.environ).__getitem__.__code__
 _NOW = ("now", "utcnow", "today")
+_LOOK_THROUGH = ("dataclasses",)
+"""Modules of Python's library whose functions look through attributes of what they are given."""
 _OUTPUT = ("write", "writelines")
 
 
@@ -35,21 +40,26 @@ class Watcher(Walker):
     def __init__(self, function: Callable, arguments: Iterable[Any]) -> None:
         super().__init__()
         self._function = function
-        self._arguments = list(arguments)
+        self.arguments = list(arguments)
         self._previous: Any = None
         self._busy = False
         self._collects = False
         self._first: FrameType | None = None
+        self._listening: AbstractContextManager[None]
 
     def __enter__(self) -> Watcher:
         from ..random import Generator
 
         names = code_names(getattr(self._function, "__code__", None))
         self.visit("", self._function, "the function", names)
-        for argument in self._arguments:
+        for argument in self.arguments:
             self.outside.add(id(argument))
             keeps = isinstance(argument, (Tensor, Generator, *SCALARS))  # others: what they hold is not in the key
             self.visit("" if keeps else self.checks.bind(argument), argument, "an argument", names)
+            if isinstance(argument, Tensor):  # what is put on it is in the key, by identity
+                for name, value in argument.__dict__.items():
+                    put_on = "" if isinstance(value, SCALARS) else self.checks.bind(value)
+                    self.visit(put_on, value, f"an argument's {name}", names)
             if isinstance(argument, Iterator):
                 self.problem = f"an argument is an iterator ({type(argument).__name__}), which is used up; pass a list"
         if "numpy.random" in sys.modules:
@@ -61,14 +71,19 @@ class Watcher(Walker):
         gc.disable()
         self._previous = sys.getprofile()
         self._first = sys._getframe(1)
+        self._listening = listening(self)
+        self._listening.__enter__()
         sys.setprofile(self._event)
         return self
 
     def __exit__(self, *exc: object) -> None:
         restore_profile(self._previous)
+        self._listening.__exit__(None, None, None)
         self._first = None
         if self._collects:
             gc.enable()
+        if (filled := filled_caches(self)) is not None:
+            self.refuse(f"the function itself changes Python state: {filled}")
         for source, before, what in self.sources:
             if self.problem is None and numpy_state(source) != before:
                 self.problem = f"random numbers are drawn from {what}, other ones each time"
@@ -84,6 +99,8 @@ class Watcher(Walker):
                     self._refuse_log(frame)
                 if _is_watched(frame):
                     self._function_starts(frame)
+                elif frame.f_globals.get("__name__") in _LOOK_THROUGH:
+                    replace_in(frame, self)
                 elif frame.f_code is _ENVIRONMENT:
                     self._environment_is_read(frame.f_locals["self"], frame.f_locals["key"])
             elif event == "c_call" and self.problem is None and not is_own_file(frame.f_code.co_filename):
@@ -96,17 +113,31 @@ class Watcher(Walker):
         if not is_own_file(code.co_filename):
             self.checks.place = f"{code.co_name} at {code.co_filename}:{code.co_firstlineno}"
         names = self._names_of_callers(frame)
-        if self._is_new(frame.f_globals, (id(code), hash(names))):
+        if self.is_new(frame.f_globals, (id(code), hash(names))):
             self._alive.append(code)
             table = frame.f_globals
             bound = self.checks.bind(table)
-            for name in _globals(code):
+            named = _globals(code)
+            for name in named:
                 if name in table:
                     self.visit(f"{bound}.get({name!r}, missing)", table[name], f"global {name!r}", names)
+            if not is_own_file(code.co_filename):  # built-in functions, and names that the code knows may be missing
+                self.checks.without(table, frozenset(named) - NAMES, "there was no global")
+                replace_in(frame, self)
         for name, value in list(frame.f_locals.items()):
             self.is_passing = isinstance(value, list | tuple | dict)
             self.visit("", value, name, names)
             self.is_passing = False
+
+    def is_asked(self, frame: FrameType, method: str, *arguments: Any) -> None:
+        """Code of `frame` reads state in a way that `user_builtins` tells of; `method` is how that is watched."""
+        if self._busy or is_own_file(frame.f_code.co_filename):
+            return
+        self._busy = True
+        try:
+            getattr(self, method)(*arguments, self._names_of_callers(frame))
+        finally:
+            self._busy = False
 
     def is_local(self, value: Any) -> bool:
         frame = None if self._first is None else sys._getframe(1)  # None: the run has not begun

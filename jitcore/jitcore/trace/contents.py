@@ -1,0 +1,192 @@
+"""What Python objects hold that no attribute names: how a walk watches containers of C code, buffers and caches.
+
+Each function below writes conditions for one type of object; `WATCHED` says which one is for which type.
+"""
+
+from __future__ import annotations
+
+import array
+import collections
+import contextvars
+import functools
+import gc
+import math
+import operator
+import threading
+import types
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from .walk import Walker
+
+SMALL = 4096
+"""Elements up to which an array or buffer is watched by content."""
+
+
+def alike(x: Any, y: Any) -> bool:
+    """Whether two immutable values, perhaps nested, compute alike: 1, 1.0 and True do not, nor zeros of two signs."""
+    if type(x) is not type(y):
+        return False
+    if isinstance(x, tuple):
+        return len(x) == len(y) and all(map(alike, x, y))
+    if isinstance(x, frozenset):
+        return _typed(x) == _typed(y)
+    if isinstance(x, float | complex):
+        return (x == y or x != x) and repr(x) == repr(y)
+    return x is y or x == y
+
+
+def plain_list(walker: Walker, value: Sequence[Any], what: str) -> None:
+    """A long list or deque of numbers and strings."""
+    copy, types = list(value), list(map(type, value))
+    zeros = [(n, math.copysign(1, item)) for n, item in enumerate(copy) if type(item) is float and item == 0]
+
+    def same() -> bool:
+        return (
+            list(value) == copy
+            and list(map(type, value)) == types
+            and all(math.copysign(1, value[n]) == sign for n, sign in zeros)
+        )
+
+    walker.checks.custom(same, f"an item of {what} was another")
+
+
+def items_of_set(walker: Walker, value: set | frozenset, what: str) -> None:
+    """Which items a set holds, with their types."""
+    copy, typed = set(value), _typed(value)
+    walker.checks.custom(lambda: value == copy and _typed(value) == typed, f"{what} held other items")
+
+
+def _typed(items: Any) -> set:
+    return {(type(item), repr(item) if isinstance(item, float | complex) else item) for item in items}
+
+
+def numpy_array(walker: Walker, value: np.ndarray, what: str, names: frozenset[str], is_held: bool) -> None:
+    """The elements of a NumPy array, to the bit."""
+    if value.dtype.hasobject:
+        bound = walker.checks.bind(value)
+        for position, item in enumerate(value.flat):
+            walker.visit(f"{bound}.flat[{position}]", item, f"{what}[{position}]", names)
+        return
+    if not walker.is_new(value, "content"):
+        return
+    if value.size > SMALL:
+        walker.refuse(f"{what} is a NumPy array of {value.size} elements, too large to watch; make it a tensor")
+        return
+    _bytes(walker, value, value.tobytes, what, (value.shape, value.dtype), lambda: (value.shape, value.dtype))
+
+
+def buffer(walker: Walker, value: Any, what: str, names: frozenset[str], is_held: bool) -> None:
+    """A bytearray, memoryview or array of the standard library."""
+    if not walker.is_new(value, "content"):
+        return
+    if len(value) > SMALL:
+        walker.refuse(f"{what} is a {type(value).__name__} of {len(value)} elements, too large to watch")
+        return
+    _bytes(walker, value, lambda: bytes(memoryview(value)), what, None, lambda: None)
+
+
+def _bytes(walker: Walker, value: Any, read: Callable[[], bytes], what: str, kind: Any, kind_now: Callable) -> None:
+    copy = read()
+    walker.checks.custom(lambda: read() == copy and kind_now() == kind, f"an element of {what} was another")
+
+
+def view_of_dict(walker: Walker, value: Any, what: str, names: frozenset[str], is_held: bool) -> None:
+    """A mapping proxy, or what `keys()`, `values()` and `items()` give: the dict behind it."""
+    for behind in gc.get_referents(value):
+        walker.visit(walker.checks.bind(behind) if is_held else "", behind, what, names)
+
+
+def wrapper(*attributes: str) -> Callable:
+    """A class of Python's own library whose methods read `attributes`."""
+
+    def watch(walker: Walker, value: Any, what: str, names: frozenset[str], is_held: bool) -> None:
+        walker.attributes(value, what, names | set(attributes))
+
+    return watch
+
+
+def context_variable(walker: Walker, value: Any, what: str, names: frozenset[str], is_held: bool) -> None:
+    """The value that a context variable has in the context of the call."""
+    missing = walker.checks.names["missing"]
+    fetch, item = f"{walker.checks.bind(value)}.get(missing)", value.get(missing)
+    if item is missing:
+        walker.checks.absent(fetch, f"{what} was not set")
+    else:
+        walker.visit(fetch, item, f"{what}.get()", names)
+
+
+def thread_local(walker: Walker, value: Any, what: str, names: frozenset[str], is_held: bool) -> None:
+    """The attributes that the thread of the call sees."""
+    bound = walker.checks.bind(value)
+    for name, item in list(value.__dict__.items()):
+        if name in names:
+            walker.visit(f"getattr({bound}, {name!r}, missing)", item, f"{what}.{name}", names)
+    walker.class_of(value, what, names)
+
+
+def cached_function(walker: Walker, value: Any, what: str, names: frozenset[str], is_held: bool) -> None:
+    """A function of `functools.lru_cache`: the results that it has, and that the run adds none (`filled_caches`)."""
+    walker.visit("", value.__wrapped__, what, names)
+    walker.caches[id(value)] = (value, value.cache_info().misses, what)
+    inside = [x for x in gc.get_referents(value) if x is not value.__dict__ and not isinstance(x, type)]
+    cache = next((x for x in inside if type(x) is dict), {})
+    bound = walker.checks.bind(cache)
+    for key, entry in list(cache.items()):
+        fetch = f"{bound}.get({walker.checks.bind(key)}, missing)"
+        walker.checks.same_object(fetch, entry, f"what {what} gave was forgotten")
+    known = {id(cache), id(value.__wrapped__), *map(id, cache)}
+    for result in (*inside, *cache.values()):
+        if id(result) not in known:
+            walker.visit(walker.checks.bind(result), result, f"what {what} gave", names)
+
+
+def built_in_method(walker: Walker, value: Any, what: str, names: frozenset[str], is_held: bool) -> None:
+    """A method of a list or dict, say, that is kept somewhere: what it belongs to."""
+    owner = value.__self__
+    if owner is not None and not isinstance(owner, types.ModuleType | type):
+        walker.visit(walker.checks.bind(owner) if is_held else "", owner, what, names)
+
+
+def attribute_getter(walker: Walker, value: Any, what: str, names: frozenset[str], is_held: bool) -> None:
+    """It reads attributes that no code names."""
+    if is_held:
+        walker.refuse(f"{what} is an operator.attrgetter, which cannot be watched; write a lambda")
+
+
+WATCHED: dict[type, Callable] = {
+    np.ndarray: numpy_array,
+    bytearray: buffer,
+    memoryview: buffer,
+    array.array: buffer,
+    types.MappingProxyType: view_of_dict,
+    type({}.keys()): view_of_dict,
+    type({}.values()): view_of_dict,
+    type({}.items()): view_of_dict,
+    collections.UserDict: wrapper("data"),
+    collections.UserList: wrapper("data"),
+    collections.UserString: wrapper("data"),
+    collections.ChainMap: wrapper("maps"),
+    contextvars.ContextVar: context_variable,
+    threading.local: thread_local,
+    type(functools.lru_cache(len)): cached_function,
+    types.BuiltinMethodType: built_in_method,
+    types.MethodWrapperType: built_in_method,
+    operator.attrgetter: attribute_getter,
+}
+
+
+def watcher_of(value: Any) -> Callable | None:
+    """What watches an object of this type, or of a class derived from it."""
+    return next((WATCHED[kind] for kind in type(value).__mro__ if kind in WATCHED), None)
+
+
+def filled_caches(walker: Walker) -> str | None:
+    """Words for a cache that the run has added to."""
+    for function, misses, what in walker.caches.values():
+        if function.cache_info().misses != misses:
+            return f"{what} keeps a result (functools.lru_cache)"
+    return None

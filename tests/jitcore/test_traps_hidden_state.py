@@ -1,0 +1,340 @@
+"""Known traps of tracing: Python state that code reads without naming it, or that only may be there.
+
+Every call gives what eager execution gives.
+"""
+
+import array
+import collections
+import contextvars
+import dataclasses
+import functools
+import operator
+import threading
+import types
+
+import numpy as np
+import pytest
+from trap_checks import agree, jit, quiet, same, vector
+
+import jitcore
+from jitcore import nn
+
+
+class Config:
+    pass
+
+
+def held(make, change, read):
+    """A function that uses `read(thing)` gives what eager execution does, before and after `change(thing)`."""
+    thing = make()
+
+    def f(x):
+        return x * read(thing)
+
+    jitted = jit(f)
+    integers = jitcore.tensor([1, 2])
+    agree(jitted, f, (integers,), (integers,))
+    change(thing)
+    agree(jitted, f, (integers,), (integers,))
+
+
+def put(name, value):
+    return lambda thing: setattr(thing, name, value)
+
+
+def entry(key, value):
+    return lambda thing: operator.setitem(thing, key, value)
+
+
+def config():
+    made = Config()
+    made.alpha, made.beta = 2.0, 3.0
+    return made
+
+
+def put_on_class(name, value):
+    return lambda thing: setattr(type(thing), name, value)
+
+
+def late(thing):
+    return getattr(thing, "late", 1.0)
+
+
+def made(*bases, **attributes):
+    return lambda: type("Made", bases, attributes)()
+
+
+MISSING = {
+    "hasattr": (Config, put("late", 3.0), lambda c: c.late if hasattr(c, "late") else 1.0),
+    "getattr with a default": (Config, put("late", 3.0), late),
+    "a module": (nn.Module, put("late", 3.0), late),
+    "on its class": (made(), put_on_class("late", 3.0), late),
+    "in front of a base class": (made(type("Base", (), {"late": 2.0})), put_on_class("late", 3.0), lambda c: c.late),
+    "a slot": (made(__slots__=("late",)), put("late", 3.0), late),
+}
+
+
+@pytest.mark.parametrize("case", MISSING)
+def test_an_attribute_that_was_missing(case):
+    held(*MISSING[case])
+
+
+def test_an_attribute_that_was_missing_and_is_caught():
+    thing = Config()
+
+    def f(x):
+        try:
+            return x * thing.late
+        except AttributeError:
+            return x
+
+    jitted = jit(f)
+    agree(jitted, f, (vector(1),), (vector(1),))
+    thing.late = 3.0
+    agree(jitted, f, (vector(1),), (vector(1),))
+    del thing.late
+    agree(jitted, f, (vector(1),))
+
+
+def test_a_global_that_was_missing_or_built_in():
+    table = {"__name__": "conformance_module"}
+    exec(
+        "def f(x):\n    try:\n        x = x * SCALE\n    except NameError:\n        pass\n    return x + max(1, 2)",
+        table,
+    )
+    f = table["f"]
+    jitted = jit(f)
+    agree(jitted, f, (vector(1),), (vector(1),))
+    table["SCALE"] = 3.0
+    agree(jitted, f, (vector(1),), (vector(1),))
+    table["max"] = min
+    agree(jitted, f, (vector(1),), (vector(1),))
+
+
+def test_an_attribute_in_front_of_getattr_hook():
+    class Lazy:
+        def __init__(self):
+            self.store = {"gain": 2.0}
+
+        def __getattr__(self, name):
+            return self.__dict__["store"][name]
+
+    held(Lazy, put("gain", 5.0), lambda lazy: lazy.gain)
+
+
+COMPUTED = {
+    "getattr": lambda c: getattr(c, f"al{'pha'}") * getattr(c, f"b{'eta'}"),
+    "vars": lambda c: sum(vars(c).values()),
+    "__dict__": lambda c: sum(c.__dict__.values()),
+    "__dict__ by key": lambda c: c.__dict__["".join(["al", "pha"])],
+}
+
+
+@pytest.mark.parametrize("case", COMPUTED)
+def test_attributes_under_names_that_are_computed(case):
+    held(config, put("alpha", 5.0), COMPUTED[case])
+
+
+def test_fields_of_a_dataclass_looked_through():
+    @dataclasses.dataclass
+    class Options:
+        alpha: float = 2.0
+        beta: float = 3.0
+
+    held(Options, put("alpha", 5.0), lambda o: sum(dataclasses.asdict(o).values()))
+    held(Options, put("alpha", 5.0), lambda o: sum(dataclasses.astuple(o)))
+    held(Options, put("alpha", 5.0), lambda o: sum(getattr(o, field.name) for field in dataclasses.fields(o)))
+
+
+def test_numbers_of_layers_by_computed_name():
+    class Layers(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.gain0, self.gain1 = 2.0, 3.0
+
+        def forward(self, x):
+            for n in range(2):
+                x = x * getattr(self, f"gain{n}")
+            return x
+
+    layers = Layers()
+    jitted = jit(layers)
+    for gain in (2.0, 3.0, 4.0):
+        layers.gain1 = gain
+        agree(jitted, layers, (vector(1),), (vector(1),))
+
+
+@quiet
+def test_globals_by_name():
+    table = {"__name__": "conformance_module", "SCALE": 2.0}
+    exec("def f(x, name):\n    return x * globals()[name]", table)
+    jitted = jit(table["f"])
+    for scale in (2.0, 3.0):
+        table["SCALE"] = scale
+        agree(jitted, table["f"], (vector(1), "SCALE"), (vector(1), "SCALE"))
+
+
+def local():
+    made = threading.local()
+    made.gain = 2.0
+    return made
+
+
+def variable():
+    made = contextvars.ContextVar("gain", default=2.0)
+    return made
+
+
+CONTAINERS = {
+    "ChainMap": (lambda: collections.ChainMap({}, {"a": 2.0}), entry("a", 3.0), lambda c: c["a"]),
+    "UserDict": (lambda: collections.UserDict(a=2.0), entry("a", 3.0), lambda c: c["a"]),
+    "UserList": (lambda: collections.UserList([2.0]), entry(0, 3.0), lambda c: c[0]),
+    "array": (lambda: array.array("d", [2.0]), entry(0, 3.0), lambda c: c[0]),
+    "bytearray": (lambda: bytearray(b"\2"), entry(0, 3), lambda c: c[0]),
+    "NumPy array of a negative zero": (lambda: np.array([0.0]), entry(0, -0.0), lambda c: float(c[0])),
+    "long list of other types": (lambda: [1] * 10, entry(3, 1.0), lambda c: c[3]),
+    "long list of a negative zero": (lambda: [0.0] * 10, entry(3, -0.0), lambda c: c[3]),
+    "set of other types": (lambda: {1}, lambda c: (c.clear(), c.add(1.0)), lambda c: next(iter(c))),
+    "thread-local object": (local, put("gain", 3.0), lambda c: c.gain),
+    "context variable": (variable, lambda c: c.set(3.0), lambda c: c.get()),
+}
+
+
+@pytest.mark.parametrize("case", CONTAINERS)
+def test_containers_whose_content_no_attribute_names(case):
+    held(*CONTAINERS[case])
+
+
+def test_dicts_behind_proxies_and_views():
+    for behind in (types.MappingProxyType, dict.values, dict.items):
+        table = {"a": 2.0}
+        shown = behind(table)
+
+        def f(x, shown=shown):
+            if isinstance(shown, types.MappingProxyType):
+                return x * shown["a"]
+            return x * sum(item[1] if isinstance(item, tuple) else item for item in shown)
+
+        jitted = jit(f)
+        agree(jitted, f, (vector(1),), (vector(1),))
+        table["a"] = 3.0
+        agree(jitted, f, (vector(1),), (vector(1),))
+
+
+def test_objects_in_a_numpy_array_and_methods_kept_as_attributes():
+    thing = config()
+    objects = np.array([thing], dtype=object)
+    held(lambda: objects, lambda c: setattr(thing, "alpha", 7.0), lambda c: c[0].alpha)
+    table = {"a": 2.0}
+    held(lambda: table.get, lambda c: table.update(a=3.0), lambda get: get("a"))
+
+
+def test_methods_of_a_dict_of_the_users_class():
+    class Default(dict):
+        def __missing__(self, key):
+            return self.default
+
+    made = Default()
+    made.default = 2.0
+    held(lambda: made, put("default", 3.0), lambda d: d["absent"])
+
+
+def test_thread_local_objects_in_two_threads():
+    own = local()
+
+    def f(x):
+        return x * own.gain
+
+    jitted = jit(f)
+    agree(jitted, f, (vector(1),), (vector(1),))
+    failures = []
+
+    def other():
+        own.gain = 5.0
+        failures.extend(n for n in range(2) if not same(jitted(vector(1)), f(vector(1))))
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    thread.join()
+    assert not failures
+    agree(jitted, f, (vector(1),))
+
+
+@pytest.mark.parametrize("size", [None, 8])
+def test_results_that_a_function_caches(size):
+    settings = config()
+
+    @functools.lru_cache(size)
+    def cached():
+        return settings
+
+    @functools.lru_cache(size)
+    def number():
+        return settings.beta
+
+    def f(x):
+        return x * cached().alpha * number()
+
+    jitted = jit(f)
+    agree(jitted, f, (vector(1),), (vector(1),), (vector(1),))
+    settings.alpha = 5.0
+    agree(jitted, f, (vector(1),), (vector(1),))
+    settings.beta = 7.0
+    agree(jitted, f, (vector(1),))
+    number.cache_clear()
+    agree(jitted, f, (vector(1),), (vector(1),))
+    assert f(vector(1)).item() == 35.0
+
+
+def test_equal_tuples_made_anew_cause_no_retrace():
+    settings = config()
+
+    def f(x):
+        return x * settings.window[0] + settings.window[1][0]
+
+    jitted = jit(f)
+    for _ in range(4):
+        settings.window = (*[2.0], ("a", 1)[1:])
+        agree(jitted, f, (vector(1),))
+    assert jitted.explain().count("interpreted") == 1
+    for window in ((2, (1,)), (2.0, (True,)), (-0.0, (1,)), (0.0, (1,))):
+        settings.window = window
+        agree(jitted, f, (jitcore.tensor([1]),), (jitcore.tensor([1]),))
+
+
+def test_lists_that_a_closure_appends_to_are_each_calls_own():
+    """Nothing stays eager for a list, dict or set that lives in one call alone."""
+
+    def f(x):
+        found, table, names = [], {}, set()
+
+        def add(t):
+            found.append(t)
+            table[len(found)] = t
+            names.add(len(found))
+
+        for n in range(3):
+            add(x * n)
+        return sum(found) + table[2] * len(names)
+
+    jitted = jit(f)
+    agree(jitted, f, (vector(1),), (vector(2),), (vector(3),))
+    assert "replayed 2 times" in jitted.explain() and "eagerly" not in jitted.explain()
+
+
+def test_what_a_list_of_one_call_holds_is_watched():
+    settings = config()
+
+    def f(x):
+        inside = [settings]
+
+        def scaled(t):
+            return t * inside[0].alpha
+
+        inside.append(None)
+        return scaled(x)
+
+    jitted = jit(f)
+    agree(jitted, f, (vector(1),), (vector(1),))
+    settings.alpha = 5.0
+    agree(jitted, f, (vector(1),))
