@@ -173,3 +173,14 @@ def test_results_with_the_same_elements_do_not_share_memory(native):
         part.zero_()
         for result, expected in ((one, [2, 3]), (two, [0, 3]), (three, [2, 3])):
             assert result.tolist() == expected
+
+
+def test_numbers_reversed_along_the_dimension_they_do_not_have():
+    def f(x):
+        return x.amax(0).flip(0) + x.sum().flip(-1)
+
+    jitted = jit(f)
+    agree(jitted, f, *[(vector(*range(n)),) for n in (2, 2, 5, 7, 1)])
+    assert len(jitted._recordings.variants()) == 2 and not jitted._eager_calls
+    with pytest.raises(IndexError, match="Dimension out of range"):
+        f(vector(1).sum()).flip(1)

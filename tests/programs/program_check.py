@@ -238,6 +238,7 @@ def check_export(source: str, native: bool) -> str:
     linecache.cache[name] = (len(source), None, source.splitlines(True), name)
     exec(compile(source, name, "exec"), world)
     a, b, n = next(world["calls"]())
+    a, b = a.contiguous(), b.contiguous()  # as an archive takes them
     function = world["f"]
 
     def exported(a: Any, b: Any) -> Any:

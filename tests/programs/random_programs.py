@@ -53,7 +53,22 @@ class Net(nn.Module):
         return self.drop(x * self.scale + self.gain)
 
 
+class Settings:
+    bias = 0.5
+
+    def __init__(self):
+        self.level = 1.0
+        self.steps = [1.0, 2.0]
+        self.nested = {"a": {"b": 0.5}}
+        self.pair = (1, 2.0)
+
+    @property
+    def doubled(self):
+        return self.level * 2
+
+
 net = Net()
+settings = Settings()
 optimizer = jitcore.optim.SGD(net.parameters(), lr=0.25, momentum=0.5)
 table = [v(1, 3), v(2, 3)]
 names = {"p": v(6, 3), "q": v(7)}
@@ -141,6 +156,7 @@ class Writer:
         options = ["2", "0.5", "-1", "1.25", *self.scalars, "n", "n"]
         if not self.pure:
             options += ["factor", 'config["scale"]', "net.scale", "net.gain", 'config["power"]']
+            options += [self.pick(_SETTINGS)]
         return self.pick(options)
 
     # Writing
@@ -169,7 +185,7 @@ class Writer:
 
     def statement(self, depth: int = 1) -> None:
         options = [elementwise, binary, with_scalar, view, view, reduce, cast, in_place, in_place, in_place, make, take]
-        options += [write_view, write_view, joined]
+        options += [write_view, write_view, joined, library, function]
         if not self.pure:
             options += [branch, branch, read_number, outside_state, outside_state, randomness, gradients]
             if depth <= 2:
@@ -194,6 +210,13 @@ def joined_dims(x: tuple[str, ...], y: tuple[str, ...]) -> tuple[str, ...]:
 
 def higher(a: str, b: str) -> str:
     return next(kind for kind in "fib" if kind in (a, b))
+
+
+_SETTINGS = (
+    "settings.level", "settings.bias", "settings.doubled", 'getattr(settings, "le" + "vel")',
+    'getattr(settings, "extra", 1.5)', 'sum(vars(settings)["steps"])', 'settings.nested["a"]["b"]', "settings.pair[1]",
+    "settings.steps[-1]", "max(settings.pair)", "sum(d['b'] for d in settings.nested.values())",
+)  # fmt: skip
 
 
 # Statements
@@ -354,6 +377,54 @@ def write_view(w: Writer) -> None:
         w.write(f"{text}.{w.pick(['add_', 'mul_', 'fill_'])}({other})")
 
 
+def library(w: Writer) -> None:
+    """A function of several elements of x, which has none of its own kind above."""
+    x = w.var("f", rank=1)
+    if x is None:
+        return
+    last, rest = x.dims[-1], x.dims[:-1]
+    text, dims = w.pick([
+        ("jitcore.softmax({}, -1)", x.dims),
+        ("nn.functional.layer_norm({0}, {0}.shape[-1:])", x.dims),
+        ("{}.logsumexp(0)", x.dims[1:]),
+        ("jitcore.stack([{0}, {0} * 2])", ("2", *x.dims)),
+        ("jitcore.stack([t * 0.5 for t in {}])", x.dims),
+        ("{}.topk(1, -1)[0]", (*rest, "1")),
+        ("{}.sort(-1, descending=True)[1] % 2", x.dims),
+        ("{0}.gather(0, {0}.argsort(0) // 2)", x.dims),
+        ("jitcore.zeros_like({0}).scatter_add(0, {0}.argsort(0), {0})", x.dims),
+        ("jitcore.einsum('...i,...i->...', {0}, {0})", rest),
+        ("jitcore.cumsum({}, -1).roll(1, -1)", x.dims),
+        ("nn.functional.pad({}, (1, 0))", (*rest, f"{last}+1")),
+        ("{}.std(0, correction=0)", x.dims[1:]),
+        ("{}.half().float()", x.dims),
+    ])  # fmt: skip
+    w.define(text.format(x.name), "i" if "% 2" in text else "f", dims)
+
+
+def function(w: Writer) -> None:
+    """A function or a list of the call's own."""
+    x, y = w.var("f"), w.var("f")
+    if x is None:
+        return
+    w.count += 1
+    name = f"g{w.count}"
+    kind = w.number(0, 2)
+    if kind == 0:
+        w.write(f"def {name}(t, k={w.scalar()}):")
+        w.write(f"    return t * k + {y.name}.sum()")
+        w.define(f"{name}({x.name})", "f", x.dims)
+    elif kind == 1:
+        w.write(f"{name} = []")
+        w.write(f"for part in ({x.name}, {y.name}):")
+        w.write(f"    {name}.append(part.sum() * {w.scalar()})")
+        w.define(f"{name}[0] + {name}[-1]", "f", ())
+    else:
+        w.write(f"{name} = {{'x': {x.name}, 'y': [{y.name}]}}")
+        w.write(f"{name}['x'] = {name}['x'] * len({name})")
+        w.define(f"{name}['x'] + {name}['y'][0].sum()", "f", x.dims)
+
+
 def make(w: Writer) -> None:
     x = w.var()
     n = f"{x.name}.shape[0]" if x.dims else "3"
@@ -394,7 +465,8 @@ def condition(w: Writer) -> str:
         f"int({total} + 0.11) % 2", "n > 1", 'config["flag"]', "net.training", f"{x.name}.numel() > 2",
         f"{x.name}.requires_grad", "a is b", f"float({total}) < -0.37", f"isinstance({x.name}, jitcore.Tensor)",
         f"{x.name}.dtype == jitcore.float32", f"{x.name}.is_contiguous()", "s1 > 0.37", "len(table) > 2", "n",
-        "jitcore.is_grad_enabled()",
+        "jitcore.is_grad_enabled()", 'hasattr(settings, "extra")', '"extra" in vars(settings)', "settings.level > 1",
+        "1.5 in settings.steps", "settings.pair == (1, 2.0)",
     ]  # fmt: skip
     return w.pick(options)
 
@@ -549,6 +621,10 @@ _CHANGES = (
     "net.scale = True",
     'optimizer.param_groups[0]["lr"] = 0.125', 'names["z"] = v(16, 3)', "del table[2:]", "net.weight.data.mul_(0.5)",
     "net.drop.p = 0.25", "net.parts.reverse()", "table[1] = s0[:]", "Net.forward = lambda self, x: x + self.count",
+    "settings.level = 2.5", "settings.extra = 3.0", "vars(settings).pop('extra', None)", "Settings.bias = 1.5",
+    "settings.steps.append(0.5)", "settings.steps[0] = 1.5", 'settings.nested["a"]["b"] = 0.25',
+    'settings.nested["c"] = {"b": 2.0}', "settings.pair = (2, 0.5)", "settings.pair = (1, 2.0)",
+    "Settings.doubled = property(lambda self: self.level * 3)", "Settings.extra = 0.75",
 )  # fmt: skip
 
 

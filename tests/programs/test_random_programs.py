@@ -88,4 +88,6 @@ def test_long_run():
         if found:
             failed += 1
             print(f"program {number}{' native' if native else ''}: {found[0]}", file=sys.stderr)
+        if (number + 1) % 1000 == 0:
+            print(f"{(number + 1) % 10**6} programs, {failed} wrong", file=sys.stderr)
     assert not failed, f"{failed} of {PROGRAMS} programs"

@@ -21,7 +21,8 @@ from .select import index_select
 def flip(input: Tensor, *axes: Any, dims: Any = None) -> Tensor:
     """The order of elements reversed along dims; a copy."""
     given = dims if dims is not None else axes[0] if len(axes) == 1 and isinstance(axes[0], list | tuple) else axes
-    return apply(ops.FLIP, (input,), {"axes": axes_of(given, input._array.ndim)})
+    rank = input._array.ndim
+    return apply(ops.FLIP, (input,), {"axes": axes_of(given, rank)[:rank]})  # of a number, 0 and -1 may be named
 
 
 @method

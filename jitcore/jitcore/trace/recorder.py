@@ -95,9 +95,8 @@ class Recorder(Reads):
         values = [self._value(x, location) for x in operands]
         try:
             produced = self._append(spec, values, graph_attributes(attributes), location)
-        except IRError as error:  # the NumPy kernel takes what the graph does not
-            if self.sizes:
-                raise
+        except IRError as error:  # the NumPy kernel takes what the graph does not, or not with symbols
+            self.disagrees = bool(self.sizes)
             self.refuse(f"{error}, which jitcore cannot record", location)
             produced = self._append(ops.CONSTANT, [], {"value": np.array(result._array)}, location)
         self._agrees(spec, produced, result, location)
