@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from jitcore_ir import Graph, Operation, Region, Trait, Value, ops, print_graph
+from jitcore_ir import Graph, Operation, Region, Value, ops, print_graph
+from jitcore_ir.cheap import is_cheap
 from jitcore_ir.clone import clone_operation
 from jitcore_ir.equations import linear_in
 from jitcore_ir.shapes import Dim, Expr, symbols_of
@@ -23,14 +24,6 @@ from .capture import Recording
 
 Key = int | tuple[int, int]
 """The number of a graph input, or (operation number, result number)."""
-
-REMADE = (ops.CONSTANT, ops.IOTA, ops.SIZE)
-"""Operations that cost less to run again than their result to keep."""
-
-
-def is_remade(operation: Operation) -> bool:
-    """Whether to run an operation again, from its operands, where its result is needed elsewhere."""
-    return operation.spec in REMADE or operation.spec.has(Trait.VIEW)
 
 
 @dataclass(eq=False, slots=True)
@@ -157,7 +150,7 @@ def _reach(graph: Graph, start: int, stop: int, outputs: Iterable[Value]) -> tup
     kept = []
     for number in range(stop - 1, -1, -1):
         operation = graph.operations[number]
-        if (number >= start or is_remade(operation)) and any(v in needed for v in operation.results):
+        if (number >= start or is_cheap(operation)) and any(v in needed for v in operation.results):
             kept.append(operation)
             needed.difference_update(operation.results)
             needed.update(operation.operands)

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from jitcore_ir.cheap import is_cheap
 from jitcore_runtime.errors import GuardFailed
 from jitcore_runtime.executor import Executor
 from jitcore_runtime.plan import BufferKind
@@ -25,7 +26,7 @@ from jitcore_runtime.program import Program
 
 from ..tensor import Tensor
 from .numbers import same_float
-from .segments import Key, cut, is_remade
+from .segments import Key, cut
 from .variant import CannotReplay, Variant
 
 Compile = Callable[..., Program]
@@ -301,7 +302,7 @@ class TraceTree:
         gives = tuple(
             key
             for key in variant.values
-            if whole or isinstance(key, int) or key[0] >= start or is_remade(operations[key[0]])
+            if whole or isinstance(key, int) or key[0] >= start or is_cheap(operations[key[0]])
         )
         return self._code(variant, start, len(operations), gives, slice(first, None), True, whole)
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from jitcore_ir import Block, Graph, Operation, OpSpec, Trait, Value, ops
+from jitcore_ir.cheap import MADE_FROM_NOTHING, is_cheap
 from jitcore_ir.shapes import mul, product, symbol
 from jitcore_runtime.plan import BufferKind
 
@@ -19,8 +20,6 @@ from ..fuse.roots import base, is_leaf
 from ..loops.module import LoopBuffer
 from ..loops.steps import Branch, Carry, Loop, Step
 from .kernel import Places
-
-_REMADE = (ops.CONSTANT, ops.IOTA, ops.SIZE)
 
 
 @dataclass(slots=True)
@@ -119,7 +118,7 @@ class _Block:
             source = value.operation
             if source is None or self.stretch_of.get(source, stretch) == stretch:
                 return
-            if _is_remade(source):
+            if is_cheap(source):
                 for operand in source.operands:
                     need(operand, stretch)
             else:
@@ -143,11 +142,11 @@ class _Block:
             if value in values:
                 return values[value]
             source = value.operation
-            if value in self.place and (source is None or source.spec not in _REMADE):
+            if value in self.place and (source is None or source.spec not in MADE_FROM_NOTHING):
                 values[value] = block.add_argument(value.type, value.name)
                 stretch.inputs.append(self.place[value])
             else:
-                assert source is not None and _is_remade(source), f"{value} is not in memory"
+                assert source is not None and is_cheap(source), f"{value} is not in memory"
                 append(source)
             return values[value]
 
@@ -260,8 +259,3 @@ def _fresh(name: str, lowering: Lowering) -> str:
 def _from_outside(value: Value) -> bool:
     """Whether no stretch computes the value: it is an argument of the block, or the result of a branch or loop."""
     return value.operation is None or value.operation.spec.has(Trait.CLOSED)
-
-
-def _is_remade(operation: Operation) -> bool:
-    """Whether an operation is done again where its result is needed, rather than kept."""
-    return operation.spec in _REMADE or operation.spec.has(Trait.VIEW)
