@@ -4,6 +4,7 @@ Every call gives the right answer or a clear error.
 """
 
 import copy
+import warnings
 
 import pytest
 from trap_checks import jit, same, vector
@@ -102,3 +103,23 @@ def test_backward_twice_where_nothing_is_saved():
                 result.sum().backward()
             grads.append(x.grad)
         assert same(grads[1], grads[0])
+
+
+@pytest.mark.parametrize("make", [lambda: vector(1, 2), lambda: vector(1, 2).reshape(2, 1)[:, 0]], ids=["base", "view"])
+def test_history_that_a_write_gives_to_a_tensor_from_outside(make):
+    def run(wrap):
+        x, total = vector(2).requires_grad_(), make()
+
+        def f(t):
+            total.add_(t.sum())
+            return total * 2
+
+        function = wrap(f)
+        for t in (x, x, x, total):
+            result = function(t)
+        result.sum().backward()
+        return result.detach(), x.grad
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", jitcore.JitWarning)
+        assert same(run(jit), run(lambda f: f))

@@ -139,21 +139,34 @@ def _snapshot(named: list[tuple[str, Any]]) -> dict[str, tuple]:
 
 
 def _sharing(named: list[tuple[str, Any]]) -> set[tuple]:
-    """Pairs of labels that are one object, or whose memory overlaps and by how many bytes it is shifted."""
+    """Pairs of labels that are one object, or whose memory overlaps, and then which elements of both are one, counted
+    in row-major order: the memory itself may be laid out another way."""
     found = set()
-    spans = []
-    for label, t in named:
-        low, high = np.lib.array_utils.byte_bounds(t._array)
-        spans.append((label, t, low, high, t._array.__array_interface__["data"][0]))
-    for number, (label, t, low, high, start) in enumerate(spans):
-        for other, u, lower, upper, begin in spans[:number]:
+    spans = [(label, t, *np.lib.array_utils.byte_bounds(t._array)) for label, t in named]
+    for number, (label, t, low, high) in enumerate(spans):
+        for other, u, lower, upper in spans[:number]:
             if t is u:
                 found.add(("same object", other, label))
             elif t._array.size and u._array.size and low < upper and lower < high:
-                new = label.startswith("call") and label[:7] == other[:7]  # new memory may be laid out another way
-                strides = () if new else (t._array.strides, u._array.strides)
-                found.add(("shared memory", other, label, start - begin if not new else 0, strides))
+                if common := _common_elements(u._array, t._array):
+                    found.add(("shared memory", other, label, common))
     return found
+
+
+def _common_elements(x: np.ndarray, y: np.ndarray) -> tuple[tuple[int, int], ...]:
+    places: dict[int, list[int]] = {}
+    for position, address in enumerate(_addresses(x)):
+        places.setdefault(address, []).append(position)
+    return tuple((first, second) for second, address in enumerate(_addresses(y)) for first in places.get(address, ()))
+
+
+def _addresses(x: np.ndarray) -> list[int]:
+    """Of the elements, in row-major order."""
+    steps = sum(
+        np.arange(n).reshape(-1, *[1] * (x.ndim - axis - 1)) * step
+        for axis, (n, step) in enumerate(zip(x.shape, x.strides, strict=True))
+    )
+    return np.ravel(x.__array_interface__["data"][0] + steps).tolist()
 
 
 def _put_back(named: list[tuple[str, Any]], before: dict[str, tuple]) -> None:

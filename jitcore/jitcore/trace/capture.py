@@ -254,7 +254,7 @@ def _finish(recorder: Recorder, watcher: Watcher, result: Any) -> Recording:
             recorder.refuse("`.grad` is set to a tensor from outside the function", recorder.roots[piece.root].location)
     written = [number for number, root in enumerate(recorder.roots) if root.written]
     for number in written:
-        if recorder.roots[number].tensor._node is not None:
+        if recorder.roots[number].tensor._node is not None or recorder.has_history(recorder.roots[number]):
             recorder.refuse(
                 "a tensor from outside is written with a value that has gradient history",
                 recorder.roots[number].location,

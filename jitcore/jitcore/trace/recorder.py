@@ -258,6 +258,15 @@ class Recorder(Reads):
             if slot.assigned:
                 slot.leaf._grad = slot.before
 
+    def has_history(self, root: Root) -> bool:
+        """Whether a write to this memory has given a tensor on it another gradient history."""
+        return any(
+            tensor._node is not None and tensor._node is not node
+            for before in self._undo
+            if before.tensor is root.tensor
+            for tensor, node, _, _ in before.histories
+        )
+
     def keep_writes(self) -> None:
         """What was written so far stays, unless `undo` is called."""
         self._kept += self._undo
