@@ -147,9 +147,8 @@ def _sharing(named: list[tuple[str, Any]]) -> set[tuple]:
         for other, u, lower, upper in spans[:number]:
             if t is u:
                 found.add(("same object", other, label))
-            elif t._array.size and u._array.size and low < upper and lower < high:
-                if common := _common_elements(u._array, t._array):
-                    found.add(("shared memory", other, label, common))
+            elif low < upper and lower < high and (common := _common_elements(u._array, t._array)):
+                found.add(("shared memory", other, label, common))
     return found
 
 
