@@ -202,7 +202,9 @@ def record(
     state.recorder = recorder
     try:
         with watcher, watched_prints():
-            result = function(*arguments, **keywords)
+            results = [function(*arguments, **keywords)]
+        watcher.forget_own(results)
+        result = results.pop()
         recording = _finish(recorder, watcher, result)
     except BaseException:
         recorder.roll_back()

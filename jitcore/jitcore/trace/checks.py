@@ -7,13 +7,17 @@ microseconds, far less than a loop over check objects.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 from .contents import alike
 
 _MISSING = object()
+_NAME = re.compile(r"\bv\d+\b")
+"""The names of bound objects. The first one of a condition is the object that it asks about."""
 
 
 @dataclass(eq=False)
@@ -24,6 +28,8 @@ class Checks:
     descriptions: list[str] = field(default_factory=list)
     places: list[str] = field(default_factory=list)
     """For each condition, the function that read the state."""
+    subjects: list[str] = field(default_factory=list)
+    """For each condition, the name of the object that it asks about."""
     place: str = ""
     """The function that is reading state now."""
     names: dict[str, Any] = field(
@@ -32,6 +38,7 @@ class Checks:
             "repr": repr, "alike": alike,
         }
     )  # fmt: skip
+    _numbers: Iterator[int] = field(default_factory=count)
     _bound: dict[int, str] = field(default_factory=dict)
     _keys: dict[str, list] = field(default_factory=dict)
     _constants: dict[Any, Any] = field(default_factory=dict)
@@ -107,8 +114,9 @@ class Checks:
     def same_length(self, fetch: str, expected: int, description: str) -> None:
         self._add(f"len({fetch}) == {expected}" if expected else f"not {fetch}", description)
 
-    def custom(self, test: Callable[[], bool], description: str) -> None:
-        self._add(f"{self.bind(test)}()", description)
+    def custom(self, thing: Any, test: Callable[[], bool], description: str) -> None:
+        """What a function of our own says about `thing`."""
+        self._add(f"{self.bind(test)}()", description, self.bind(thing))
 
     def constant(self, value: Any) -> str:
         """The name of a hashable value inside the compiled function, one for all equal ones."""
@@ -118,7 +126,7 @@ class Checks:
         """The name of `thing` inside the compiled function."""
         name = self._bound.get(id(thing))
         if name is None:
-            name = self._bound[id(thing)] = f"v{len(self.names)}"
+            name = self._bound[id(thing)] = f"v{next(self._numbers)}"
             self.names[name] = thing  # holds it, so that its id is not reused
         return name
 
@@ -132,7 +140,7 @@ class Checks:
 
     def first_broken(self) -> str | None:
         """Words for the first condition that no longer holds."""
-        for condition, description, place in zip(self.conditions, self.descriptions, self.places, strict=True):
+        for condition, description, place, _ in self._rows():
             try:
                 if eval(condition, self.names):
                     continue
@@ -141,9 +149,32 @@ class Checks:
             return f"{description} (read by {place})" if place else description
         return None
 
-    def _add(self, condition: str, description: str) -> None:
+    def drop(self, things: set[int]) -> None:
+        """Forget the conditions on the objects with these ids, and what only they named."""
+        gone = {name for key, name in self._bound.items() if key in things}
+        kept = [row for row in self._rows() if row[-1] not in gone]
+        self.conditions, self.descriptions, self.places, self.subjects = (
+            [row[column] for row in kept] for column in range(4)
+        )
+        self._known = set(self.conditions)
+        named = {name for condition in self.conditions for name in _NAME.findall(condition)}
+        self._bound = {key: name for key, name in self._bound.items() if name in named}
+        self._keys = {name: keys for name, keys in self._keys.items() if name in named}
+        self.names = {name: thing for name, thing in self.names.items() if name in named or not _NAME.fullmatch(name)}
+
+    def holders(self) -> list[Any]:
+        """Everything of this table that refers to the objects it asks about."""
+        return [self, vars(self), self.names, self._keys, *self._keys.values(), self._constants]
+
+    def _rows(self) -> Iterator[tuple[str, str, str, str]]:
+        return zip(self.conditions, self.descriptions, self.places, self.subjects, strict=True)
+
+    def _add(self, condition: str, description: str, subject: str | None = None) -> None:
         if condition not in self._known:
+            first = _NAME.search(condition)
+            assert first is not None
             self._known.add(condition)
             self.conditions.append(condition)
             self.descriptions.append(description)
             self.places.append(self.place)
+            self.subjects.append(subject or first[0])

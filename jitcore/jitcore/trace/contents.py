@@ -51,13 +51,13 @@ def plain_list(walker: Walker, value: Sequence[Any], what: str) -> None:
             and all(math.copysign(1, value[n]) == sign for n, sign in zeros)
         )
 
-    walker.checks.custom(same, f"an item of {what} was another")
+    walker.checks.custom(value, same, f"an item of {what} was another")
 
 
 def items_of_set(walker: Walker, value: set | frozenset, what: str) -> None:
     """Which items a set holds, with their types."""
     copy, typed = set(value), _typed(value)
-    walker.checks.custom(lambda: value == copy and _typed(value) == typed, f"{what} held other items")
+    walker.checks.custom(value, lambda: value == copy and _typed(value) == typed, f"{what} held other items")
 
 
 def _typed(items: Any) -> set:
@@ -91,7 +91,7 @@ def buffer(walker: Walker, value: Any, what: str, names: frozenset[str], is_held
 
 def _bytes(walker: Walker, value: Any, read: Callable[[], bytes], what: str, kind: Any, kind_now: Callable) -> None:
     copy = read()
-    walker.checks.custom(lambda: read() == copy and kind_now() == kind, f"an element of {what} was another")
+    walker.checks.custom(value, lambda: read() == copy and kind_now() == kind, f"an element of {what} was another")
 
 
 def view_of_dict(walker: Walker, value: Any, what: str, names: frozenset[str], is_held: bool) -> None:

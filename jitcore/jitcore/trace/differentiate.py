@@ -154,6 +154,7 @@ def _record(recording: Recording, made: Backward, outputs: list[Tensor], targets
         with watcher, no_effects() as effects:
             roots = [(edge_of(output), seed) for output, seed in zip(outputs, seeds, strict=True)]
             found = run(roots, True, False, targets, accumulate=False, ends=True)
+        watcher.forget_own([])
         values = [None if g is None else recorder.value_of(g) for g in found]
         made.problem = f"it prints or steps a schedule at {effects[0]}" if effects else None
     except RuntimeError as error:

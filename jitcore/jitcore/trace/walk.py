@@ -68,6 +68,7 @@ class Walker:
         self.optimizers: dict[int, Any] = {}
         self.sources: list[tuple[Any, Any, str]] = []  # NumPy generators: with their state before the run, and words
         self.caches: dict[int, tuple[Any, int, str]] = {}  # of functions: with how often they were filled, and words
+        self.namespaces: set[int] = set()  # ids of modules' dicts
         self._visited: set[tuple[int, Any]] = set()
         self._alive: list[Any] = []  # keeps visited ids from being reused
 
@@ -171,6 +172,7 @@ class Walker:
             self._class_attributes(value, what, names)
         elif isinstance(value, types.ModuleType):
             if not is_library(getattr(value, "__file__", None)):
+                self.namespaces.add(id(value.__dict__))
                 self._names(value.__dict__, what, names)
         elif isinstance(value, Iterator) and not hasattr(value, "__dict__"):
             if is_held:

@@ -12,10 +12,12 @@ import dis
 import gc
 import logging
 import os
+import queue
 import sys
 import types
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
+from itertools import chain
 from types import CodeType, FrameType
 from typing import Any
 
@@ -24,6 +26,7 @@ import numpy as np
 from ..source import is_own_file, restore_profile
 from ..tensor import Tensor
 from .contents import filled_caches
+from .own import own_objects
 from .user_builtins import NAMES, listening, replace_in
 from .walk import LAYERS, OURS, SCALARS, Walker, code_names, is_library, numpy_state
 
@@ -32,6 +35,7 @@ _NOW = ("now", "utcnow", "today")
 _LOOK_THROUGH = ("dataclasses",)
 """Modules of Python's library whose functions look through attributes of what they are given."""
 _OUTPUT = ("write", "writelines")
+_QUEUE = ("get", "put")
 
 
 class Watcher(Walker):
@@ -89,6 +93,18 @@ class Watcher(Walker):
                 self.problem = f"random numbers are drawn from {what}, other ones each time"
         self.sources.clear()
 
+    def forget_own(self, result: list[Any]) -> None:
+        """After the run, forget what was noticed of objects that it made itself. `result` holds what it gave, which
+        nothing else may refer to for the run's sake."""
+        tables = (self.seen, self.caches)
+        holders = [self, vars(self), result, self._alive, *tables, *(item for t in tables for item in t.values())]
+        watched = chain(self.checks.names.values(), self._alive, result)
+        own = own_objects(watched, holders + self.checks.holders(), self.namespaces)
+        if own:
+            self.checks.drop(own)
+            self.outside -= own
+            self.held -= own
+
     def _event(self, frame: FrameType, event: str, argument: Any) -> None:
         if self._busy:
             return
@@ -97,6 +113,8 @@ class Watcher(Walker):
             if event == "call":
                 if frame.f_code.co_name == "_log" and frame.f_code.co_filename == logging.__file__:
                     self._refuse_log(frame)
+                elif frame.f_code.co_filename == queue.__file__ and frame.f_code.co_name in _QUEUE:
+                    self.refuse(f"an item goes through a {type(frame.f_locals['self']).__name__}")
                 if _is_watched(frame):
                     self._function_starts(frame)
                 elif frame.f_globals.get("__name__") in _LOOK_THROUGH:
@@ -116,6 +134,7 @@ class Watcher(Walker):
         if self.is_new(frame.f_globals, (id(code), hash(names))):
             self._alive.append(code)
             table = frame.f_globals
+            self.namespaces.add(id(table))
             bound = self.checks.bind(table)
             named = _globals(code)
             for name in named:
@@ -200,6 +219,8 @@ def _is_unrepeatable(origin: str, name: str, direct: bool) -> bool:
     if origin.split(".")[0] in ("random", "_random", "secrets") or (origin, name) == ("posix", "urandom"):
         return True
     if origin == "datetime" and name in _NOW:
+        return True
+    if origin == "_queue" and name.removesuffix("_nowait") in _QUEUE:
         return True
     return direct and (origin == "time" or (origin, name) in (("builtins", "input"), ("io", "open"), ("_io", "open")))
 
