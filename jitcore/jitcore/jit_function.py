@@ -338,7 +338,7 @@ class JitFunction:
             return Program(graph.name, optimize(graph), None, None, updates, guards)
         if self._options.background:
             what["build"] = functools.partial(workers.build, notes=self._notes.append)
-        return compile_graph(graph, exact=self._options.exact, **what)
+        return compile_graph(graph, exact=self._options.exact, timers=True, **what)
 
     def _stay_eager(self, entry: Entry, reason: str) -> None:
         entry.reason = reason

@@ -49,7 +49,12 @@ def empty_aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
 class JcCall(ctypes.Structure):
     """`struct jc_call`, the one argument of native code."""
 
-    _fields_ = (("buffers", ctypes.c_void_p), ("dims", ctypes.c_void_p), ("error", ctypes.c_int64 * 4))
+    _fields_ = (
+        ("buffers", ctypes.c_void_p),
+        ("dims", ctypes.c_void_p),
+        ("error", ctypes.c_int64 * 4),
+        ("timers", ctypes.c_void_p),  # read by code that was compiled with timers alone
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +86,7 @@ class Frame:
 
     __slots__ = (
         "__weakref__", "_arena", "_call", "_dims", "_slots", "call_outs", "error", "failure", "guards", "layout",
-        "pointer", "prepared", "table",
+        "pointer", "prepared", "table", "timers",
     )  # fmt: skip
 
     def __init__(
@@ -90,13 +95,17 @@ class Frame:
         layout: Layout,
         fixed: Mapping[int, int],
         guards: Sequence[tuple[int, np.dtype]],
+        timers: Any = None,
     ) -> None:
-        """`fixed` maps table positions to addresses that never change; `guards` are (table position, dtype)."""
+        """`fixed` maps table positions to addresses that never change; `guards` are (table position, dtype); `timers`
+        is an array of `new_timers`, None for code without."""
         self.table = (ctypes.c_void_p * max(len(plan.buffers), 1))()
         self._dims = (ctypes.c_int64 * max(len(plan.symbols), 1))()
         self._call = JcCall(ctypes.addressof(self.table), ctypes.addressof(self._dims))
         self.pointer = ctypes.addressof(self._call)
         self.error = self._call.error
+        self.timers = timers
+        self._call.timers = None if timers is None else ctypes.addressof(timers)
         self.guards = [np.zeros((), dtype) for _, dtype in guards]
         for position, address in fixed.items():
             self.table[position] = address

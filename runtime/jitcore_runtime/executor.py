@@ -28,6 +28,7 @@ from .kernels.floating import fix_order
 from .plan import BufferKind, Plan
 from .program import Program
 from .signature import Signature
+from .timers import Timings, new_timers
 
 _SMALL = 1 << 16
 """A program that touches fewer bytes than this runs with the GIL held: giving it up and taking it back costs 0.1 us
@@ -119,6 +120,10 @@ class Executor:
         if isinstance(self._run, _Native):
             self._run.invalidate_prepared()
 
+    def timings(self) -> Timings | None:
+        """What calls of native code with timers measured so far; None where nothing is measured."""
+        return self._run.timings() if isinstance(self._run, _Native) and self.program.kernels else None
+
     def _refuse(self, addresses: Sequence[int]) -> list[ndarray]:
         raise NativeError(
             f"call() is for native programs with static shapes, which {self.program.name} is not; use run()"
@@ -187,6 +192,7 @@ class _Native:
         self._place_constants()
         self._place_functions()
         self._free: list[Frame] = []
+        self._timers: list[Any] = []  # of all frames
         self._layouts: dict[tuple[int, ...], _LaidOut] = {}
         self._is_static = not signature.symbols
         if self._is_static:
@@ -230,9 +236,7 @@ class _Native:
         try:
             frame = self._free.pop()  # one operation under the GIL, so no lock is needed
         except IndexError:
-            frame = Frame(self._plan, layout, self._fixed, self._guards)
-            if self._call_outs is not None:
-                register(frame, self._call_outs)
+            frame = self._new_frame(layout)
         if frame.layout is not layout:
             frame.use(layout)
         table = frame.table
@@ -253,6 +257,18 @@ class _Native:
             self._fail(status, frame)
         self._free.append(frame)
         return results
+
+    def _new_frame(self, layout: Layout) -> Frame:
+        timers = new_timers(len(self._program.kernels)) if self._program.kernels else None
+        frame = Frame(self._plan, layout, self._fixed, self._guards, timers)
+        if timers is not None:
+            self._timers.append(timers)
+        if self._call_outs is not None:
+            register(frame, self._call_outs)
+        return frame
+
+    def timings(self) -> Timings:
+        return Timings.of(self._timers, len(self._program.kernels))
 
     def invalidate_prepared(self) -> None:
         self._prepared = None

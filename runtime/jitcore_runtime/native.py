@@ -20,8 +20,9 @@ from .plan import ABI_VERSION, Image
 PAGE = 4096
 """An image's parts start at multiples of this."""
 
-IMPORTS = ("jc_parallel_for", "jc_call_out", "memcpy", "memmove", "memset", "malloc", "free")
-"""What an image may import: the thread pool's entry, `call_out`'s, and functions of the C library."""
+IMPORTS = ("jc_parallel_for", "jc_call_out", "clock_gettime", "memcpy", "memmove", "memset", "malloc", "free")
+"""What an image may import: the thread pool's entry, `call_out`'s, and functions of the C library (the clock
+is for `timers`)."""
 
 POOL_IMPORTS = (
     "pthread_attr_destroy",

@@ -20,7 +20,8 @@ class Program:
     run ends with `GuardFailed` and nothing has been written. `plan` and `image` are both there or both None; without
     them the graph is interpreted. `operations[n]` names the operation that native code calls number n in an IndexError,
     which is `graph.operations[n]` where the graph is the one that was lowered. `exact`: the native code gives the bits
-    that the NumPy kernels give; whoever compiles the graph again has to see to that again.
+    that the NumPy kernels give; whoever compiles the graph again has to see to that again. `kernels` are what code with
+    timers measures: their names, each with the number of the graph operation that it is mainly for, or -1.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Program:
     guards: tuple[tuple[int, Any], ...] = ()
     operations: tuple[str, ...] = ()
     exact: bool = False
+    kernels: tuple[tuple[str, int], ...] = ()
 
     @property
     def results(self) -> tuple[int, ...]:

@@ -32,7 +32,7 @@ def test_kernels_guards_and_state_are_named_with_their_lines():
     assert "replayed 2 times" in text and "Compiling it took" in text
     assert f"bool() gave True at {line_of(f, 2)}" in text
     assert f"global 'SETTINGS'['scale'] was 2.0 (read by f at {line_of(f, 0)})" in text
-    assert "as estimated from their arithmetic and the memory they touch" in text and f"at {line_of(f, 1)}" in text
+    assert "kernels, as measured in one call of the compiled code" in text and f"at {line_of(f, 1)}" in text
     assert "recorded again" not in text
 
 

@@ -35,6 +35,7 @@ def compile_graph(
     target: str | None = None,
     cache: bool = True,
     exact: bool = False,
+    timers: bool = False,
     build: Callable[[Request], Compiled] = build_anywhere,
 ) -> Program:
     """Compile `graph`, which is left as it is, for `target` (default: this machine).
@@ -43,6 +44,7 @@ def compile_graph(
     guards: (graph output, expected Python value): a run whose value differs changes nothing.
     constant_inputs: inputs with the same values in every call, whose packed form is computed once.
     exact: the program's results are those of the NumPy kernels to the bit (docs/jit.md).
+    timers: the program measures its kernels in some of its calls (`Executor.timings`).
     build: what makes the program where the cache does not have it; see `workers.build`.
 
     Raises ValueError for an unknown target, NotImplementedError for one that has no exact programs, and LinkError where
@@ -52,11 +54,13 @@ def compile_graph(
     if exact and not target.startswith(EXACT_TARGETS):
         raise NotImplementedError(f"exact programs are made for x86-64 only, not for {target}; compile without exact")
     graph = optimize(graph)
-    request = Request(graph, tuple(updates), tuple(guards), tuple(sorted(constant_inputs)), target, exact)
+    request = Request(graph, tuple(updates), tuple(guards), tuple(sorted(constant_inputs)), target, exact, timers)
     made = _cached(request, build) if cache else build(request)
     if target in host_targets() and not pool_installed():
         install_pool(build_pool_image(host_target()))
-    return Program(graph.name, graph, made.plan, made.image, request.updates, request.guards, made.operations, exact)
+    return Program(
+        graph.name, graph, made.plan, made.image, request.updates, request.guards, made.operations, exact, made.kernels
+    )
 
 
 @dataclass(slots=True)

@@ -26,18 +26,23 @@ _NOTHING = Plan(())
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """Machine code, the plan of the memory it works on, and the names of operations that its errors number."""
+    """Machine code, the plan of the memory it works on, the names of operations that its errors number, and of the
+    kernels that its timers measure, each with the number of an operation."""
 
     image: Image
     plan: Plan = _NOTHING
     operations: tuple[str, ...] = ()
+    kernels: tuple[tuple[str, int], ...] = ()
 
 
 def to_bytes(made: Compiled) -> bytes:
     """The bytes that `from_bytes` reads."""
     arrays = [np.ascontiguousarray(b.data) for b in made.plan.buffers if b.data is not None]
-    head = json.dumps({"image": _image_head(made.image), "plan": _plan_head(made.plan), "operations": made.operations})
-    encoded = head.encode()
+    head = {
+        "image": _image_head(made.image), "plan": _plan_head(made.plan), "operations": made.operations,
+        "kernels": made.kernels,
+    }  # fmt: skip
+    encoded = json.dumps(head).encode()
     body = b"".join([len(encoded).to_bytes(8, "little"), encoded, made.image.code, *(a.tobytes() for a in arrays)])
     return _MAGIC + hashlib.sha256(body).digest() + body
 
@@ -51,7 +56,8 @@ def from_bytes(data: bytes) -> Compiled | None:
         head = json.loads(data[_START:end])
         image = _image(head["image"], data, end)
         plan = _plan(head["plan"], data, end + len(image.code))
-        return Compiled(image, plan, tuple(head["operations"]))
+        kernels = tuple((name, operation) for name, operation in head["kernels"])
+        return Compiled(image, plan, tuple(head["operations"]), kernels)
     except (ValueError, KeyError, TypeError, IndexError, IRError):  # of another version
         return None
 

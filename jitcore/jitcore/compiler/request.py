@@ -30,19 +30,21 @@ class Request:
     constant_inputs: tuple[int, ...]
     target: str
     exact: bool = False
+    timers: bool = False
 
     def key(self) -> str:
         """The same for all requests that are compiled to the same bytes: names and lines do not count."""
         text = print_graph(self.graph, locations=False, elide=_SHOWN_BYTES, names=_Numbers())
         large = [constant_digest(array) for array in _constants(self.graph) if array.nbytes > _SHOWN_BYTES]
-        rest = (repr(self.updates), repr(self.guards), repr(self.constant_inputs), self.target, str(self.exact))
-        return key_of(("program", text.partition("(")[2], *large, *rest))
+        rest = (self.updates, self.guards, self.constant_inputs, self.target, self.exact, self.timers)
+        return key_of(("program", text.partition("(")[2], *large, *map(repr, rest)))
 
     def to_bytes(self) -> bytes:
         """For another process."""
         fields = {
             "graph": print_graph(self.graph, locations=False), "updates": self.updates, "guards": self.guards,
             "constant_inputs": self.constant_inputs, "target": self.target, "exact": self.exact,
+            "timers": self.timers,
         }  # fmt: skip
         return json.dumps(fields).encode()
 
@@ -56,6 +58,7 @@ class Request:
             tuple(fields["constant_inputs"]),
             fields["target"],
             fields["exact"],
+            fields["timers"],
         )
 
     def build(self) -> Compiled:
@@ -68,8 +71,9 @@ class Request:
             module = lower_graph(self.graph, self.constant_inputs, self.exact)
             log("loops", lambda: str(module))
             memory = lay_out(module, self.updates, [output for output, _ in self.guards], self.target)
-            image = build_image(module, memory, self.guards, self.target)
-        return Compiled(image, memory.plan, module.operations)
+            image = build_image(module, memory, self.guards, self.target, self.timers)
+        kernels = tuple((call.name, call.operation) for call in module.kernels) if self.timers else ()
+        return Compiled(image, memory.plan, module.operations, kernels)
 
 
 class _Numbers(Names):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,6 +14,7 @@ from jitcore_runtime.program import Program
 
 from .capture import Recording
 from .differentiate import Backward
+from .kernel_times import kernel_times
 from .retrace import Retrace, advice
 from .sources import Argument
 from .tree import Node
@@ -29,6 +29,10 @@ def explain(name: str, entries: Mapping[Any, Any], retraces: Sequence[Retrace], 
     for entry in entries.values():
         for variant in entry.variants:
             lines += _variant(name, variant, entry.tree.way(variant))
+        for root in entry.tree.roots:
+            if root.merged is not None:
+                lines.append(f"{name}: {len(root.merged.variants)} recordings are one program with branches by now.")
+                lines += kernel_times([root.merged.executor])
         if entry.job is not None and entry.job.is_running():
             lines.append(
                 f"{name} is being compiled in the background for some arguments; calls run eagerly until then."
@@ -75,7 +79,9 @@ def _variant(name: str, variant: Variant, way: Sequence[Node]) -> list[str]:
         lines.append(f"  Called natively from within the compiled program: {called}.")
     if variant.backward is not None and variant.backward.outputs and not variant.backward.spent:
         lines.append(f"  {_backward(variant.backward)}")
-    lines += _kernels(programs)
+    lines += kernel_times([node.code.executor for node in way])
+    if variant.backward is not None and variant.backward.executor is not None:
+        lines += kernel_times([variant.backward.executor], "Its backward pass's")
     conditions = dict(zip(recording.checks.descriptions, recording.checks.places))
     if conditions:
         lines.append(f"  It holds while {len(conditions)} pieces of Python state are unchanged, among them:")
@@ -89,7 +95,7 @@ def _where(location: Any) -> str:
 
 
 _MOST_SHOWN = 8
-"""Pieces of Python state, and kernels, that are listed."""
+"""Pieces of Python state that are listed."""
 
 
 def _interest(description: str) -> tuple[bool, int]:
@@ -99,44 +105,6 @@ def _interest(description: str) -> tuple[bool, int]:
 
 def _read_by(place: str) -> str:
     return f" (read by {place})" if place else ""
-
-
-def _kernels(programs: Sequence[Program]) -> list[str]:
-    """The kernels of compiled programs with their shares of the time."""
-    costs: dict[str, float] = {}
-    for program in programs:
-        for label, cost in kernel_costs(program).items() if program.image is not None else ():
-            costs[label] = costs.get(label, 0.0) + cost
-    total = sum(costs.values())
-    if not total:
-        return []
-    lines = [
-        f"  Its {len(costs)} kernels, with shares of the time as estimated from their arithmetic and the memory they "
-        "touch:"
-    ]
-    lines += [
-        f"    {cost / total:4.0%}  {label}"
-        for label, cost in sorted(costs.items(), key=lambda item: -item[1])[:_MOST_SHOWN]
-    ]
-    return lines
-
-
-def kernel_costs(program: Program) -> dict[str, float]:
-    """Estimated seconds of each kernel of a program with static shapes, by its label; empty for other programs.
-
-    The larger of the arithmetic at 8e9 operations a second and the bytes at 1e10 a second, of one processor.
-    """
-    from ..compiler.lower.lower import lower_graph
-
-    module = lower_graph(program.graph, (), program.exact)
-    costs: dict[str, float] = {}
-    for call in module.kernels:
-        buffers = [module.buffers[n] for n in call.arguments]
-        if not isinstance(call.work, int) or any(not isinstance(d, int) for b in buffers for d in b.shape):
-            return {}
-        touched = sum(math.prod(b.shape) * b.dtype.itemsize for b in buffers)  # type: ignore[arg-type, misc]
-        costs[str(call)] = costs.get(str(call), 0.0) + max(call.work / 8e9, touched / 1e10)
-    return costs
 
 
 def _backward(backward: Backward) -> str:

@@ -15,11 +15,13 @@ from .program import emit_program
 from .target import create_machine
 
 
-def build_image(module: LoopModule, memory: MemoryPlan, guards: Sequence[tuple[int, Any]], target: str) -> Image:
+def build_image(
+    module: LoopModule, memory: MemoryPlan, guards: Sequence[tuple[int, Any]], target: str, timers: bool = False
+) -> Image:
     """Run LLVM. Raises LinkError for code that needs a function the runtime does not have."""
     import llvmlite.binding as llvm
 
-    text = str(emit_program(module, memory, guards, target))
+    text = str(emit_program(module, memory, guards, target, timers))
     log("llvm", lambda: text)
     machine = create_machine(target)
     parsed = llvm.parse_assembly(text)

@@ -13,6 +13,7 @@ from jitcore_ir import Operation
 from jitcore_ir.dtypes import DType, bool_, float32, float64
 from jitcore_ir.shapes import Expr, mul
 from jitcore_runtime.call_out import CALL_OUT_ERROR, FAILED
+from jitcore_runtime.timers import OUTSIDE
 
 from ..loops.module import KernelCall, LoopModule
 from ..loops.ops import call_out
@@ -24,6 +25,7 @@ from .dims import emit_dim, load_symbols
 from .printer import ZERO_DIVISION, element_pointer
 from .scalars import I8, I64, PTR, declare, memory_type
 from .target import target_named
+from .timing import begin_call, charge
 
 SERIAL_WORK = 60_000
 """Calls of less work than this (in scalar operations) do not go to the thread pool."""
@@ -35,11 +37,13 @@ INDEX_ERROR, DIVISION_ERROR = -1, -2
 Guard = tuple[int, Any]
 
 
-def emit_program(module: LoopModule, memory: MemoryPlan, guards: Sequence[Guard], target: str) -> ir.Module:
-    """The LLVM module of the whole program."""
+def emit_program(
+    module: LoopModule, memory: MemoryPlan, guards: Sequence[Guard], target: str, timers: bool = False
+) -> ir.Module:
+    """The LLVM module of the whole program; `timers`: it measures its kernels (`jitcore_runtime.timers`)."""
     text = ir.Module(module.name)
     text.triple = target_named(target).triple
-    _Program(text, module, memory, target).emit(guards)
+    _Program(text, module, memory, target, timers).emit(guards)
     return text
 
 
@@ -49,6 +53,7 @@ class _Program:
     module: LoopModule
     memory: MemoryPlan
     target: str
+    timers: bool
     bodies: dict[Any, ir.Function] = field(default_factory=dict)
     contractions: dict[int, Contraction | None] = field(default_factory=dict)
     called: int = 0
@@ -58,17 +63,21 @@ class _Program:
         b = ir.IRBuilder(run.append_basic_block("entry"))
         frame = _Frame(b, run.args[0], self.module.symbols)
         b.store(I64(-1), frame.error)
+        if self.timers:
+            frame.begin_call()
         self._steps(frame, self.module.steps)
         outputs = {buffer.index: n for n, buffer in enumerate(self.module.buffers) if buffer.kind.name == "OUTPUT"}
         for position, (output, expected) in enumerate(guards):
             buffer = self.module.buffers[outputs[output]]
             value = b.load(frame.buffer(outputs[output]), typ=memory_type(buffer.dtype))
             with b.if_then(b.not_(_equals(b, value, buffer.dtype, expected)), likely=False):
+                frame.charge(OUTSIDE)
                 b.ret(I64(position + 1))
         self._return_errors(frame)
         for buffer_number, input_number in self.memory.commits:
             size = emit_dim(b, bytes_of(self.module.buffers[buffer_number]), frame.symbols)
             self._copy(b, frame.buffer(input_number), frame.buffer(buffer_number), size)
+        frame.charge(OUTSIDE)
         b.ret(I64(0))
         if any(buffer.preparation is not None for buffer in self.module.buffers):
             self._prepare()
@@ -77,6 +86,7 @@ class _Program:
         for step in steps:
             if isinstance(step, Run):
                 self._call(frame, step.kernel, self.module.kernels[step.kernel])
+                frame.charge(step.kernel + 1)
             elif isinstance(step, Branch):
                 predicate = frame.b.load(self._address(frame, step.predicate), typ=memory_type(bool_))
                 with frame.b.if_else(frame.b.icmp_unsigned("!=", predicate, I8(0))) as (then, otherwise):
@@ -133,6 +143,7 @@ class _Program:
             frame.set_buffer(carry.current, first)
             frame.set_buffer(carry.following, second)
         frame.symbols.pop(loop.index, None)
+        frame.charge(OUTSIDE)
 
     def _copy(self, b: ir.IRBuilder, target: ir.Value, source: ir.Value, size: ir.Value) -> None:
         b.call(declare(self.text, "memcpy", PTR, [PTR, PTR, I64]), [target, source, size])
@@ -247,7 +258,18 @@ class _Frame:
         self._table = b.load(call, typ=PTR)
         self.dims = b.load(b.gep(call, [I64(1)], source_etype=PTR), typ=PTR)
         self.error = b.gep(call, [I64(2)], source_etype=I64)
+        self._timed: ir.Value | None = None
         self.symbols: dict[str, ir.Value] = dict(load_symbols(b, self.dims, symbols))
+
+    def begin_call(self) -> None:
+        """Have the call's timers count it, and measure if it is its turn."""
+        timers = self.b.load(self.b.gep(self.call, [I64(6)], source_etype=I64), typ=PTR)
+        self._timed = begin_call(self.b, timers)
+
+    def charge(self, pair: int) -> None:
+        """Say that the time since the last `charge` belongs to that pair of the timers."""
+        if self._timed is not None:
+            charge(self.b, self._timed, pair)
 
     def buffer(self, number: int) -> ir.Value:
         return self.b.load(self.b.gep(self._table, [I64(number)], source_etype=PTR), typ=PTR)

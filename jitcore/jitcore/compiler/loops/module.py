@@ -81,7 +81,8 @@ class KernelCall:
     `in_place` holds pairs (written position, read position) whose buffers may be the same memory: same dtype and
     number of elements, and each element of the read one is last read before the store to that place.
     `work` estimates the scalar operations of the whole call; `parallel` how many iterations its parallel loop has (1
-    where there is none); a grain follows from the two.
+    where there is none); a grain follows from the two. `operation` numbers the graph operation at `location`, that it
+    is mainly for; -1 where there is none.
     """
 
     kernel: Graph
@@ -94,10 +95,16 @@ class KernelCall:
     parallel: Dim = 1
     label: str = ""
     location: Location = UNKNOWN
+    operation: int = -1
+
+    @property
+    def name(self) -> str:
+        """Its operations."""
+        return self.label or self.kernel.name
 
     def __str__(self) -> str:
         where = f" at {self.location}" if self.location is not UNKNOWN else ""
-        return f"{self.label or self.kernel.name}{where}"
+        return f"{self.name}{where}"
 
 
 @dataclass(slots=True)

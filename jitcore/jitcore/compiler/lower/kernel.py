@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from jitcore_ir import BufferType, Graph, Location, Operation, Value
+from jitcore_ir import BufferType, Graph, Operation, Value
 from jitcore_ir.dtypes import DType
 from jitcore_ir.ops import PART
 from jitcore_ir.shapes import add, mul, product
@@ -75,18 +75,21 @@ class Scratch:
 
 class KernelBuilder:
     """Emits a kernel. `members` are the values it computes itself: they are not read from memory unless `written`.
-    `shared` buffers are both written and read, so they are always addressed in one way."""
+    `shared` buffers are both written and read, so they are always addressed in one way. `operation` is the one that the
+    kernel is mainly for."""
 
-    def __init__(self, memory: Memory, label: str, location: Location) -> None:
+    def __init__(self, memory: Memory, label: str, operation: Operation | None) -> None:
         self.memory = memory
         self.e = Emitter("kernel", self._read, POINTWISE, memory.numbers)
-        self.e.location = location
+        if operation is not None:
+            self.e.location = operation.location
         self.members: set[Value] = set()
         self.written: set[Value] = set()
         self.scratch: dict[Value, Scratch] = {}
         self.shared: set[int] = set()
         self._label = label
-        self._location = location
+        self._location = self.e.location
+        self._operation = -1 if operation is None else memory.numbers.get(operation, -1)
         self._arguments: dict[tuple[int, tuple[Dim, ...], Dim], Value] = {}
         self._reads: set[int] = set()
         self._writes: set[int] = set()
@@ -129,7 +132,7 @@ class KernelBuilder:
         pairs = self._in_place(graph, keys, offsets, reads, writes)
         call = KernelCall(
             graph, tuple(whole for whole, _ in wholes), offsets, reads, writes, pairs, work_of(graph),
-            parallel_extent(graph), self._label, self._location,
+            parallel_extent(graph), self._label, self._location, self._operation,
         )  # fmt: skip
         module = self.memory.module
         module.kernels.append(call)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
-from jitcore_ir import UNKNOWN, Graph, Operation, OpSpec, Trait, Value, shapes
+from jitcore_ir import Graph, Operation, OpSpec, Trait, Value, shapes
 from jitcore_ir.printer import print_graph
 from jitcore_runtime.plan import BufferKind
 
@@ -129,10 +129,8 @@ class _Stretch:
     # --- kernels ---
 
     def _kernel_maker(self, operation: Operation | None, also: Sequence[OpSpec] = ()) -> Callable[[str], KernelBuilder]:
-        location = operation.location if operation is not None else UNKNOWN
-
         def make(label: str) -> KernelBuilder:
-            return KernelBuilder(self.memory, "+".join([label, *(s.name for s in also)]), location)
+            return KernelBuilder(self.memory, "+".join([label, *(s.name for s in also)]), operation)
 
         return make
 
