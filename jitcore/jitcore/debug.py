@@ -29,6 +29,7 @@ from .trace.capture import capture
 from .trace.containers import flatten
 from .trace.numbers import settled
 from .trace.recorder import Recorder
+from .undo import undone_on_error
 
 _MOST_SINGLE = 64
 """Values that are compiled one by one where a difference goes away once all values are results."""
@@ -111,9 +112,10 @@ def bisect(function: Callable, *arguments: Any, tolerance: float | None = None, 
     name = getattr(function, "__qualname__", type(function).__name__)
     leaves, _ = flatten((arguments, keywords))
     recorder = _Keeping("bisected")
-    result, recording = capture(function, arguments, keywords, leaves, "bisected", recorder=recorder)
-    settled(result, recorder)
-    recorder.undo()
+    with undone_on_error() as undo:
+        result, recording = capture(function, arguments, keywords, leaves, "bisected", recorder=recorder)
+        settled(result, recorder)
+        undo.put_back()
     arrays = [np.array(root.tensor._array) for root in recorder.roots]
     graph = recording.graph
     values = [v for operation in graph.operations for v in operation.results if isinstance(v.type, TensorType)]

@@ -124,6 +124,8 @@ def write(target: Tensor, value: Tensor) -> None:
     array = target._array
     check_writable(target)
     needs_history = state.grad_enabled and tape.check_write(target, value)
+    if state.undo is not None:
+        state.undo.write(target)
     if state.recorder is None or not state.recorder.write(target, value):
         np.copyto(array, value._array)
     storage = target._storage

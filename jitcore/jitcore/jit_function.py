@@ -28,7 +28,7 @@ from jitcore_runtime.program import Program
 from .forking import no_fork
 from .log import log
 from .nn.module import Module
-from .source import warn_user
+from .source import user_location, warn_user
 from .state import state
 from .trace.background import Job
 from .trace.capture import Recording, capture
@@ -43,6 +43,7 @@ from .trace.retrace import NOTICED, Retrace, advice, cause_of, describe, other_k
 from .trace.sizes import Sizes
 from .trace.tree import MISSED, TraceTree
 from .trace.variant import CannotReplay, Variant
+from .undo import undone_on_error
 
 MOST_ATTEMPTS = 3
 """Recordings of one key that may fail because the function changes state, before it stays eager."""
@@ -85,8 +86,10 @@ class JitFunction:
         functools.update_wrapper(self, function, updated=())
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
-        if state.recorder is not None or state.eager_only:  # inside another recording: part of it
-            return self._function(*arguments, **keywords)
+        if state.recorder is not None:
+            return self._as_a_part(arguments, keywords)
+        if state.eager_only:
+            return self._eagerly(arguments, keywords)
         last = self._last
         if last is not None and last.structure is None and not keywords and last.fits(arguments):
             result = self._again(last, arguments, arguments, keywords)
@@ -118,7 +121,8 @@ class JitFunction:
                 return result
         if any(entry.reason is not None for entry in entries):
             return self._eagerly(arguments, keywords)
-        return self._record(key, structure, entries, leaves, arguments, keywords)
+        with undone_on_error():
+            return self._record(key, structure, entries, leaves, arguments, keywords)
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else types.MethodType(self, instance)
@@ -178,12 +182,27 @@ class JitFunction:
         leaves, structure = flatten((arguments, keywords))
         key = key_of(leaves, structure)
         if not self._recordings.for_key(key, leaves, structure):
-            with unchanged_optimizers():
-                self._record(key, structure, (), leaves, arguments, keywords, undo=True)
+            with unchanged_optimizers(), undone_on_error() as undo:
+                self._record(key, structure, (), leaves, arguments, keywords, ahead=True)
+                undo.put_back()
 
     def _eagerly(self, arguments: tuple, keywords: dict) -> Any:
         self._eager_calls += 1
-        return self._function(*arguments, **keywords)
+        with undone_on_error():
+            return self._function(*arguments, **keywords)
+
+    def _as_a_part(self, arguments: tuple, keywords: dict) -> Any:
+        """Run inside another recording (or vmap), which records it too. Where it fails, tensors are put back behind the
+        recording's back."""
+        recorder = state.recorder
+        with undone_on_error() as undo:
+            try:
+                return self._function(*arguments, **keywords)
+            except BaseException:
+                refuse = getattr(recorder, "refuse", None)
+                if undo and refuse is not None:
+                    refuse(f"{self._name}, a jitted function, has failed and undone what it wrote", user_location())
+                raise
 
     def _fail(self, leaves: list[Any], arguments: tuple, keywords: dict) -> Any:
         """Run eagerly what failed in a program: it raises what PyTorch would and leaves tensors as they were."""
@@ -218,9 +237,9 @@ class JitFunction:
         leaves: list[Any],
         arguments: tuple,
         keywords: dict,
-        undo: bool = False,
+        ahead: bool = False,
     ) -> Any:
-        """Run the call eagerly and keep a recording of it; `undo`: leave tensors as they were."""
+        """Run the call eagerly and keep a recording of it; `ahead`: which alone is wanted."""
         if any(self._waits_for(entry) for entry in entries):
             return self._eagerly(arguments, keywords)
         kind_key = kind_of(leaves, structure, key)
@@ -229,7 +248,7 @@ class JitFunction:
         if not entries and self._recordings.entries:
             retrace = other_kind(words, [other.words for other in self._recordings.entries.values()])
         if not (self._recordings.make_room(entries[0]) if entries else self._recordings.make_place()):
-            if undo:
+            if ahead:
                 return None
             if not entries or retrace is None:
                 retrace = Retrace("kind", f"{MOST_KINDS} kinds of arguments (shapes, dtypes, structure)")
@@ -252,8 +271,6 @@ class JitFunction:
                 variant = self._variant(recording)
         finally:
             result = settled(result, recorder)
-            if undo:
-                recorder.undo()
         with self._recordings.lock:
             if variant is None and recorder.disagrees:  # sizes as they are will do
                 kind.static = True
@@ -397,8 +414,8 @@ def jit(
     first recording on; `dynamic=False`: never. `mark_dynamic` chooses single dimensions.
 
     Raises TypeError where `function` is not callable. A run that cannot be replayed safely stays eager, with one
-    `JitWarning` that says why. An exception of the function's own, while it is recorded, leaves every tensor as it was
-    before the call.
+    `JitWarning` that says why. A call that ends in an exception leaves tensors as they were (memory, gradients, flags,
+    random state), but not Python objects, nor what NumPy code wrote to memory that it shares with a tensor.
     """
     if function is None:
         return functools.partial(jit, native=native, exact=exact, background=background, warmup=warmup, dynamic=dynamic)

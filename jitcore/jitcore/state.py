@@ -1,5 +1,5 @@
-"""The few context variables of eager execution, one set per thread: grad mode, the trace recorder, inference mode,
-the dtype of autocast."""
+"""The few context variables of eager execution, one set per thread: grad mode, the trace recorder, what undoes a
+failing call, inference mode, the dtype of autocast."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from .func.batching import Batching
     from .tensor import Tensor
+    from .undo import Undo
 
 
 class Recorder(Protocol):
@@ -72,6 +73,8 @@ class State(threading.local):
     captures: bool = False
     """A backward for chosen inputs is running, as opposed to one for all leaves."""
     recorder: Recorder | None = None
+    undo: Undo | None = None
+    """What keeps tensors as they were before a call that is to leave no trace if it fails; see `undo`."""
     autocast: DType | None = None
     saved_hooks: tuple[Any, Any] | None = None
     """(pack, unpack) for tensors that are saved for backward; see `autograd.graph`."""

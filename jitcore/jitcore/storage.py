@@ -8,10 +8,10 @@ import numpy as np
 class Storage:
     """A whole block of memory.
 
-    `version` grows with every write and lets autograd notice that a saved tensor has changed. `rebased` grows when
-    the gradient history of the memory changes, so that other views know to derive theirs anew. `shared` is True
-    once code that jitcore does not see (NumPy, DLPack) can write the memory. `written_at` is the user's line of the
-    latest write, for error messages.
+    `version` grows with every write and lets autograd notice that a saved tensor has changed. `rebased` becomes another
+    number when the gradient history of the memory changes, so that other views know to derive theirs anew. `shared` is
+    True once code that jitcore does not see (NumPy, DLPack) can write the memory. `written_at` is the user's line of
+    the latest write, for error messages.
     """
 
     __slots__ = ("__weakref__", "_address", "array", "rebased", "shared", "version", "written_at")

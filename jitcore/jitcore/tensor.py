@@ -222,6 +222,8 @@ class Tensor:
                 )
         if state.recorder is not None:
             state.recorder.set_grad(self, value)
+        if state.undo is not None:
+            state.undo.change(self)
         self._grad = value
 
     @grad.deleter
@@ -239,6 +241,8 @@ class Tensor:
             raise TypeError(f".data takes a Tensor, not {type(value).__name__}")
         if state.recorder is not None:
             state.recorder.replace(self)
+        if state.undo is not None:
+            state.undo.change(self)
         self._array, self._storage, self._view = value._array, value._storage, value._view
         self._seen = self._storage.rebased
 

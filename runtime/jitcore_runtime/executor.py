@@ -335,6 +335,8 @@ class _Native:
         number, position, size, axis = frame.error
         failure, frame.failure = frame.failure, None
         self._free.append(frame)
+        if failure is not None and not isinstance(failure.__cause__, Exception):
+            raise failure.__cause__  # type: ignore[misc]  # KeyboardInterrupt: not the operation's failure
         if status > 0:
             raise GuardFailed(status - 1, observed[status - 1])
         if failure is not None:

@@ -86,7 +86,7 @@ class Interpreter:
                 if not step.location.line:
                     raise
                 raise type(error)(f"{error}; at {step.location}") from error
-            except (ArithmeticError, ValueError, RuntimeError) as error:
+            except Exception as error:
                 name = called_name(step.spec.name, attributes)
                 raise OperationFailed(name, str(step.location or ""), error) from error
             for slot in step.dead:

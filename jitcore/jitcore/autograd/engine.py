@@ -75,7 +75,7 @@ def run(
         else:
             leaves[edge] = None
 
-    before = state.grad_enabled, state.captures
+    before, undo = (state.grad_enabled, state.captures), state.undo
     state.grad_enabled, state.captures = create_graph, captured is not None
     try:
         for edge, g in roots:
@@ -102,6 +102,8 @@ def run(
                 if edge is not None and x is not None:
                     deliver(edge, x)
             if not retain_graph:
+                if undo is not None:
+                    undo.release(node)
                 node.release()
         for leaf in leaves:
             g = pending.pop(leaf)
@@ -192,6 +194,8 @@ def _retain(node: Node, g: Tensor, create_graph: bool, taken: set[Storage]) -> N
     tensor = node.retains() if node.retains is not None else None
     if tensor is not None:
         old = tensor._grad
+        if state.undo is not None:
+            state.undo.change(tensor)
         new = g if create_graph else alias(g)
         tensor._grad = new if old is None else old + new
         taken.add(tensor._grad._storage)

@@ -15,7 +15,7 @@ from ..tensor import Tensor, alias, wrap
 from .engine import Bundle
 from .graph import pack
 from .modes import enable_grad, no_grad
-from .tape import CallNode, Node, OwnResult, Saved, edge_of, sized, zeros_like
+from .tape import CallNode, Node, OwnResult, Saved, edge_of, rebasings, sized, zeros_like
 
 
 class FunctionCtx:
@@ -117,6 +117,9 @@ class FunctionNode(Node):
     def release(self) -> None:
         self.context._saved = None if self.context._saved else []
 
+    def held(self) -> tuple[Any, str] | None:
+        return self.context, "_saved"
+
 
 class Function:
     """Subclass with static methods `forward(ctx, *args)` and `backward(ctx, *grad_outputs)`; call `apply(*args)`.
@@ -185,11 +188,12 @@ def _record(cls: type[Function], context: FunctionCtx, edges: list[Any], args: t
             x = outputs[position] = alias(x)  # an input returned as it is must keep its own history
         elif id(x) in context._dirty and x._requires_grad and x._node is None:
             raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+        if state.undo is not None and id(x) in context._dirty:
+            state.undo.change(x)
         x._node = sized(node.result_edge(position, x._array), x)
         x._requires_grad = True
         if id(x) in context._dirty:
-            x._storage.rebased += 1
-            x._seen = x._storage.rebased
+            x._storage.rebased = x._seen = next(rebasings)
     made = {id(x): position for position, x in enumerate(outputs) if isinstance(x, Tensor) and x._requires_grad}
     for position, x in enumerate(context._to_save):
         edge = OwnResult(made[id(x)]) if id(x) in made else None if x is None else edge_of(x)

@@ -110,11 +110,13 @@ def _projected(
         found.append(np.asarray(_parts(slope) @ _parts(v)))
     before = x._array.copy()
     with no_grad():
-        x._array[...] = before + eps * v
-        above = _tensors(func(*arguments))[number]._array.copy()
-        x._array[...] = before - eps * v
-        below = _tensors(func(*arguments))[number]._array.copy()
-        x._array[...] = before
+        try:
+            x._array[...] = before + eps * v
+            above = _tensors(func(*arguments))[number]._array.copy()
+            x._array[...] = before - eps * v
+            below = _tensors(func(*arguments))[number]._array.copy()
+        finally:
+            x._array[...] = before
     difference = np.ascontiguousarray((above - below) / (2 * eps))
     return found[0], found[1], np.asarray(_parts(difference) @ _parts(np.ascontiguousarray(u)))
 

@@ -26,6 +26,9 @@ NO_GRAD_VIEW = -1
 
 _sequence = itertools.count(1)
 
+rebasings = itertools.count(1)
+"""For `Storage.rebased`. No number comes twice, so that an earlier one may be put back (see `undo`)."""
+
 
 class Saved:
     """A tensor kept for backward, with the version of its memory and where its gradient goes.
@@ -148,6 +151,10 @@ class Node:
     def release(self) -> None:
         """Give up saved tensors after a backward that does not retain the graph."""
 
+    def held(self) -> tuple[Any, str] | None:
+        """The object whose attribute of that name `release` clears."""
+        return None
+
     def __repr__(self) -> str:
         return f"<{self.name()}>"
 
@@ -182,6 +189,9 @@ class OpNode(Node):
     def release(self) -> None:
         if self.saved:
             self.saved = None
+
+    def held(self) -> tuple[Any, str] | None:
+        return (self, "saved") if self.saved else None
 
 
 class CallNode(Node):
@@ -302,8 +312,10 @@ def check_write(target: Tensor, value: Tensor) -> bool:
 
 def rebase(target: Tensor, value: Tensor) -> None:
     """Give the memory that `target` looks at the history of a write of `value` to it."""
-    storage = target._storage
-    if target._base is None:
+    storage, base = target._storage, target._base
+    if state.undo is not None:
+        state.undo.change(target if base is None else base)
+    if base is None:
         edge = edge_of(value)
         if edge is None or edge is value:
             before = edge_of(target)
@@ -313,10 +325,8 @@ def rebase(target: Tensor, value: Tensor) -> None:
             sized(edge, target)
         target._node = edge
         target._requires_grad = True
-        storage.rebased += 1
-        target._seen = storage.rebased
+        storage.rebased = target._seen = next(rebasings)
         return
-    base = target._base
     chain = target._view[len(base._view) :]
     edges = edge_of(base), edge_of(value)
     of_base, of_value = (edge is not None for edge in edges)
@@ -328,7 +338,7 @@ def rebase(target: Tensor, value: Tensor) -> None:
     node = sized(CallNode("ViewWriteBackward", edges, base._array, vjp), base)
     base._node = node
     base._requires_grad = True
-    storage.rebased += 1
+    storage.rebased = next(rebasings)
 
 
 def refresh(view: Tensor) -> None:
@@ -337,6 +347,8 @@ def refresh(view: Tensor) -> None:
         return
     base = view._base
     assert base is not None
+    if state.undo is not None:
+        state.undo.change(view)
     view._seen = view._storage.rebased
     before = state.grad_enabled
     state.grad_enabled = True

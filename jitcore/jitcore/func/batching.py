@@ -188,6 +188,11 @@ class Batching:
         if self.recorder is not None:
             self.recorder.run_hooks(tensor)
 
+    def refuse(self, what: str, location: Any) -> None:
+        refuse = getattr(self.recorder, "refuse", None)
+        if refuse is not None:
+            refuse(what, location)
+
     def scalar(self, number: float, name: str, source: Any, make: Any) -> Tensor:
         return make(number) if self.recorder is None else self.recorder.scalar(number, name, source, make)
 

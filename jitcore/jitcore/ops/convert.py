@@ -13,6 +13,7 @@ from ..autograd.hooks import Handle, hooks_of, node_hooks
 from ..device import Device, check_device
 from ..dispatch import apply, write
 from ..promotion import as_operand
+from ..state import state
 from ..tensor import Tensor, method, sync
 from .creation import check_options
 
@@ -172,6 +173,8 @@ def requires_grad_(self: Tensor, requires_grad: bool = True) -> Tensor:
                 "subgraph that doesn't require differentiation use var_no_grad = var.detach()."
             )
         return self
+    if state.undo is not None:
+        state.undo.change(self)
     self._requires_grad = bool(requires_grad)
     return self
 
@@ -181,6 +184,8 @@ def detach_(self: Tensor) -> Tensor:
     """Forget this tensor's history; it becomes a leaf. Raises RuntimeError for a view."""
     if self._base is not None and self._requires_grad:
         raise RuntimeError("Can't detach views in-place. Use detach() instead.")
+    if state.undo is not None:
+        state.undo.change(self)
     self._node = None
     self._requires_grad = False
     return self
@@ -209,6 +214,8 @@ def retain_grad(self: Tensor) -> None:
     if not self._requires_grad:
         raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
     if self._node is not None:
+        if state.undo is not None:
+            state.undo.change(self._node, ("retains",))
         self._node.retains = weakref.ref(self)
 
 

@@ -75,6 +75,8 @@ def _become(target: Tensor, view: Callable[[Tensor], Tensor]) -> Tensor:
     made = view(before)
     if state.recorder is not None:
         state.recorder.replace(target)
+    if state.undo is not None:
+        state.undo.change(target)
     for slot in ("_array", "_storage", "_view", "_base", "_node", "_requires_grad", "_seen"):
         setattr(target, slot, getattr(made, slot))
     return target

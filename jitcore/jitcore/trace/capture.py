@@ -17,6 +17,7 @@ from ..device import Device
 from ..state import state
 from ..symbolic import SymInt, expression
 from ..tensor import Size, Tensor
+from ..undo import Undo, undone_on_error
 from .checks import Checks
 from .containers import flatten
 from .effects import Effect, watched_prints
@@ -199,28 +200,25 @@ def record(
     tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
     before = [x._requires_grad for x in tensors]
     watcher = Watcher(function, leaves)
-    state.recorder = recorder
-    try:
-        with watcher, watched_prints():
-            results = [function(*arguments, **keywords)]
-        watcher.forget_own(results)
-        result = results.pop()
-        recording = _finish(recorder, watcher, result)
-    except BaseException:
-        recorder.roll_back()
-        raise
-    finally:
-        state.recorder = None
-        recorder.open = False
+    with undone_on_error(recorder.is_inside) as undo:
+        state.recorder = recorder
+        try:
+            with watcher, watched_prints():
+                results = [function(*arguments, **keywords)]
+            watcher.forget_own(results)
+            result = results.pop()
+            recording = _finish(recorder, watcher, result, undo)
+        finally:
+            state.recorder = None
+            recorder.open = False
+        if recorder.made_up:
+            undo.put_back()
     if before != [x._requires_grad for x in tensors]:
         recording.problem = recording.problem or "requires_grad of an argument is changed inside the function"
-    if recorder.made_up:
-        recorder.undo_writes()
-    recorder.keep_writes()
     return result, recording
 
 
-def _finish(recorder: Recorder, watcher: Watcher, result: Any) -> Recording:
+def _finish(recorder: Recorder, watcher: Watcher, result: Any, undo: Undo) -> Recording:
     for leaf in recorder.hooked.values():
         if not _is_own(leaf, recorder, watcher):
             watcher.checks.same_hooks(leaf, "a leaf had other hooks on its gradient")
@@ -256,7 +254,7 @@ def _finish(recorder: Recorder, watcher: Watcher, result: Any) -> Recording:
             recorder.refuse("`.grad` is set to a tensor from outside the function", recorder.roots[piece.root].location)
     written = [number for number, root in enumerate(recorder.roots) if root.written]
     for number in written:
-        if recorder.roots[number].tensor._node is not None or recorder.has_history(recorder.roots[number]):
+        if recorder.roots[number].tensor._node is not None or undo.gave_history(recorder.roots[number].tensor):
             recorder.refuse(
                 "a tensor from outside is written with a value that has gradient history",
                 recorder.roots[number].location,

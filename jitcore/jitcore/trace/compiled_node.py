@@ -126,6 +126,8 @@ class Call:
         written = [self.inputs[n] for n in self.backward.written]
         now = [(x._array.copy(), x._storage.version) for x in written]
         for x, array in zip(written, self.before or (), strict=True):
+            if state.undo is not None:
+                state.undo.write(x)
             x._array[...] = array
             x._storage.version = next(_rerun_versions)  # what a tape saves of it inside is known not to be there later
         try:
@@ -206,6 +208,9 @@ class CompiledNode(Node):
         """Give up what was kept. Where nothing is, as for sums, backward may come again, as it may eagerly."""
         if self.call is not None and not self.call.backward.keeps_nothing:
             self.call = None
+
+    def held(self) -> tuple[Any, str] | None:
+        return self, "call"
 
 
 def _attach_second(call: Call, seeds: Sequence[Tensor], found: Sequence[Tensor | None]) -> None:

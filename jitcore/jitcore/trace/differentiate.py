@@ -21,6 +21,7 @@ from ..autograd.engine import run
 from ..autograd.tape import edge_of
 from ..state import state
 from ..tensor import Tensor, wrap
+from ..undo import undone_on_error
 from .capture import Recording
 from .checks import Checks
 from .effects import no_effects
@@ -151,9 +152,10 @@ def _record(recording: Recording, made: Backward, outputs: list[Tensor], targets
     state.recorder, state.autocast = recorder, None  # gradients are computed in the dtypes that the forward run had
     values: list[Value | None] = []
     try:
-        with watcher, no_effects() as effects:
+        with undone_on_error(recorder.is_inside) as undo, watcher, no_effects() as effects:
             roots = [(edge_of(output), seed) for output, seed in zip(outputs, seeds, strict=True)]
             found = run(roots, True, False, targets, accumulate=False, ends=True)
+            undo.put_back()
         watcher.forget_own([])
         values = [None if g is None else recorder.value_of(g) for g in found]
         made.problem = f"it prints or steps a schedule at {effects[0]}" if effects else None
@@ -168,7 +170,6 @@ def _record(recording: Recording, made: Backward, outputs: list[Tensor], targets
     made.problem = made.problem or _problem(recording, watcher, memory, late)
     if made.problem is None:
         _Split(recording, made, mark, count, late).split(values)
-    recorder.undo_writes()
     for root, current, written in memory:
         root.current, root.written = current, written
     _cut(recorder.graph, made, mark, recording.values)

@@ -26,7 +26,7 @@ from ..source import user_location
 from ..symbolic import symbolic
 from ..tensor import wrap
 from .reads import Reads
-from .roots import Before, GradientSlot, Read, Root
+from .roots import GradientSlot, Read, Root
 from .sizes import Sizes
 from .sources import Argument, GradientOf, Integer, Source
 from .views import Chain, graph_attributes, read_through, starts_with, whole_memory, write_through
@@ -73,13 +73,9 @@ class Recorder(Reads):
         self.graph = Graph(self.name)
         self._inside: dict[int, Value] = {}  # storage id -> current value, for storages this run made
         self._roots_of: dict[int, list[Root]] = {}  # storage id -> roots on it
-        self._written: list[tuple[Root, np.ndarray]] = []
         self._alive: list[Any] = []  # keeps storages, and so their ids, from being reused
         self._views: dict[tuple[int, int], tuple[Any, Value]] = {}
         self._owners: dict[Value, int] = {}  # value of a result -> id of the storage that it is of
-        self._undo: list[Before] = []
-        self._kept: list[Before] = []
-        self._saved: set[int] = set()  # ids of the roots whose elements are in there
         self.sizes.listeners.append(self._replace_symbols)
 
     # What dispatch calls
@@ -112,8 +108,6 @@ class Recorder(Reads):
                 self._inside[storage] = write_through(self._emitter(location), current, chain, update)
                 return
             root = self.outside_root(target)
-            self._undo.append(Before.of(root.tensor, target, id(root) not in self._saved))
-            self._saved.add(id(root))
             chain = target._view[len(root.chain) :]
             root.current = write_through(self._emitter(location), root.current, chain, update)
             root.written = True
@@ -250,41 +244,6 @@ class Recorder(Reads):
         if tensor._view and id(tensor._storage) not in self._roots_of and not tensor.requires_grad:
             tensor = whole_memory(tensor)
         return self.add_root(tensor, f"captured{len(self.roots)}", None)
-
-    def roll_back(self) -> None:
-        """Undo the run, which failed: elements of outside memory and gradients are as they were before it."""
-        self.undo_writes()
-        for slot in self.gradients.values():
-            if slot.assigned:
-                slot.leaf._grad = slot.before
-
-    def has_history(self, root: Root) -> bool:
-        """Whether a write to this memory has given a tensor on it another gradient history."""
-        return any(
-            tensor._node is not None and tensor._node is not node
-            for before in self._undo
-            if before.tensor is root.tensor
-            for tensor, node, _, _ in before.histories
-        )
-
-    def keep_writes(self) -> None:
-        """What was written so far stays, unless `undo` is called."""
-        self._kept += self._undo
-        self._undo.clear()
-        self._saved.clear()
-
-    def undo(self) -> None:
-        """Leave tensors as they were before the run, which has ended well."""
-        self._undo[:0] = self._kept
-        self._kept.clear()
-        self.roll_back()
-
-    def undo_writes(self) -> None:
-        """Give outside memory the elements back that it had before the first write."""
-        for before in reversed(self._undo):
-            before.put_back()
-        self._undo.clear()
-        self._saved.clear()
 
     def refuse(self, what: str, location: Location) -> None:
         """Note why this run cannot be replayed; the first reason is kept."""

@@ -26,6 +26,7 @@ from ..random import is_generator_state
 from ..source import user_location
 from ..state import state
 from ..tensor import Tensor, wrap
+from ..undo import undone_on_error
 from .recorder import Recorder
 from .replay import replay
 from .roots import Root
@@ -121,14 +122,12 @@ class Body:
         self.mark = next(tape._sequence)
         self.values: dict[Tensor, Value] = {}
         self.arguments = [self.argument(*each) for each in zip(examples, types, differentiable, strict=True)]
-        try:
-            with self.recorder.running():
-                self.outputs = list(function(*self.arguments))
-                if self.recorder.effects:
-                    self.recorder.forbid("prints or steps a schedule, which only its recording would do")
-                self.values.update({t: self.recorder.value_of(t) for t in self.outputs if t not in self.values})
-        finally:
-            self.recorder.roll_back()
+        with undone_on_error(self.recorder.is_inside) as undo, self.recorder.running():
+            self.outputs = list(function(*self.arguments))
+            if self.recorder.effects:
+                self.recorder.forbid("prints or steps a schedule, which only its recording would do")
+            self.values.update({t: self.recorder.value_of(t) for t in self.outputs if t not in self.values})
+            undo.put_back()
 
     def argument(self, example: np.ndarray, type: TensorType, differentiable: bool) -> Tensor:
         """A further argument."""

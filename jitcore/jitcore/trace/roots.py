@@ -1,11 +1,9 @@
-"""What a recording keeps of memory from outside: where it enters, what was read of it, what it held before."""
+"""What a recording keeps of memory from outside: where it enters, what was read of it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from jitcore_ir import UNKNOWN, Location, Value
 
@@ -53,28 +51,3 @@ class GradientSlot:
     observed: bool = False
     assigned: bool = False
     after: Any = None
-
-
-@dataclass(frozen=True, slots=True)
-class Before:
-    """Outside memory before a write to it: elements (only for the first), and the history of the tensors on it."""
-
-    tensor: Any
-    elements: np.ndarray | None
-    histories: list[tuple[Any, Any, bool, int]]
-    rebased: int
-
-    @classmethod
-    def of(cls, tensor: Any, target: Any, is_first: bool) -> Before:
-        touched = [t for t in (tensor, target, target._base) if t is not None]
-        histories = [(t, t._node, t._requires_grad, t._seen) for t in touched]
-        return cls(tensor, tensor._array.copy() if is_first else None, histories, tensor._storage.rebased)
-
-    def put_back(self) -> None:
-        storage = self.tensor._storage
-        if self.elements is not None:
-            np.copyto(self.tensor._array, self.elements)
-            storage.version += 1
-        storage.rebased = self.rebased
-        for tensor, node, requires_grad, seen in self.histories:
-            tensor._node, tensor._requires_grad, tensor._seen = node, requires_grad, seen

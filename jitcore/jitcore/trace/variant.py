@@ -11,6 +11,7 @@ import numpy as np
 from jitcore_ir.shapes import Expr, evaluate
 
 from ..dispatch import apply
+from ..state import state
 from ..symbolic import SymInt
 from ..tensor import Tensor, alias, wrap
 from .capture import Again, FromNumber, FromOutput, FromRoot, FromSize, Piece, Recording, Static
@@ -133,6 +134,9 @@ class Variant:
 
     def begin(self, inputs: list[Tensor], arguments: tuple, keywords: dict) -> Call | None:
         """What the backward pass needs to know of the call before its program writes anything."""
+        if self._written and state.undo is not None:
+            for number in self._written:
+                state.undo.write(inputs[number])
         return None if self.backward is None else Call(self.backward, inputs, arguments, keywords)
 
     def results(self, leaves: Sequence[Any], inputs: list[Tensor], outputs: list[Any], call: Call | None) -> Any:
@@ -161,7 +165,10 @@ class Variant:
         result = unflatten(self.recording.structure, built)
         for owner, piece in self._gradients:
             built.append(self._build(piece, inputs, outputs, built, bare, values))
-            (leaves[owner] if isinstance(owner, int) else owner)._grad = built[-1]
+            leaf = leaves[owner] if isinstance(owner, int) else owner
+            if state.undo is not None:
+                state.undo.change(leaf)
+            leaf._grad = built[-1]
         return result
 
     def _values(self, leaves: Sequence[Any]) -> dict[str, int] | None:

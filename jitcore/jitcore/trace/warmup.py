@@ -1,7 +1,7 @@
 """Calls that are made up to compile ahead: what they are made of, and what must be as before when they are over.
 
-The recorder undoes what a run did to tensors from outside (parameters, buffers, gradients, the state of random
-numbers); optimizers' state that the run has made, and their groups, are put back here.
+What a run did to tensors (parameters, buffers, gradients, the state of random numbers) is undone by whoever runs it
+(see `undo`); optimizers' state that the run has made, and their groups, are put back here.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def _argument(value: Any, made: dict[int, Tensor]) -> Any:
 
 @contextmanager
 def unchanged_optimizers() -> Iterator[None]:
-    """Put state and groups of all optimizers back to what they were; tensors themselves are the recorder's business."""
+    """Put state and groups of all optimizers back to what they were; tensors themselves are `undo`'s business."""
     before = [
         (optimizer, {p: copy.copy(entries) for p, entries in optimizer.state.items()}, _groups(optimizer))
         for optimizer in live_optimizers()
