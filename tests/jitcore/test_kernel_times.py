@@ -119,8 +119,9 @@ def test_a_way_through_several_programs_adds_them_up():
         jitted(jitcore.ones(3) * (1 if n % 2 else -1))
     for words in jitted.explain().split("replayed")[1:]:
         measured = rows(words)
-        assert [what.split()[0] for _, _, what in measured if "sum" not in what and " at " in what]
-        assert len(measured) == 3  # the decision, the rest, what is outside
+        first, second = sorted(what.split()[0] for _, _, what in measured[:2])
+        assert first in ("exp", "ne", "sin") and second != first and len(measured) == 3
+        assert measured[-1][2].startswith("outside of kernels")
 
 
 def test_before_a_timed_call_nothing_is_measured_and_the_text_says_so():
@@ -213,7 +214,7 @@ def test_every_thread_measures_in_memory_of_its_own():
         thread.join()
     timings = executor.timings()
     frames = len(executor._run._free)
-    assert timings.calls == DENSE * frames or timings.calls > DENSE * (frames - 1)
+    assert 1 <= frames <= 4 and DENSE <= timings.calls <= DENSE * frames
     assert timings.runs == (timings.calls,) * 2
 
 

@@ -280,3 +280,17 @@ def test_what_can_be_reached_after_the_run_is_not_its_own(make):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", jitcore.JitWarning)
         agree(jitted, theirs, *[(vector(n, 1),) for n in range(6)])
+
+
+def test_threads_that_share_a_product_do_not_keep_a_function_eager():
+    before = jitcore.get_num_threads()
+    jitcore.set_num_threads(2)
+    try:
+        jitted = jit(lambda x: x @ x)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", jitcore.JitWarning)
+            for _ in range(3):
+                jitted(jitcore.ones(400, 400))
+    finally:
+        jitcore.set_num_threads(before)
+    assert "replayed 2 times" in jitted.explain()

@@ -208,7 +208,7 @@ class Watcher(Walker):
         origin, name = str(origin), getattr(function, "__name__", "?")
         where = f"{frame.f_code.co_filename}:{frame.f_lineno}"
         direct = not is_library(frame.f_code.co_filename)
-        if _is_unrepeatable(origin, name, direct):
+        if _is_unrepeatable(origin, name, direct) and not (origin == "_queue" and _is_for_us(frame)):
             self.problem = f"{origin}.{name}() at {where}, which gives another result each time"
         elif origin in ("_io", "io") and name in _OUTPUT and direct:
             self.problem = f"{name}() to a file at {where}, which replays would not do"
@@ -223,6 +223,15 @@ def _is_unrepeatable(origin: str, name: str, direct: bool) -> bool:
     if origin == "_queue" and name.removesuffix("_nowait") in _QUEUE:
         return True
     return direct and (origin == "time" or (origin, name) in (("builtins", "input"), ("io", "open"), ("_io", "open")))
+
+
+def _is_for_us(frame: FrameType | None) -> bool:
+    """Whether it is jitcore that called library code, as kernels do that share a product among threads."""
+    while frame is not None and is_library(frame.f_code.co_filename):
+        if is_own_file(frame.f_code.co_filename):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _globals(code: CodeType) -> list[str]:
