@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from jitcore_ir import OpSpec
     from jitcore_ir.dtypes import DType
 
+    from .autograd.tape import Node
     from .func.batching import Batching
     from .tensor import Tensor
     from .undo import Undo
@@ -54,6 +55,9 @@ class Recorder(Protocol):
     def look(self, tensor: Tensor, what: str) -> None:
         """Python is about to see what a tensor has besides elements and shape: "is_leaf", or what is another in each
         run, such as "data_ptr()"."""
+
+    def backward(self, node: Node) -> None:
+        """Gradients are about to flow through a node of the tape."""
 
     def run_hooks(self, tensor: Tensor) -> None:
         """The hooks of a leaf, if it has any, are about to be run with its gradient."""

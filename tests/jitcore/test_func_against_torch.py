@@ -151,6 +151,23 @@ def test_gradients_of_each_sample():
         )  # float32 sums of 36 products in another order
 
 
+@pytest.mark.parametrize("requires_grad", [False, True])
+def test_gradients_of_each_sample_have_history_where_the_weights_required_grad(requires_grad):
+    histories = []
+    for L, F in ((jitcore, func), (torch, torch.func)):
+
+        def loss(weight, x):
+            return (weight * x).pow(2).sum(), x * weight
+
+        weight, x = L.ones(3, requires_grad=requires_grad), L.ones(4, 3)
+        mapped = F.vmap(F.grad_and_value(loss, has_aux=True), in_dims=(None, 0))
+        gradient, (value, aux) = mapped(weight, x)
+        inner = F.vmap(F.grad(lambda w, x: (w * x).pow(3).sum()), in_dims=(None, 0))
+        nested = F.grad(lambda w, x=x, inner=inner: inner(w, x).sum())(weight)
+        histories.append([t.requires_grad for t in (gradient, value, aux, nested)])
+    assert histories[0] == histories[1]
+
+
 def test_ensemble_of_models():
     models = [jitcore.nn.Linear(3, 2) for _ in range(4)]
     parameters, buffers = func.stack_module_state(models)

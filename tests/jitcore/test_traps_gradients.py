@@ -123,3 +123,41 @@ def test_history_that_a_write_gives_to_a_tensor_from_outside(make):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", jitcore.JitWarning)
         assert same(run(jit), run(lambda f: f))
+
+
+@pytest.mark.parametrize("make", [lambda x: x.double(), lambda x: -x, lambda x: x.view(-1).clone(), lambda x: x.sum(0)])
+def test_gradients_reach_the_leaf_that_each_call_s_argument_was_made_from(make):
+    def step(x):
+        loss = (x**2).sum()
+        loss.backward()
+        return loss.detach()
+
+    jitted = jit(step)
+    earlier = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", jitcore.JitWarning)
+        for n in (1, 2, 3):
+            ours, theirs = (vector(n, 1).requires_grad_() for _ in range(2))
+            assert same(jitted(make(ours)), step(make(theirs)))
+            assert same(ours.grad, theirs.grad) and not any(x.grad is not None for x in earlier)
+            ours.grad = None
+            earlier.append(ours)
+
+
+def test_gradients_reach_a_captured_tensor_s_history_as_it_is_now():
+    leaf = vector(1, 2).requires_grad_()
+    hidden = [-leaf]
+
+    def step(x):
+        loss = (hidden[0] + x).sum()
+        loss.backward()
+        return loss.detach()
+
+    jitted = jit(step)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", jitcore.JitWarning)
+        for sign in (-1, 1, -1):
+            hidden[0] = leaf.clone() if sign == 1 else -leaf
+            leaf.grad = None
+            jitted(vector(1, 1))
+            assert leaf.grad.tolist() == [sign, sign]

@@ -95,6 +95,8 @@ def run(
                 results[node] = g
             if wanted is not None and not any(edge in wanted for edge in node.edges):
                 continue
+            if state.recorder is not None and not ends:
+                state.recorder.backward(node)
             gradients = node.vjp(g) if node.extra is None else node.extra.run(node, g, settle)
             if node.exposes:
                 taken.update(x._storage for x in gradients if isinstance(x, Tensor))

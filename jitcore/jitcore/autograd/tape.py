@@ -30,6 +30,11 @@ rebasings = itertools.count(1)
 """For `Storage.rebased`. No number comes twice, so that an earlier one may be put back (see `undo`)."""
 
 
+def sequence_mark() -> int:
+    """A number that is above those of all nodes so far, and below those of all later ones."""
+    return next(_sequence)
+
+
 class Saved:
     """A tensor kept for backward, with the version of its memory and where its gradient goes.
 

@@ -184,6 +184,10 @@ class Batching:
         if self.recorder is not None:
             self.recorder.look(tensor, what)
 
+    def backward(self, node: tape.Node) -> None:
+        if self.recorder is not None:
+            self.recorder.backward(node)
+
     def run_hooks(self, tensor: Tensor) -> None:
         if self.recorder is not None:
             self.recorder.run_hooks(tensor)
@@ -206,17 +210,14 @@ class Batching:
 
 def carries(x: Tensor) -> bool:
     """Whether x has gradient history, here or in a batch it stands for."""
-    while True:
-        if edge_of(x) is not None:
-            return True
-        if type(x._array) is not BatchArray:
-            return False
+    return any(edge_of(y) is not None for y in (x, *all_below(x)))
+
+
+def all_below(x: Tensor) -> Iterator[Tensor]:
+    """The batch that x stands for, of whichever vmap, and what that stands for, and so on."""
+    while type(x._array) is BatchArray:
         x = x._array.value
-
-
-def below(x: Tensor) -> Tensor | None:
-    """The batch that x stands for, of whichever vmap."""
-    return x._array.value if type(x._array) is BatchArray else None
+        yield x
 
 
 _READ = "vmap: the values of a mapped tensor differ between the examples, so Python and NumPy cannot read them"

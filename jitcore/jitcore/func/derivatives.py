@@ -19,7 +19,7 @@ from ..ops.creation import eye, zeros_like
 from ..state import state
 from ..tensor import Tensor, alias, shape_of
 from ..trace.containers import flatten, unflatten
-from .batching import below, carries
+from .batching import all_below, carries
 from .vmap import vmap
 
 
@@ -48,9 +48,7 @@ class Marked:
         for: their gradients then have a history that matters."""
         if not self.linked:
             return False
-        if any((batch := below(y)) is not None and carries(batch) for y in outputs):
-            return True
-        stack: list[Any] = [edge_of(y) for y in outputs]
+        stack: list[Any] = [edge_of(z) for y in outputs for z in (y, *all_below(y))]
         seen: set[Any] = set()
         while stack:
             edge = stack.pop()
@@ -85,7 +83,7 @@ def _mark(x: Tensor, linked: bool) -> Tensor:
 
 def _clean(outputs: Sequence[Any], keep: bool) -> list[Any]:
     """Results without the history of the marked arguments, unless it leads further out."""
-    return [x if keep or not isinstance(x, Tensor) or not x.requires_grad else alias(x) for x in outputs]
+    return [x if keep or not isinstance(x, Tensor) or not carries(x) else x.detach() for x in outputs]
 
 
 def _tensors(outputs: Sequence[Any], name: str) -> None:

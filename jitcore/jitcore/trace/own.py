@@ -84,7 +84,7 @@ def _reached(watched: Iterable[Any], known: set[int]) -> list[Any]:
 def _referents(item: Any) -> list[Any]:
     """What `item` refers to; of a function not the globals, which are everybody's."""
     if isinstance(item, types.FunctionType):
-        shared = (item.__globals__, item.__builtins__)
+        shared = (item.__globals__, item.__builtins__)  # type: ignore[attr-defined]
         return [part for part in gc.get_referents(item) if not any(part is other for other in shared)]
     if isinstance(item, _CLOSED):
         return []

@@ -21,6 +21,7 @@ from jitcore_ir.errors import IRError, ShapeError
 from jitcore_ir.shapes import Dim, Expr
 from jitcore_runtime.errors import LinAlgError
 
+from ..autograd.tape import sequence_mark
 from ..errors import TraceError
 from ..source import user_location
 from ..symbolic import symbolic
@@ -68,6 +69,8 @@ class Recorder(Reads):
     made_up: bool = False
     """The inputs hold made-up values: an operation that does not take them (a singular matrix) gives zeros."""
     forgiven: tuple[type[Exception], ...] = (LinAlgError,)
+    mark: int = field(default_factory=sequence_mark)
+    """Nodes of the tape with lower numbers were there before the run."""
 
     def __post_init__(self) -> None:
         self.graph = Graph(self.name)
@@ -151,6 +154,10 @@ class Recorder(Reads):
                 self.looked_at[id(tensor)] = (tensor, tensor._node is None)
         elif what == "data_ptr()" or not self.is_inside(tensor):
             self.refuse(f"{what} of a tensor, which is another one in each call", user_location())
+
+    def backward(self, node: Any) -> None:
+        if node.sequence < self.mark:
+            self.refuse("gradients flow into the history of a tensor from outside", user_location())
 
     def run_hooks(self, tensor: Any) -> None:
         self.hooked[id(tensor)] = tensor

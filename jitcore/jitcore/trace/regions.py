@@ -44,6 +44,7 @@ class RegionRecorder(Recorder):
         self.outer = outer
         self.declared: set[Value] = set()
         if outer is not None:  # its sizes, and what they turn out to be, are those of the whole recording
+            self.mark = outer.mark
             self.sizes = outer.sizes
             self.sizes.listeners.append(self._replace_symbols)
 
@@ -119,7 +120,7 @@ class Body:
     ) -> None:
         outer = state.recorder
         self.recorder = RegionRecorder(what, outer if isinstance(outer, Recorder) else None)
-        self.mark = next(tape._sequence)
+        self.mark = tape.sequence_mark()
         self.values: dict[Tensor, Value] = {}
         self.arguments = [self.argument(*each) for each in zip(examples, types, differentiable, strict=True)]
         with undone_on_error(self.recorder.is_inside) as undo, self.recorder.running():
