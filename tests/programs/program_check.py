@@ -63,7 +63,7 @@ def _calls(world: dict, function: Callable) -> Iterator[Seen]:
         named = _reachable(world, arguments, kept)
         before = _snapshot(named)
         tapes = {id(t): t for _, x in named for t in (x, x._base) if t is not None}.values()
-        histories = [(t, t._node, t._requires_grad, t._seen, t._storage.rebased) for t in tapes]
+        histories = [(t, t._node, t._requires_grad, t._seen, t._storage.rebased, t._grad) for t in tapes]
         generator = jitcore.get_rng_state()
         numbers: list[Any] = []
         try:
@@ -79,9 +79,10 @@ def _calls(world: dict, function: Callable) -> Iterator[Seen]:
         named = _reachable(world, arguments, kept)
         yield Seen(outcome, _snapshot(named), before, _sharing(named), numbers)
         if isinstance(result, Exception):
-            _put_back(named, before)
-            for t, node, requires_grad, seen, rebased in histories:
+            for t, node, requires_grad, seen, rebased, grad in histories:
                 t._node, t._requires_grad, t._seen, t._storage.rebased = node, requires_grad, seen, rebased
+                t._grad = grad
+            _put_back(named, before)
             if "optimizer" in world and not any(label.startswith("momentum") for label in before):
                 world["optimizer"].state.clear()
             jitcore.set_rng_state(generator)
@@ -175,9 +176,7 @@ def _put_back(named: list[tuple[str, Any]], before: dict[str, tuple]) -> None:
         values, grad = before[label][3:]
         if t._array.shape == values.shape and t._array.dtype == values.dtype and t._array.flags.writeable:
             np.copyto(t._array, values)
-        if grad is None:
-            t._grad = None
-        elif t._grad is not None:
+        if grad is not None:
             np.copyto(t._grad._array, grad)
 
 
