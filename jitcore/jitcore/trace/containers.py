@@ -10,9 +10,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from ..tensor import Size
+from ..tensor import Size, Tensor
 
 LEAF = "leaf"
+_USUAL = frozenset([Tensor, int, float, bool, str, type(None)])
+"""Types that are leaves at first sight, for speed."""
 
 
 def flatten(tree: Any, varies: Callable[[Any], bool] | None = None) -> tuple[list[Any], Any]:
@@ -27,6 +29,9 @@ def flatten(tree: Any, varies: Callable[[Any], bool] | None = None) -> tuple[lis
 
 def _flatten(tree: Any, leaves: list[Any], varies: Callable[[Any], bool] | None) -> Any:
     kind = type(tree)
+    if kind in _USUAL:
+        leaves.append(tree)
+        return LEAF
     if kind is tuple or kind is list or kind is Size:
         return (kind, tuple(_flatten(item, leaves, varies) for item in tree))
     if kind is dict or kind is OrderedDict:
