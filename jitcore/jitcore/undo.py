@@ -31,7 +31,8 @@ def undone_on_error(is_own: Callable[[Tensor], bool] | None = None) -> Iterator[
     """A `with` block that leaves tensors as they were where it ends in an exception, KeyboardInterrupt included. What
     it gives can undo the block so far at any time.
 
-    is_own: whether the block has made the memory that a tensor looks at, where somebody knows that.
+    is_own: whether the block has made the memory that a tensor looks at, where somebody knows that; such tensors are
+        left as they are.
     """
     outer = state.undo
     undo = state.undo = Undo(is_own)
@@ -89,6 +90,8 @@ class Undo:
         """These attributes of a tensor (all that it is) or a node are about to change."""
         if (id(owner), names[0]) not in self._fields:
             if isinstance(owner, Tensor):
+                if self._is_own is not None and self._is_own(owner):
+                    return
                 self._kept(owner._storage)
             self._know(owner, {name: getattr(owner, name) for name in names})
 

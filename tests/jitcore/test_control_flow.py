@@ -592,3 +592,20 @@ def test_outside_tensors_that_change_before_backward_are_noticed():
         return grad(y, x)[0]
 
     refused(program, x, match="modified by an inplace operation")
+
+
+def test_a_body_that_writes_to_its_own_tensors_keeps_their_history():
+    def body(v):
+        y = v * 2
+        y[0] = v[1] * v[1]
+        y[1:].mul_(v[1:])
+        return y
+
+    def f(x):
+        return jitcore.cond(x.sum() > 0, body, lambda v: v * 3, (x,)).sum()
+
+    compiled = jitcore.jit(f, native=False)
+    for run in (f, compiled, compiled):
+        x = jitcore.tensor([1.0, 2.0, 3.0], requires_grad=True)
+        run(x).backward()
+        assert x.grad.tolist() == [0.0, 12.0, 12.0]
