@@ -255,6 +255,13 @@ class JitFunction:
             text = f"{len(self._recordings.variants())} recordings were not enough: {retrace.cause}{retrace.advice()}"
             self._warn(f" runs eagerly: {text}", ("eager", *retrace.about))
             return self._eagerly(arguments, keywords)
+        if entries and retrace is not None and not ahead and self._recordings.in_vain(entries[0]):
+            count, seconds = len(entries[0].unused), sum(entries[0].unused)
+            text = (
+                f"{count} recordings took {seconds:.0f} s and served no other call: {retrace.cause}{retrace.advice()}"
+            )
+            self._warn(f" runs eagerly: {text}", ("in vain", *retrace.about))
+            return self._eagerly(arguments, keywords)
         if retrace is not None:
             self._retraces.append(retrace)
             del self._retraces[:-MOST_KINDS]
@@ -262,6 +269,7 @@ class JitFunction:
         with self._recordings.lock:
             kind = self._recordings.kinds.setdefault(kind_key, Kind())
             pattern, sizes = kind.pattern(leaves, self._options.dynamic)
+        start = time.perf_counter()
         result, recording = self._capture(arguments, keywords, leaves, pattern, sizes)
         recorder = recording.recorder
         assert recorder is not None
@@ -284,6 +292,7 @@ class JitFunction:
             self._recordings.know(key, (entry, *(other for other in entries if other is not entry)))
             if variant is not None and not self._options.background:
                 self._keep(entry, variant)
+                entry.unused.append(time.perf_counter() - start)
         if variant is None:
             assert recording.problem is not None
             entry.failures += 1

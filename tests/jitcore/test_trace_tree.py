@@ -598,3 +598,21 @@ def test_a_tensor_from_outside_that_gets_another_shape_or_memory_runs_eagerly(ch
             kept, own = ours[:], theirs[:]
             np.testing.assert_allclose(jitted(ours).numpy(), f(theirs).numpy())
             assert ours.shape == theirs.shape and kept.tolist() == own.tolist()
+
+
+def test_costly_recordings_that_serve_no_other_call_are_not_made_forever(monkeypatch):
+    monkeypatch.setattr(recordings_module, "LONG", 0.0)
+    monkeypatch.setattr(recordings_module, "PATIENCE", 6)
+
+    def f(x):
+        return x * float(x.sum())
+
+    jitted = jitcore.jit(f, native=False)
+    with pytest.warns(jitcore.JitWarning, match="4 recordings took .* and served no other call"):
+        for n in range(4 + 6 + 5):
+            assert jitted(vector(n, 1)).tolist() == f(vector(n, 1)).tolist()
+    assert recordings(jitted) == 4 + 1  # one of every six misses tries again
+    jitted(vector(0, 1))
+    assert sum(v.hits for v in entries(jitted)[0].variants) == 1
+    jitted(vector(50, 1))  # one was of use, so that others may be
+    assert recordings(jitted) == 6

@@ -26,6 +26,10 @@ PATIENCE = 64
 """Calls that fit no recording, after which one that none of the calls in between used gives way to a new one."""
 
 
+FEW, LONG = 4, 10.0
+"""So many recordings in a row that served no other call, which took so many seconds together, are made in vain."""
+
+
 @dataclass(slots=True)
 class Entry:
     """What is known for one kind of call and one pattern of sizes: the recordings, or the reason to stay eager."""
@@ -40,6 +44,9 @@ class Entry:
     """What is in the key, for the user."""
     job: Job | None = None
     """The compilation that goes on in the background."""
+    unused: list[float] = field(default_factory=list)
+    """The seconds that each recording took since one was last replayed."""
+    waited: int = 0
 
     @property
     def variants(self) -> list[Variant]:
@@ -121,11 +128,22 @@ class Recordings:
                     entry.tree.remove(variant)
             return len(entry.variants) < MOST_VARIANTS and self.bytes() < MOST_BYTES
 
+    def in_vain(self, entry: Entry) -> bool:
+        """Whether the latest recordings for a kind of call took long and served no other one. From time to time another
+        one is to be tried."""
+        if len(entry.unused) < FEW or sum(entry.unused) < LONG:
+            return False
+        entry.waited = (entry.waited + 1) % PATIENCE
+        return entry.waited != 0
+
     def _age(self) -> None:
         """Note which recordings were used since the last time."""
-        for variant in self.variants():
-            variant.idle = 0 if variant.hits > variant.noted else variant.idle + 1
-            variant.noted = variant.hits
+        for entry in self.entries.values():
+            for variant in entry.variants:
+                if variant.hits > variant.noted:
+                    entry.unused.clear()
+                variant.idle = 0 if variant.hits > variant.noted else variant.idle + 1
+                variant.noted = variant.hits
 
     def bytes(self) -> int:
         """Code and constants that the recordings hold."""
