@@ -271,16 +271,16 @@ class Tensor:
         return bool(_read(self, "bool", self._array, bool))
 
     def __int__(self) -> int:
-        return int(_read(self, "int", self._array, int))
+        return int(_read(_lone(self), "int", self._array, int))
 
     def __float__(self) -> float:
-        return float(_read(self, "float", self._array, float))
+        return float(_read(_lone(self), "float", self._array, float))
 
     def __complex__(self) -> complex:
-        return complex(self.item())
+        return complex(_lone(self).item())
 
     def __index__(self) -> int:
-        if self._array.dtype.kind not in "iu" or self._array.ndim:
+        if self._array.dtype.kind not in "iu" or self._array.size != 1:
             raise TypeError("only integer tensors of a single element can be converted to an index")
         return int(self)
 
@@ -454,6 +454,13 @@ def memory(x: Tensor) -> np.ndarray:
     while (batch := getattr(array, "value", None)) is not None:
         array = batch._array
     return array
+
+
+def _lone(x: Tensor) -> Tensor:
+    """x, of one element. `int()` and `float()` of others are another error than `item()`, as in PyTorch."""
+    if x._array.size != 1:
+        raise ValueError(f"only one element tensors can be converted to Python scalars; this one has {x._array.size}")
+    return x
 
 
 def _read(x: Tensor, kind: str, array: np.ndarray, convert: Callable[[Any], Any] | None = None) -> Any:

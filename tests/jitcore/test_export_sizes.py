@@ -128,3 +128,12 @@ def test_squeeze_of_all_sizes_is_refused_where_one_may_be_1(tmp_path):
         jitcore.export(lambda x: x.squeeze(), tmp_path / "m.jca", example, dynamic={"x": {0: "n"}}, targets=[])
     loaded = exported(lambda x: x.squeeze(), tmp_path, example, dynamic={"x": {0: Dim("n", min=2)}})
     assert loaded(np.ones((3, 1, 6), np.float32)).shape == (3, 6)
+
+
+@pytest.mark.parametrize("native", [True, False], ids=["native", "interpreted"])
+def test_a_weight_may_be_a_single_number(native, tmp_path):
+    model = nn.Linear(3, 2)
+    model.scale = nn.Parameter(jitcore.tensor(2.0))
+    model.forward = lambda x: nn.functional.linear(x, model.weight, model.bias) * model.scale
+    loaded, x = exported(model, tmp_path, {"x": "float32[N,3]"}, native), jitcore.rand(4, 3)
+    np.testing.assert_allclose(loaded(x.numpy()), model(x).detach().numpy(), rtol=1e-5)

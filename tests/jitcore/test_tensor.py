@@ -83,7 +83,11 @@ def test_python_values(lib):
     assert lib.tensor([2.5]).item() == 2.5 and lib.tensor(True).item() is True
     assert lib.tensor([[1, 2], [3, 4]]).tolist() == [[1, 2], [3, 4]] and lib.tensor(1.5).tolist() == 1.5
     assert int(lib.tensor(2.7)) == 2 and float(lib.tensor(2)) == 2.0 and bool(lib.tensor([0.0])) is False
-    assert [10, 20, 30][lib.tensor(1)] == 20 and list(range(5))[lib.tensor(1) : lib.tensor(3)] == [1, 2]
+    assert (
+        [10, 20, 30][lib.tensor(1)] == 20
+        and [10, 20, 30][lib.tensor([[2]])] == 30
+        and list(range(5))[lib.tensor(1) : lib.tensor(3)] == [1, 2]
+    )
     assert [x.item() for x in lib.arange(3)] == [0, 1, 2]
     assert f"{lib.tensor(1.23456):.2f}" == "1.23"
     assert math.sqrt(lib.tensor(4.0)) == 2.0
@@ -91,6 +95,10 @@ def test_python_values(lib):
     for bad, kind, words in (
         (lambda: bool(lib.ones(2)), RuntimeError, "ambiguous"),
         (lambda: lib.ones(2).item(), RuntimeError, "cannot be converted to Scalar"),
+        (lambda: int(lib.ones(2)), ValueError, "only one element tensors"),
+        (lambda: float(lib.ones(0)), ValueError, "only one element tensors"),
+        (lambda: complex(lib.ones(2)), ValueError, "only one element tensors"),
+        (lambda: range(lib.tensor([1, 2])), TypeError, "single element"),
         (lambda: len(lib.tensor(1)), TypeError, "0-d"),
         (lambda: list(lib.tensor(1)), TypeError, "0-d"),
         (lambda: range(lib.tensor(1.5)), TypeError, "integer"),

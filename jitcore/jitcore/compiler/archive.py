@@ -43,7 +43,7 @@ def write_program(
     advanced = [recording.roots[number].current for number in recording.written]  # states of generators
     graph.block.append(ops.RETURN, [*results, *advanced])
     states = [recording.roots[number].value for number in recording.written]
-    arrays = {number: np.ascontiguousarray(recording.roots[number].tensor._array) for number in weights}
+    arrays = {number: np.asarray(recording.roots[number].tensor._array, order="C") for number in weights}
     weights = _drop_unused(graph, weights)
     updates = tuple((len(results) + n, value.index) for n, value in enumerate(states))
     constant = tuple(set(weights) - {value.index for value in states})
