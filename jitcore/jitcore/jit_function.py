@@ -32,11 +32,11 @@ from .source import user_location, warn_user
 from .state import state
 from .trace.background import Job
 from .trace.capture import Recording, capture
-from .trace.containers import flatten
+from .trace.containers import flatten, nested_leaves
 from .trace.keys import key_of, kind_of, named_modes
-from .trace.kinds import Kind, Pattern, marks_of
+from .trace.kinds import Kind, Pattern, marks_of, sizes_at
 from .trace.latest_call import LatestCall
-from .trace.numbers import settled
+from .trace.numbers import NOT_PLAIN, is_about_recorded, settled
 from .trace.recorder import Recorder
 from .trace.recordings import MOST_KINDS, Entry, Recordings
 from .trace.retrace import NOTICED, Retrace, advice, cause_of, describe, other_kind
@@ -208,6 +208,8 @@ class JitFunction:
         """Run eagerly what failed in a program: it raises what PyTorch would and leaves tensors as they were."""
         self._eager_calls += 1
         result, recording = self._capture(arguments, keywords, leaves, *Kind().pattern(leaves, False))
+        if recording is None:
+            return result
         assert recording.recorder is not None
         return settled(result, recording.recorder)
 
@@ -268,9 +270,15 @@ class JitFunction:
             self._count(retrace)
         with self._recordings.lock:
             kind = self._recordings.kinds.setdefault(kind_key, Kind())
-            pattern, sizes = kind.pattern(leaves, self._options.dynamic)
+            pattern, sizes = kind.pattern(leaves, self._options.dynamic, nested_leaves(structure))
         start = time.perf_counter()
         result, recording = self._capture(arguments, keywords, leaves, pattern, sizes)
+        if recording is None:
+            with self._recordings.lock:
+                entry = self._recordings.enter(kind_key, Pattern(sizes_at(leaves)), leaves, words)
+                self._recordings.know(key, (entry, *entries))
+            self._stay_eager(entry, NOT_PLAIN)
+            return result
         recorder = recording.recorder
         assert recorder is not None
         variant = None
@@ -349,10 +357,17 @@ class JitFunction:
 
     def _capture(
         self, arguments: tuple, keywords: dict, leaves: list[Any], pattern: Pattern, sizes: Sizes
-    ) -> tuple[Any, Recording]:
+    ) -> tuple[Any, Recording | None]:
+        """The result of a recorded run, and the recording; None where the function gives numbers to code that does not
+        take recorded ones, and was run again without."""
         name = _identifier(self._name)
         recorder = Recorder(name, sizes=sizes, exact=self._options.exact)
-        return capture(self._function, arguments, keywords, leaves, name, pattern, recorder)
+        try:
+            return capture(self._function, arguments, keywords, leaves, name, pattern, recorder)
+        except TypeError as error:
+            if not is_about_recorded(error):
+                raise
+        return self._function(*arguments, **keywords), None
 
     def _compile_graph(self, graph: Any, **what: Any) -> Any:
         with no_fork:

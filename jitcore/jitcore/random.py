@@ -73,6 +73,8 @@ class Generator:
 
     def bits(self, shape: tuple) -> Tensor:
         """int32 random bits of `shape`; advances the offset by one for every four elements."""
+        if any(type(n) is int and n < 0 for n in shape):
+            raise RuntimeError(f"Trying to create tensor with negative dimension: {list(shape)}")
         if state.batching is not None:
             return state.batching.bits(self, shape)
         seed, offset = _part(self._state, 0), _part(self._state, 1)

@@ -609,3 +609,14 @@ def test_a_body_that_writes_to_its_own_tensors_keeps_their_history():
         x = jitcore.tensor([1.0, 2.0, 3.0], requires_grad=True)
         run(x).backward()
         assert x.grad.tolist() == [0.0, 12.0, 12.0]
+
+
+def test_a_branch_that_tells_a_size_tells_the_other_branch():
+    weight = jitcore.tensor([1.0, 2.0, 3.0])
+
+    def f(x):
+        return jitcore.cond(x.sum() > 5, lambda x: x * weight, lambda x: x + weight, (x,))
+
+    jitted = jitcore.jit(f, dynamic=True, native=False)
+    for n in (1.0, 5.0):
+        assert jitcore.equal(jitted(weight * n), f(weight * n))

@@ -137,3 +137,9 @@ def test_like_and_normal_of_tensors():
     assert jitcore.normal(0.0, 1.0, (2, 2)).shape == (2, 2)
     with pytest.raises(NotImplementedError, match="int64"):
         jitcore.rand(2, dtype=jitcore.int64)
+
+
+@pytest.mark.parametrize("make", [jitcore.rand, jitcore.randn, jitcore.randperm, lambda n: jitcore.randint(3, (n,))])
+def test_negative_sizes_are_refused(make):
+    with pytest.raises(RuntimeError, match="negative dimension"):
+        make(-1)

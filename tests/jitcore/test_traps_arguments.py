@@ -502,3 +502,39 @@ def test_an_argument_that_is_asked_for_by_identity():
         jitted = jit(f)
         for given in (vector(3), vector(4), kept[0], vector(3), kept[1], vector(3)):
             assert same(jitted(given), f(given))
+
+
+def test_lists_and_dicts_from_outside_are_given_back_themselves():
+    kept, table = [vector(1)], {"a": vector(2)}
+
+    def f(x, cache, *, more):
+        return kept, [x * 2, cache], {"table": table, "more": more["inner"]}, cache[1]
+
+    jitted = jit(f)
+    for n in range(4):
+        cache, more = [vector(n), [vector(5)]], {"inner": {"x": vector(n)}}
+        first, (twice, second), third, fourth = jitted(vector(n), cache, more=more)
+        assert first is kept and second is cache and third["table"] is table and third["more"] is more["inner"]
+        assert fourth is cache[1] and same(twice, vector(2 * n))
+        if n == 1:
+            first.append(vector(7))
+
+
+def test_integers_in_containers_that_change():
+    def f(given):
+        return given["x"] * given["n"] + given["more"][0] - given["pair"][1]
+
+    for dynamic in (None, True):
+        jitted = jit(f, dynamic=dynamic)
+        for n in (1, 2, 3, 2, 5):
+            agree(jitted, f, ({"x": vector(1), "n": n, "more": [n * 2, "a"], "pair": (vector(1), n + 1)},))
+
+
+def test_integers_as_keys_of_results():
+    def f(x, n):
+        return {n: x, x.shape[0]: [{"inner": {n: 1}}]}
+
+    jitted = jit(f)
+    for n in (5, 6, 7, 6):
+        given = jitted(jitcore.ones(n - 3), n)
+        assert list(given) == [n, n - 3] and all(type(key) is int for key in (*given, *given[n - 3][0]["inner"]))

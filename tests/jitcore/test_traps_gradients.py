@@ -7,7 +7,7 @@ import copy
 import warnings
 
 import pytest
-from trap_checks import jit, same, vector
+from trap_checks import jit, quiet, same, vector
 
 import jitcore
 from jitcore import nn
@@ -161,3 +161,39 @@ def test_gradients_reach_a_captured_tensor_s_history_as_it_is_now():
             leaf.grad = None
             jitted(vector(1, 1))
             assert leaf.grad.tolist() == [sign, sign]
+
+
+@quiet
+def test_hooks_with_state_of_their_own():
+    def build(wrap):
+        weight = vector(1, 2).requires_grad_()
+        count, table, by = [0], {"by": 2.0}, 3.0
+
+        def hook(gradient):
+            count[0] += 1
+            return gradient * count[0]
+
+        def other(gradient):
+            return gradient * by * table["by"]
+
+        def change(value):
+            nonlocal by
+            by = table["by"] = value
+
+        handles = [weight.register_hook(hook), weight.register_hook(other)]
+
+        def step(x):
+            weight.grad = None
+            loss = (x * weight).sum()
+            loss.backward()
+            return weight.grad.clone()
+
+        return wrap(step), handles, change
+
+    (jitted, *mine), (eager, *theirs) = build(jit), build(lambda f: f)
+    for n in range(8):
+        if n == 4:
+            mine[0][0].remove(), theirs[0][0].remove()
+        if n == 6:
+            mine[1](7.0), theirs[1](7.0)
+        assert same(jitted(vector(1, n)), eager(vector(1, n)))

@@ -8,9 +8,13 @@ import collections
 import contextvars
 import dataclasses
 import functools
+import math
 import operator
+import os
+import sys
 import threading
 import types
+import warnings
 
 import numpy as np
 import pytest
@@ -338,3 +342,146 @@ def test_what_a_list_of_one_call_holds_is_watched():
     agree(jitted, f, (vector(1),), (vector(1),))
     settings.alpha = 5.0
     agree(jitted, f, (vector(1),))
+
+
+@pytest.mark.filterwarnings("ignore::jitcore.JitWarning")
+def test_files_and_folders_are_looked_at_each_call(tmp_path):
+    text, array, more = tmp_path / "a.txt", tmp_path / "a.npy", tmp_path / "b"
+    functions = [
+        lambda x: x * float(text.read_text()),
+        lambda x: x * float(np.load(array)[0]),
+        lambda x: x * os.path.exists(more),
+        lambda x: x * len(os.listdir(tmp_path)),
+    ]
+    jitted = [jit(f) for f in functions]
+    for n in range(3):
+        text.write_text(str(n))
+        np.save(array, np.array([float(n)]))
+        if n == 2:
+            more.touch()
+        for mine, f in zip(jitted, functions, strict=True):
+            assert same(mine(vector(1)), f(vector(1)))
+
+
+def test_importing_and_warning_inside_keep_a_function_compiled():
+    def f(x):
+        import json
+
+        import this_is_no_module  # noqa: F401
+
+        return json.loads("1") * x
+
+    def g(x):
+        try:
+            return f(x)
+        except ImportError:
+            warnings.warn("not there", stacklevel=1)
+            return x * 2
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        jitted = jit(g)
+        agree(jitted, g, (vector(1),), (vector(2),))
+    assert "eagerly" not in jitted.explain()
+
+
+def test_which_environment_variables_there_are(monkeypatch):
+    def f(x):
+        return x * len([name for name in os.environ if name.startswith("JITCORE_TRAP")])
+
+    jitted = jit(f)
+    agree(jitted, f, (vector(1),), (vector(1),))
+    monkeypatch.setenv("JITCORE_TRAP", "1")
+    agree(jitted, f, (vector(1),), (vector(1),))
+
+
+def test_which_thread_calls():
+    def f(x):
+        return x, threading.current_thread().name
+
+    jitted, found = jit(f), []
+    for n in range(3):
+        thread = threading.Thread(target=lambda: found.append(jitted(vector(1))[1]), name=f"thread {n}")
+        thread.start()
+        thread.join()
+    assert found == [f"thread {n}" for n in range(3)]
+
+
+def test_functions_of_libraries_exchanged_and_their_plain_values(monkeypatch):
+    def f(x):
+        return nn.functional.relu(jitcore.sin(x) * math.floor(2.5)) * len(sys.argv) * np.sqrt(4.0)
+
+    jitted = jit(f)
+    agree(jitted, f, (vector(1),), (vector(1),))
+    for module, name, value in (
+        (jitcore, "sin", jitcore.cos), (math, "floor", math.ceil), (sys, "argv", [*sys.argv, "more"]),
+        (np, "sqrt", np.square), (nn.functional, "relu", lambda x, **_: x - 1),
+    ):  # fmt: skip
+        monkeypatch.setattr(module, name, value)
+        agree(jitted, f, (vector(1),), (vector(1),))
+
+
+@quiet
+def test_modes_that_a_function_leaves_changed():
+    def f(x):
+        jitcore.set_grad_enabled(False)
+        jitcore.set_default_dtype(jitcore.float64)
+        return x * jitcore.ones(1)
+
+    jitted = jit(f)
+    for _ in range(3):
+        try:
+            given = jitted(vector(1)), jitcore.is_grad_enabled(), jitcore.get_default_dtype()
+            jitcore.set_default_dtype(jitcore.float32)
+            expected = f(vector(1)), jitcore.is_grad_enabled(), jitcore.get_default_dtype()
+        finally:
+            jitcore.set_grad_enabled(True)
+            jitcore.set_default_dtype(jitcore.float32)
+        assert same(given, expected)
+
+
+@pytest.mark.filterwarnings("ignore::jitcore.JitWarning")
+@pytest.mark.parametrize("store", ["attribute", "setattr", "global", "on an argument"])
+def test_what_a_function_leaves_behind(store):
+    class Layer(nn.Module):
+        def forward(self, x):
+            y = x * 2
+            if store == "attribute":
+                self.last = y
+            elif store == "setattr":
+                setattr(self, "".join(["la", "st"]), y)
+            elif store == "global":
+                global LAST
+                LAST = y
+            else:
+                x.doubled = y
+            return y + 1
+
+    layer = Layer()
+    jitted = jit(layer)
+    for n in range(5):
+        x = vector(n)
+        jitted(x)
+        left = LAST if store == "global" else x.doubled if store == "on an argument" else layer.last
+        assert same(left, x * 2)
+
+
+def test_objects_made_inside_may_be_given_attributes():
+    class Pair:
+        def __init__(self, x):
+            self.x = x
+
+        def shift(self):
+            self.y = self.x + 1
+            return self
+
+    def f(x):
+        pair = Pair(x).shift()
+        pair.z = pair.y * 2
+        other = types.SimpleNamespace()
+        other.w = pair
+        return other.w.z
+
+    jitted = jit(f)
+    agree(jitted, f, (vector(1),), (vector(2),))
+    assert "eagerly" not in jitted.explain()

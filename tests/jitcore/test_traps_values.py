@@ -3,6 +3,9 @@
 Every call gives the right answer or a clear error.
 """
 
+import decimal
+import json
+import statistics
 import warnings
 
 import numpy as np
@@ -222,3 +225,30 @@ def test_contiguity_of_sizes_that_become_one():
         agree(
             jit(f, dynamic=dynamic), f, *[(jitcore.ones(*s),) for s in ((3, 4), (4, 4), (1, 4), (5, 1), (0, 3), (2, 3))]
         )
+
+
+@pytest.mark.filterwarnings("ignore::jitcore.JitWarning")
+@pytest.mark.parametrize("use", [json.dumps, lambda v: str(decimal.Decimal(v)), lambda v: statistics.mean([v, v])])
+def test_numbers_given_to_code_that_takes_plain_ones(use):
+    counts = []
+
+    def f(x, by):
+        counts.append(1)
+        return use(x.sum().item()), use(by), x
+
+    def fails(x, by):
+        counts.append(1)
+        return by + None
+
+    for function in (f, fails):
+        jitted = jit(function)
+        for n in (1.0, 2.0, 3.0):
+            outcomes = []
+            for run in (jitted, function):
+                counts.clear()
+                try:
+                    outcomes.append(run(vector(n), n)[:2])
+                except TypeError as error:
+                    outcomes.append(str(error))
+            assert outcomes[0] == outcomes[1]
+            assert len(counts) == 1

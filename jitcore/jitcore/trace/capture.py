@@ -19,9 +19,10 @@ from ..symbolic import SymInt, expression
 from ..tensor import Size, Tensor
 from ..undo import Undo, undone_on_error
 from .checks import Checks
-from .containers import flatten
+from .containers import Path, flatten, mutable_parts
 from .effects import Effect, watched_prints
 from .history import outside_leaf
+from .keys import named_modes
 from .kinds import Pattern, sizes_at
 from .numbers import RecordedNumber, is_of_the_run
 from .recorder import Recorder
@@ -78,7 +79,14 @@ class FromSize:
     dim: Dim
 
 
-Piece = Static | Again | FromRoot | FromOutput | FromNumber | FromSize
+@dataclass(frozen=True, slots=True)
+class FromContainer:
+    """A list or dict among the arguments, which is given back: where it is in (arguments, keywords)."""
+
+    path: Path
+
+
+Piece = Static | Again | FromContainer | FromRoot | FromOutput | FromNumber | FromSize
 
 
 @dataclass(eq=False, slots=True)
@@ -132,6 +140,7 @@ def capture(
     enter_tensors(recorder, leaves, pattern)
     recorder.pins |= {position: (leaf, UNKNOWN) for position, leaf in enumerate(leaves) if type(leaf) is float}
     given, named = _with_numbers(recorder, arguments, keywords, pattern)
+    recorder.containers = {id(part): path for part, path in mutable_parts((arguments, keywords))}
     before = flatten((arguments, keywords))
     result, recording = record(recorder, function, given, named, leaves)
     recording.pattern = pattern
@@ -199,7 +208,9 @@ def record(
     """As `capture`, with a recorder whose argument roots are already declared."""
     tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
     before = [x._requires_grad for x in tensors]
+    modes_before = named_modes()
     watcher = Watcher(function, leaves)
+    recorder.on_hooks = watcher.hooks_start
     with undone_on_error(recorder.is_inside) as undo:
         state.recorder = recorder
         try:
@@ -215,6 +226,9 @@ def record(
             undo.put_back()
     if before != [x._requires_grad for x in tensors]:
         recording.problem = recording.problem or "requires_grad of an argument is changed inside the function"
+    for mode, was in modes_before.items():
+        if named_modes()[mode] != was:
+            recording.problem = recording.problem or f"{mode} is another when the function has ended"
     return result, recording
 
 
@@ -225,7 +239,7 @@ def _finish(recorder: Recorder, watcher: Watcher, result: Any, undo: Undo) -> Re
     leafness = _leafness(recorder, watcher)
     slots = [slot for slot in recorder.gradients.values() if not _is_own(slot.leaf, recorder, watcher)]
     recorder.gradients = {id(slot.leaf): slot for slot in slots}
-    leaves, structure = flatten(result, is_of_the_run)
+    leaves, structure = flatten(result, is_of_the_run, _returned_whole(recorder, watcher))
     for text in recorder.texts:
         recorder.pin(text.number)
     values: dict[Value, int] = {}
@@ -274,11 +288,24 @@ def _finish(recorder: Recorder, watcher: Watcher, result: Any, undo: Undo) -> Re
     )  # fmt: skip
 
 
+def _returned_whole(recorder: Recorder, watcher: Watcher) -> Callable[[Any], bool]:
+    """Whether a list or dict in a result is one from outside, which the caller then has in common with others."""
+
+    def whole(tree: Any) -> bool:
+        if recorder.containers is None or not isinstance(tree, list | dict):
+            return False
+        return id(tree) in recorder.containers or (id(tree) in watcher.held and id(tree) in watcher.outside)
+
+    return whole
+
+
 def _piece(recorder: Recorder, watcher: Watcher, leaf: Any, values: dict[Value, int], differentiable: list) -> Piece:
     if type(leaf) is RecordedNumber:
         return FromNumber(values.setdefault(leaf.graph_value(), len(values)))
     if type(leaf) is SymInt:
         return FromSize(expression(leaf))
+    if recorder.containers is not None and id(leaf) in recorder.containers:
+        return FromContainer(recorder.containers[id(leaf)])
     if not isinstance(leaf, Tensor):
         if not (isinstance(leaf, _UNCHANGING) or id(leaf) in watcher.outside):
             recorder.refuse(f"the function returns a {type(leaf).__name__} that it made itself", UNKNOWN)

@@ -7,46 +7,110 @@ from __future__ import annotations
 
 import dataclasses
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+from ..symbolic import SymInt
 from ..tensor import Size, Tensor
 
 LEAF = "leaf"
 _USUAL = frozenset([Tensor, int, float, bool, str, type(None)])
 """Types that are leaves at first sight, for speed."""
+_TEXT = frozenset([str])
 
 
-def flatten(tree: Any, varies: Callable[[Any], bool] | None = None) -> tuple[list[Any], Any]:
+def flatten(
+    tree: Any, varies: Callable[[Any], bool] | None = None, whole: Callable[[Any], bool] | None = None
+) -> tuple[list[Any], Any]:
     """The leaves of `tree`, left to right, and its structure (hashable, comparable).
 
     varies: whether a leaf is another in each call. Where given, a dataclass without such leaves is a leaf itself, since
-    `unflatten` would make another object of it.
+    `unflatten` would make another object of it. whole: whether a list, dict or dataclass is a leaf, itself and not what
+    it holds.
     """
     leaves: list[Any] = []
-    return leaves, _flatten(tree, leaves, varies)
+    return leaves, _flatten(tree, leaves, varies, whole)
 
 
-def _flatten(tree: Any, leaves: list[Any], varies: Callable[[Any], bool] | None) -> Any:
+def _flatten(tree: Any, leaves: list[Any], varies: Callable | None, whole: Callable | None) -> Any:
     kind = type(tree)
-    if kind in _USUAL:
+    if kind in _USUAL or (whole is not None and whole(tree)):
         leaves.append(tree)
         return LEAF
     if kind is tuple or kind is list or kind is Size:
-        return (kind, tuple(_flatten(item, leaves, varies) for item in tree))
+        return (kind, tuple(_flatten(item, leaves, varies, whole) for item in tree))
     if kind is dict or kind is OrderedDict:
-        return (kind, tuple(tree), *_types(tree), tuple(_flatten(item, leaves, varies) for item in tree.values()))
+        parts = tuple(_flatten(item, leaves, varies, whole) for item in tree.values())
+        if set(map(type, tree)) <= _TEXT:
+            return (kind, tuple(tree), parts)
+        return (kind, tuple(map(_key, tree)), _types(tree), parts)
     if isinstance(tree, tuple) and hasattr(tree, "_fields"):
-        return (kind, tuple(_flatten(item, leaves, varies) for item in tree))
+        return (kind, tuple(_flatten(item, leaves, varies, whole) for item in tree))
     if dataclasses.is_dataclass(tree) and not isinstance(tree, type) and not _is_module(tree):
         inside: list[Any] = []
         attributes = _attributes(tree)
-        structure = (kind, tuple(attributes), tuple(_flatten(v, inside, varies) for v in attributes.values()))
+        structure = (kind, tuple(attributes), tuple(_flatten(v, inside, varies, whole) for v in attributes.values()))
         if varies is None or any(map(varies, inside)):
             leaves += inside
             return structure
     leaves.append(tree)
     return LEAF
+
+
+def nested_leaves(structure: Any) -> frozenset[int]:
+    """Of the structure of (arguments, keywords): the leaves that are not arguments but lie in one."""
+    (_, positional), (_, *_, named) = structure[1]
+    found: list[int] = []
+    count = 0
+    for part in (*positional, *named):
+        size = _count(part)
+        if part != LEAF:
+            found += range(count, count + size)
+        count += size
+    return frozenset(found)
+
+
+def _count(structure: Any) -> int:
+    return 1 if structure == LEAF else sum(map(_count, structure[-1]))
+
+
+Path = tuple[Any, ...]
+"""Positions, keys and names that lead from a tree to a part of it."""
+
+
+def mutable_parts(tree: Any, path: Path = ()) -> Iterator[tuple[Any, Path]]:
+    """The lists and dicts in a tree, each with its path."""
+    if type(tree) in (list, dict, OrderedDict):
+        yield tree, path
+    for step, part in _steps(tree):
+        yield from mutable_parts(part, (*path, step))
+
+
+def _steps(tree: Any) -> Iterable[tuple[Any, Any]]:
+    if isinstance(tree, list | tuple):
+        return enumerate(tree)
+    return tree.items() if isinstance(tree, dict) else ()
+
+
+def part_at(tree: Any, path: Path) -> Any:
+    """The part of a tree that a path leads to."""
+    for step in path:
+        tree = tree[step]
+    return tree
+
+
+def _key(key: Any) -> Any:
+    """A dict's key; of a number of a recording, which depends on it from then on, the number itself."""
+    if type(key) is SymInt:
+        return key.value
+    return key.plain if getattr(type(key), "is_recorded", False) else key
+
+
+def has_recorded_keys(tree: Any) -> bool:
+    """Whether a dict in a tree has a number of a recording as a key."""
+    if isinstance(tree, dict) and any(_key(key) is not key for key in tree):
+        return True
+    return any(has_recorded_keys(part) for _, part in _steps(tree))
 
 
 def _is_module(tree: Any) -> bool:
@@ -57,9 +121,7 @@ def _is_module(tree: Any) -> bool:
 
 def _types(tree: dict) -> tuple:
     """Of keys that are not strings, what they are besides equal: 1 is True, and 0.0 is -0.0."""
-    if all(type(key) is str for key in tree):
-        return ()
-    return (tuple((type(key), str(key) if type(key) is float else None) for key in tree),)
+    return tuple((type(key), str(key) if type(key) is float else None) for key in tree)
 
 
 def _attributes(tree: Any) -> dict[str, Any]:

@@ -120,10 +120,11 @@ def record_cond(
 ) -> list[Tensor]:  # fmt: skip
     """The results of the branch taken. `functions` take tensors and give a flat list of them; `check` raises where the
     two bodies do not give alike."""
-    types = [type_in(x) for x in operands]
     flags = [is_differentiable(x) for x in operands]
     arrays = [x._array for x in operands]
-    first, second = (Body(n, f, arrays, types, flags) for n, f in zip(names, functions, strict=True))
+    first, second = (  # the types anew: the first body may tell what symbols are
+        Body(n, f, arrays, [type_in(x) for x in operands], flags) for n, f in zip(names, functions, strict=True)
+    )
     check(first, second)
     bodies = first, second
     drawn = list({root.tensor._storage: root for body in bodies for root in body.drawn}.values())

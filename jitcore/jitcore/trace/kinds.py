@@ -72,8 +72,13 @@ class Kind:
     static: bool = False
     """A recording with symbols went wrong: take sizes as they are."""
 
-    def pattern(self, leaves: Sequence[Any], dynamic: bool | None) -> tuple[Pattern, Sizes]:
-        """What to record a call with, and note its sizes. Sizes that were equal at every recording are one symbol."""
+    def pattern(
+        self, leaves: Sequence[Any], dynamic: bool | None, nested: frozenset[int] = frozenset()
+    ) -> tuple[Pattern, Sizes]:
+        """What to record a call with, and note its sizes. Sizes that were equal at every recording are one symbol.
+
+        nested: leaves inside of containers. Python reads integers there as they are, so that they are no symbols.
+        """
         now = sizes_at(leaves)
         for leaf, (before, after) in enumerate(zip(self.history[-1], now, strict=True) if self.history else ()):
             self.changed |= {(leaf, axis) for axis, n in enumerate(after or ()) if n != before[axis]}  # type: ignore
@@ -86,7 +91,8 @@ class Kind:
             marks = marks_of(leaves[leaf])
             for axis, size in enumerate(shape or ()):
                 mark = marks.get(axis)
-                if not self._is_symbol((leaf, axis), leaves[leaf], dynamic, mark):
+                is_bare = leaf in nested and not isinstance(leaves[leaf], Tensor)
+                if is_bare or not self._is_symbol((leaf, axis), leaves[leaf], dynamic, mark):
                     dims.append(size)
                     continue
                 key = tuple(past[leaf][axis] for past in self.history), mark  # type: ignore[index]

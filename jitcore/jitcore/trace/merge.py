@@ -57,7 +57,7 @@ class Merged:
         made = self.executor.run([x._array for x in found])
         way = made[0].item()
         values = [made[n] for n in self.outputs[way]]
-        return self.variants[way].results(leaves, inputs[way], values, calls[way])
+        return self.variants[way].results(leaves, inputs[way], values, calls[way], (arguments, keywords))
 
     def fits(self, leaves: Sequence[Any]) -> bool:
         return all(variant.fits(leaves) for variant in self.variants)

@@ -10,6 +10,8 @@ from __future__ import annotations
 import gc
 import math
 import operator
+import os
+import sysconfig
 import types
 import weakref
 from collections.abc import Callable
@@ -21,7 +23,7 @@ from jitcore_ir import OpSpec, Value, ops
 
 from ..symbolic import SymInt, hint
 from ..tensor import Tensor, wrap
-from .containers import flatten, unflatten
+from .containers import flatten, has_recorded_keys, unflatten
 
 if TYPE_CHECKING:
     from .reads import Reads
@@ -272,11 +274,30 @@ def _recorder(*numbers: Any) -> Reads:
     return next(x._recorder for x in numbers if type(x) is RecordedNumber)
 
 
+NOT_PLAIN = "a number of the recording is given to code that takes plain ones only (json, say)"
+
+
+def is_about_recorded(error: TypeError) -> bool:
+    """Whether library code, in Python or C, was raised by a number that is none of Python's own."""
+    if any(kind.__name__ in str(error) for kind in (RecordedNumber, SymInt)):
+        return True
+    step = error.__traceback__
+    while step is not None:
+        frame, step = step.tb_frame, step.tb_next
+        is_foreign = frame.f_code.co_filename.startswith(_LIBRARY)
+        if is_foreign and any(type(value) in (RecordedNumber, SymInt) for value in frame.f_locals.values()):
+            return True
+    return False
+
+
+_LIBRARY = sysconfig.get_paths()["stdlib"] + os.sep
+
+
 def settled(result: Any, recorder: Reads) -> Any:
     """`result` with plain numbers in it; numbers of this recording that live on in lists, dicts, attributes or closure
     cells of the user's are replaced there too."""
     leaves, structure = flatten(result, is_of_the_run)
-    if any(type(leaf) in (RecordedNumber, SymInt) for leaf in leaves):
+    if any(type(leaf) in (RecordedNumber, SymInt) for leaf in leaves) or has_recorded_keys(result):
         result = unflatten(structure, [hint(plain(leaf)) for leaf in leaves])
     del leaves
     alive = [number for number in (reference() for reference in recorder.numbers) if number is not None]

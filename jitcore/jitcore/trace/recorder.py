@@ -8,7 +8,7 @@ them are committed after a replay.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,7 @@ from ..errors import TraceError
 from ..source import user_location
 from ..symbolic import symbolic
 from ..tensor import wrap
+from .containers import Path
 from .reads import Reads
 from .roots import GradientSlot, Read, Root
 from .sizes import Sizes
@@ -66,6 +67,10 @@ class Recorder(Reads):
     sizes: Sizes = field(default_factory=Sizes)
     disagrees: bool = False
     """A shape of the graph is not what the run gave: to be recorded without symbols."""
+    containers: dict[int, Path] | None = None
+    """Lists and dicts among the arguments, by id, with their places; None where results are made of new ones always."""
+    on_hooks: Callable[[Any], None] = lambda tensor: None
+    """Told of leaves whose hooks are about to be run."""
     made_up: bool = False
     """The inputs hold made-up values: an operation that does not take them (a singular matrix) gives zeros."""
     forgiven: tuple[type[Exception], ...] = (LinAlgError,)
@@ -160,7 +165,9 @@ class Recorder(Reads):
             self.refuse("gradients flow into the history of a tensor from outside", user_location())
 
     def run_hooks(self, tensor: Any) -> None:
-        self.hooked[id(tensor)] = tensor
+        if id(tensor) not in self.hooked:
+            self.hooked[id(tensor)] = tensor
+            self.on_hooks(tensor)
 
     def size_relation(self, difference: Expr, relation: str, needed: bool) -> None:
         """Python has learned whether `difference relation 0`; `needed`: for an operation, rather than for the user's

@@ -165,7 +165,7 @@ class TraceTree:
             from .merge import merge
 
             root.merged = merge(root, self.compile, self.native)
-        return variant.results(leaves, found, [known[key] for key in variant.values], call)
+        return variant.results(leaves, found, [known[key] for key in variant.values], call, (arguments, keywords))
 
     @staticmethod
     def run_whole(node: Node, leaves: Sequence[Any], arguments: tuple, keywords: dict) -> Any:
@@ -174,7 +174,9 @@ class TraceTree:
         assert variant is not None
         inputs = variant.inputs(leaves)
         call = variant.begin(inputs, arguments, keywords)
-        return variant.results(leaves, inputs, node.code.executor.run([x._array for x in inputs]), call)
+        return variant.results(
+            leaves, inputs, node.code.executor.run([x._array for x in inputs]), call, (arguments, keywords)
+        )
 
     def _run_node(self, node: Node, guide: Variant, known: dict[Key, np.ndarray]) -> Any:
         """Run one program of several; the outcome it ends in, or MISSED where a guard inside it fails."""

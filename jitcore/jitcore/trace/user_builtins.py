@@ -51,6 +51,16 @@ def _hasattr(thing: Any, name: str, /) -> bool:
     return hasattr(thing, name)
 
 
+def _setattr(thing: Any, name: str, value: Any, /) -> None:
+    _report("attribute", thing, name)
+    setattr(thing, name, value)
+
+
+def _delattr(thing: Any, name: str, /) -> None:
+    _report("attribute", thing, name)
+    delattr(thing, name)
+
+
 def _vars(*things: Any) -> Any:
     if not things:
         return sys._getframe(1).f_locals
@@ -104,7 +114,10 @@ class _Type(type, metaclass=_TypeOfType):
     pass
 
 
-_REPLACED = {"getattr": _getattr, "hasattr": _hasattr, "vars": _vars, "globals": _globals, "id": _id, "type": _Type}
+_REPLACED = {
+    "getattr": _getattr, "hasattr": _hasattr, "setattr": _setattr, "delattr": _delattr, "vars": _vars,
+    "globals": _globals, "id": _id, "type": _Type,
+}  # fmt: skip
 NAMES = frozenset(_REPLACED)
 _PUT: dict[int, tuple[dict[str, Any], dict[str, set[int]]]] = {}
 """By the id of a table of globals: the table, and for each name in it which watchers need it."""

@@ -14,9 +14,9 @@ from ..dispatch import apply
 from ..state import state
 from ..symbolic import SymInt
 from ..tensor import Tensor, alias, wrap
-from .capture import Again, FromNumber, FromOutput, FromRoot, FromSize, Piece, Recording, Static
+from .capture import Again, FromContainer, FromNumber, FromOutput, FromRoot, FromSize, Piece, Recording, Static
 from .compiled_node import Call
-from .containers import LEAF, unflatten
+from .containers import LEAF, part_at, unflatten
 from .kinds import SizeChecks
 from .numbers import same_float
 from .segments import Numbering
@@ -139,17 +139,20 @@ class Variant:
                 state.undo.write(inputs[number])
         return None if self.backward is None else Call(self.backward, inputs, arguments, keywords)
 
-    def results(self, leaves: Sequence[Any], inputs: list[Tensor], outputs: list[Any], call: Call | None) -> Any:
-        """What the user gets, once the program has run: `outputs` are the recording's values."""
+    def results(
+        self, leaves: Sequence[Any], inputs: list[Tensor], outputs: list[Any], call: Call | None, given: tuple
+    ) -> Any:
+        """What the user gets, once the program has run: `outputs` are the recording's values; `given` the positional
+        and named arguments."""
         if self._effects:
             arrays = dict(zip(self.recording.values, outputs))
             for effect in self._effects:
                 effect.replay(arrays.__getitem__)
         if call is not None:
             call.attach(outputs)
-        return self._finish(leaves, inputs, outputs)
+        return self._finish(leaves, inputs, outputs, given)
 
-    def _finish(self, leaves: Sequence[Any], inputs: Sequence[Tensor], outputs: list[Any]) -> Any:
+    def _finish(self, leaves: Sequence[Any], inputs: Sequence[Tensor], outputs: list[Any], given: tuple) -> Any:
         """Commit what the run changed besides memory (versions, gradients) and build the result."""
         self.hits += 1
         values = self._values(leaves) if self._sized else None
@@ -161,10 +164,10 @@ class Variant:
         built: list[Any] = []
         bare: set[int] = set()  # outputs whose own tensor has been given out
         for piece in self._pieces:
-            built.append(self._build(piece, inputs, outputs, built, bare, values))
+            built.append(self._build(piece, inputs, outputs, built, bare, values, given))
         result = unflatten(self.recording.structure, built)
         for owner, piece in self._gradients:
-            built.append(self._build(piece, inputs, outputs, built, bare, values))
+            built.append(self._build(piece, inputs, outputs, built, bare, values, given))
             leaf = leaves[owner] if isinstance(owner, int) else owner
             if state.undo is not None:
                 state.undo.change(leaf)
@@ -184,9 +187,12 @@ class Variant:
         built: list[Any],
         bare: set,
         values: Mapping[str, int] | None,
+        given: tuple,
     ) -> Any:
         if isinstance(piece, Static):
             return piece.value
+        if isinstance(piece, FromContainer):
+            return part_at(given, piece.path)
         if isinstance(piece, Again):
             return built[piece.position]
         if isinstance(piece, FromRoot):

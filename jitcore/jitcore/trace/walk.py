@@ -7,6 +7,7 @@ Of objects with attributes only those are looked at that the running code names.
 
 from __future__ import annotations
 
+import dis
 import enum
 import functools
 import os
@@ -41,6 +42,8 @@ OURS = "<jitcore>"
 """Among the names of our own code."""
 MAYBE = "?"
 """Before the name of an attribute that code asks for though it may not be there."""
+STORED = "="
+"""Before the name of an attribute that code assigns."""
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_full_backward_hooks", "_full_backward_pre_hooks")
 """Those that a call of a module runs."""
 _IMPLICIT = frozenset(
@@ -134,6 +137,7 @@ class Walker:
                 self.see(value)
             if is_held and value.__dict__:
                 self._names(value.__dict__, what, names)
+            self._stores(value, what, names)
         elif isinstance(value, types.FunctionType):
             self.function(value, what, names)
         elif isinstance(value, types.MethodType):
@@ -174,6 +178,8 @@ class Walker:
             if not is_library(getattr(value, "__file__", None)):
                 self.namespaces.add(id(value.__dict__))
                 self._names(value.__dict__, what, names)
+            elif self.is_new(value, (hash(names), "library")):
+                self._library(value, what, names)
         elif isinstance(value, Iterator) and not hasattr(value, "__dict__"):
             if is_held:
                 self.refuse(f"{what} is an iterator ({type(value).__name__}), which gives another item each time")
@@ -334,11 +340,35 @@ class Walker:
                 self.visit(f"{bound}.get({name!r}, missing)", item, f"{what}.{name}", names)
         self.checks.without(table, _maybe(names), f"{what} had no")
 
+    def _stores(self, thing: Any, what: str, names: frozenset[str]) -> None:
+        """That an object lacks attributes which code assigns, as the run itself may do. Of objects that it made this is
+        forgotten."""
+        own = getattr(thing, "__dict__", None)
+        if own is not None:
+            self.checks.without(own, _marked(names, STORED), f"{what} had no")
+
+    def _library(self, module: types.ModuleType, what: str, names: frozenset[str]) -> None:
+        """A module that is none of the user's: that its functions have not been exchanged, and plain values."""
+        table = module.__dict__
+        bound = self.checks.bind(table)
+        for name in sorted(names & table.keys()):
+            item, fetch = table[name], f"{bound}.get({name!r}, missing)"
+            if callable(item):
+                self.checks.same_object(fetch, item, f"{what}.{name} was another")
+            elif isinstance(item, types.ModuleType):
+                if is_library(getattr(item, "__file__", None)) and self.is_new(item, (hash(names), "library")):
+                    self._library(item, f"{what}.{name}", names)
+            elif not is_own_file(getattr(module, "__file__", None) or "") and (
+                isinstance(item, SCALARS) or _is_plain_list(item)
+            ):
+                self.visit(fetch, item, f"{what}.{name}", names)
+
     def class_of(self, value: Any, what: str, names: frozenset[str]) -> None:
         """The class of an object: that it still is that one, its attributes that the code names, and that the object
         has none of its own in front of them."""
         cls = type(value)
         self.checks.same_class(value, f"{what} was a {cls.__name__}")
+        self._stores(value, what, names)
         own = getattr(value, "__dict__", None)
         found = self._class_attributes(cls, what, names)
         if own is not None:
@@ -426,6 +456,8 @@ def code_names(code: CodeType | None) -> frozenset[str]:
         return frozenset()
     is_own = is_own_file(code.co_filename)
     found = {*code.co_names, *([OURS] if is_own else [])}
+    if not is_own:
+        found |= {STORED + step.argval for step in dis.get_instructions(code) if step.opname == "STORE_ATTR"}
     if not is_own and code.co_exceptiontable and _HANDLED & found:
         found |= {MAYBE + name for name in code.co_names}
     for constant in code.co_consts:
@@ -439,10 +471,14 @@ def code_names(code: CodeType | None) -> frozenset[str]:
 _HANDLED = frozenset({"AttributeError", "Exception", "BaseException"})
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=4096)
+def _marked(names: frozenset[str], mark: str) -> frozenset[str]:
+    return frozenset(name[len(mark) :] for name in names if name.startswith(mark))
+
+
 def _maybe(names: frozenset[str]) -> frozenset[str]:
     """The names that code asks for though there may be nothing under them."""
-    return frozenset(name[len(MAYBE) :] for name in names if name.startswith(MAYBE))
+    return _marked(names, MAYBE)
 
 
 def _label(key: Any) -> str:
@@ -455,6 +491,10 @@ def is_plain(value: Any) -> bool:
     if not isinstance(value, tuple | frozenset):
         return False
     return all((isinstance(item, SCALARS) and type(item) not in _RECORDED) or is_plain(item) for item in value)
+
+
+def _is_plain_list(value: Any) -> bool:
+    return type(value) is list and all(isinstance(item, SCALARS) for item in value)
 
 
 _RECORDED = (RecordedNumber, SymInt)

@@ -14,6 +14,7 @@ import logging
 import os
 import queue
 import sys
+import threading
 import types
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
@@ -31,9 +32,25 @@ from .user_builtins import NAMES, listening, replace_in
 from .walk import LAYERS, OURS, SCALARS, Walker, code_names, is_library, numpy_state
 
 _ENVIRONMENT = type(os.environ).__getitem__.__code__
+_ENVIRONMENT_KEYS = (type(os.environ).__iter__.__code__, type(os.environ).__len__.__code__)
+_THREAD = threading.current_thread.__code__
 _NOW = ("now", "utcnow", "today")
 _LOOK_THROUGH = ("dataclasses",)
 """Modules of Python's library whose functions look through attributes of what they are given."""
+_FILES = frozenset(
+    [("io", "open"), ("_io", "open"), ("builtins", "open"), *(("posix", name) for name in (
+        "open", "stat", "lstat", "listdir", "scandir", "access", "getcwd", "readlink"))]
+)  # fmt: skip
+_SOURCE_READERS = (
+    "importlib",
+    "_frozen_importlib",
+    "linecache",
+    "tokenize",
+    "warnings",
+    "traceback",
+    "inspect",
+    "zipimport",
+)
 _OUTPUT = ("write", "writelines")
 _QUEUE = ("get", "put")
 
@@ -121,6 +138,10 @@ class Watcher(Walker):
                     replace_in(frame, self)
                 elif frame.f_code is _ENVIRONMENT:
                     self._environment_is_read(frame.f_locals["self"], frame.f_locals["key"])
+                elif frame.f_code in _ENVIRONMENT_KEYS:
+                    self.checks.same_keys(frame.f_locals["self"]._data, "other environment variables were set")
+                elif frame.f_code is _THREAD and frame.f_back is not None and _is_watched(frame.f_back):
+                    self._same_thread()
             elif event == "c_call" and self.problem is None and not is_own_file(frame.f_code.co_filename):
                 self._builtin_starts(frame, argument)
         finally:
@@ -144,7 +165,8 @@ class Watcher(Walker):
                 self.checks.without(table, frozenset(named) - NAMES, "there was no global")
                 replace_in(frame, self)
         for name, value in list(frame.f_locals.items()):
-            self.is_passing = isinstance(value, list | tuple | dict)
+            is_closure = name in code.co_freevars and not self.is_local(value)
+            self.is_passing = isinstance(value, list | tuple | dict | set) and not is_closure
             self.visit("", value, name, names)
             self.is_passing = False
 
@@ -157,6 +179,11 @@ class Watcher(Walker):
             getattr(self, method)(*arguments, self._names_of_callers(frame))
         finally:
             self._busy = False
+
+    def hooks_start(self, leaf: Tensor) -> None:
+        """The hooks of a leaf, which no code names, are about to be run."""
+        for hook in () if leaf._hooks is None else (*leaf._hooks.before.values(), *leaf._hooks.after.values()):
+            self.visit("", hook, "a hook", code_names(getattr(hook, "__code__", None)))
 
     def is_local(self, value: Any) -> bool:
         frame = None if self._first is None else sys._getframe(1)  # None: the run has not begun
@@ -193,9 +220,17 @@ class Watcher(Walker):
         fetch = f"{self.checks.bind(table)}.get({encoded!r}, missing)"
         what = f"the environment variable {key}"
         if encoded in table:
-            self.checks.same_value(fetch, table[encoded], f"{what} was {table[encoded]!r}")
+            self.checks.same_value(fetch, table[encoded], f"{what} was {environ.decodevalue(table[encoded])!r}")
         else:
             self.checks.absent(fetch, f"{what} was not set")
+
+    def _same_thread(self) -> None:
+        thread, name = threading.current_thread(), threading.current_thread().name
+
+        def same() -> bool:
+            return threading.current_thread() is thread and thread.name == name
+
+        self.checks.custom(thread, same, f"another thread than {name} called")
 
     def _builtin_starts(self, frame: FrameType, function: Any) -> None:
         owner = getattr(function, "__self__", None)
@@ -208,7 +243,12 @@ class Watcher(Walker):
         origin, name = str(origin), getattr(function, "__name__", "?")
         where = f"{frame.f_code.co_filename}:{frame.f_lineno}"
         direct = not is_library(frame.f_code.co_filename)
-        if _is_unrepeatable(origin, name, direct) and not (origin == "_queue" and _is_for_us(frame)):
+        if name in ("get_ident", "get_native_id", "current_thread") and direct:
+            self._same_thread()
+        if (origin, name) in _FILES and (user := _user_of_library(frame)) is not None:
+            where = f"{user.f_code.co_filename}:{user.f_lineno}"
+            self.problem = f"files are read or looked at ({name}() at {where}), which may be others each time"
+        elif _is_unrepeatable(origin, name, direct) and not (origin == "_queue" and _is_for_us(frame)):
             self.problem = f"{origin}.{name}() at {where}, which gives another result each time"
         elif origin in ("_io", "io") and name in _OUTPUT and direct:
             self.problem = f"{name}() to a file at {where}, which replays would not do"
@@ -222,7 +262,17 @@ def _is_unrepeatable(origin: str, name: str, direct: bool) -> bool:
         return True
     if origin == "_queue" and name.removesuffix("_nowait") in _QUEUE:
         return True
-    return direct and (origin == "time" or (origin, name) in (("builtins", "input"), ("io", "open"), ("_io", "open")))
+    return direct and (origin == "time" or (origin, name) in (("builtins", "input"), ("posix", "getpid")))
+
+
+def _user_of_library(frame: FrameType | None) -> FrameType | None:
+    """The user's frame that called library code which got to `frame`; None where that is about source code (imports,
+    warnings, tracebacks)."""
+    while frame is not None and is_library(frame.f_code.co_filename):
+        if str(frame.f_globals.get("__name__")).startswith(_SOURCE_READERS):
+            return None
+        frame = frame.f_back
+    return frame
 
 
 def _is_for_us(frame: FrameType | None) -> bool:
@@ -235,8 +285,8 @@ def _is_for_us(frame: FrameType | None) -> bool:
 
 
 def _globals(code: CodeType) -> list[str]:
-    """Names that `code` looks up as globals (`co_names` has its attributes' names too)."""
-    loads = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
+    """Names that `code` looks up, or assigns, as globals (`co_names` has its attributes' names too)."""
+    loads = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS", "STORE_GLOBAL", "DELETE_GLOBAL")
     return list(dict.fromkeys(step.argval for step in dis.get_instructions(code) if step.opname in loads))
 
 
