@@ -30,7 +30,8 @@ from .nn.module import Module
 from .random import default_generator
 from .source import is_own_file
 from .tensor import Tensor, wrap
-from .trace.capture import FromOutput, FromRoot, Recording, Static, record
+from .trace.capture import Recording, record
+from .trace.pieces import FromOutput, FromRoot, Static
 from .trace.recorder import Recorder
 from .trace.retrace import advice
 from .trace.sizes import ShapeGuard, Sizes, Specialization

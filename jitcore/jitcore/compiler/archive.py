@@ -14,8 +14,9 @@ from jitcore_serialize.archive import Archive, Entry, NativeCode, Provenance, Ra
 from jitcore_serialize.writer import write_archive
 
 from ..errors import ExportError
-from ..trace.capture import FromOutput, Recording
+from ..trace.capture import Recording
 from ..trace.containers import LEAF
+from ..trace.pieces import FromOutput
 from .compile import EXACT_TARGETS, compile_graph
 from .cpu.pool import build_pool_image
 from .cuda import device_code, parse_target

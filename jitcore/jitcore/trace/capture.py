@@ -11,82 +11,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jitcore_ir import UNKNOWN, Graph, Location, Value
-from jitcore_ir.shapes import Dim
 
-from ..device import Device
 from ..state import state
-from ..symbolic import SymInt, expression
-from ..tensor import Size, Tensor
+from ..tensor import Tensor
 from ..undo import Undo, undone_on_error
 from .checks import Checks
-from .containers import Path, flatten, mutable_parts
+from .containers import flatten, mutable_parts
 from .effects import Effect, watched_prints
 from .history import outside_leaf
 from .keys import named_modes
 from .kinds import Pattern, sizes_at
-from .numbers import RecordedNumber, is_of_the_run
+from .numbers import is_of_the_run
+from .pieces import Again, FromRoot, Piece, Pieces
 from .recorder import Recorder
 from .roots import GradientSlot, Read, Root
 from .sources import Argument, MemoryOf, StateOf
-from .views import Chain, same_chain, whole_memory
-from .walk import SCALARS
+from .views import same_chain, whole_memory
 from .watch import Watcher
-
-
-@dataclass(frozen=True, slots=True)
-class Static:
-    """A result leaf that is the same Python object each time."""
-
-    value: Any
-
-
-@dataclass(frozen=True, slots=True)
-class FromRoot:
-    """A result leaf in memory from outside: root number `root`; the very tensor where `chain` is None, else another one
-    on its memory, cut out by `chain`, without gradient history."""
-
-    root: int
-    chain: Chain | None
-
-
-@dataclass(frozen=True, slots=True)
-class FromOutput:
-    """A result leaf in new memory: graph output number `output`, seen through `chain`."""
-
-    output: int
-    chain: Chain
-    requires_grad: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Again:
-    """A result leaf that is the very object that leaf number `position` is."""
-
-    position: int
-
-
-@dataclass(frozen=True, slots=True)
-class FromNumber:
-    """A result leaf that is a Python float or int: the element of graph output number `output`."""
-
-    output: int
-
-
-@dataclass(frozen=True, slots=True)
-class FromSize:
-    """A result leaf that is a size."""
-
-    dim: Dim
-
-
-@dataclass(frozen=True, slots=True)
-class FromContainer:
-    """A list or dict among the arguments, which is given back: where it is in (arguments, keywords)."""
-
-    path: Path
-
-
-Piece = Static | Again | FromContainer | FromRoot | FromOutput | FromNumber | FromSize
 
 
 @dataclass(eq=False, slots=True)
@@ -242,7 +183,8 @@ def _finish(recorder: Recorder, watcher: Watcher, result: Any, undo: Undo) -> Re
     leaves, structure = flatten(result, is_of_the_run, _returned_whole(recorder, watcher))
     for text in recorder.texts:
         recorder.pin(text.number)
-    values: dict[Value, int] = {}
+    found = Pieces(recorder, watcher)
+    values = found.values
     differentiable: list[tuple[Any, int]] = []
     pieces: list[Piece] = []
     positions: dict[int, int] = {}
@@ -250,7 +192,7 @@ def _finish(recorder: Recorder, watcher: Watcher, result: Any, undo: Undo) -> Re
     def add(leaf: Any, differentiable: list) -> None:
         earlier = positions.setdefault(id(leaf), len(pieces)) if isinstance(leaf, Tensor) else len(pieces)
         is_new = earlier == len(pieces)
-        pieces.append(_piece(recorder, watcher, leaf, values, differentiable) if is_new else Again(earlier))
+        pieces.append(found.piece(leaf, differentiable) if is_new else Again(earlier))
 
     for leaf in leaves:
         add(leaf, differentiable)
@@ -299,58 +241,12 @@ def _returned_whole(recorder: Recorder, watcher: Watcher) -> Callable[[Any], boo
     return whole
 
 
-def _piece(recorder: Recorder, watcher: Watcher, leaf: Any, values: dict[Value, int], differentiable: list) -> Piece:
-    if type(leaf) is RecordedNumber:
-        return FromNumber(values.setdefault(leaf.graph_value(), len(values)))
-    if type(leaf) is SymInt:
-        return FromSize(expression(leaf))
-    if recorder.containers is not None and id(leaf) in recorder.containers:
-        return FromContainer(recorder.containers[id(leaf)])
-    if not isinstance(leaf, Tensor):
-        if not (isinstance(leaf, _UNCHANGING) or id(leaf) in watcher.outside):
-            recorder.refuse(f"the function returns a {type(leaf).__name__} that it made itself", UNKNOWN)
-        state_tensor = getattr(leaf, "_state", None)
-        if any(root.tensor is state_tensor and root.source is not None for root in recorder.roots):
-            recorder.refuse("a generator that is an argument is returned", UNKNOWN)
-        return Static(leaf)
-    if id(leaf) in recorder.aliases:
-        return FromRoot(recorder.returned(leaf), None)
-    for number, root in enumerate(recorder.roots):
-        if root.tensor is leaf and root.source is not None:
-            return FromRoot(number, None)
-    if not recorder.is_inside(leaf):
-        if id(leaf) in watcher.outside:
-            return Static(leaf)
-        found = recorder.outside_root(leaf)
-        if leaf.requires_grad:
-            recorder.refuse("a view of an outside tensor, with gradient history, is returned", found.location)
-        return FromRoot(recorder.roots.index(found), leaf._view[len(found.chain) :])
-    if leaf._grad is not None:
-        recorder.refuse("a tensor made inside the function is returned with a gradient", UNKNOWN)
-    number = values.setdefault(recorder.own_value(leaf), len(values))
-    if leaf.requires_grad:
-        whole = whole_of(leaf)
-        if whole._view:
-            recorder.refuse("a part of a detached tensor, with gradient history of its own, is returned", UNKNOWN)
-        differentiable.append((whole, number))
-    return FromOutput(number, leaf._view, leaf.requires_grad)
-
-
 def _is_own(leaf: Tensor, recorder: Recorder, watcher: Watcher) -> bool:
     """Whether the run made the leaf, perhaps on memory from outside (`x.detach().requires_grad_()`): what becomes of
     its gradient is then the run's own business."""
     if recorder.is_inside(leaf):
         return True
     return recorder.root_of(leaf) is not None and all(t is not leaf for t in watcher.seen.get(id(leaf._storage), ()))
-
-
-_UNCHANGING = (*SCALARS, Size, Device)
-"""Types of results that need not be made anew."""
-
-
-def whole_of(leaf: Tensor) -> Tensor:
-    """The tensor that a result is a differentiable view of; itself where it is none."""
-    return leaf if leaf._base is None else leaf._base
 
 
 def _same_tree(before: tuple[list[Any], Any], after: tuple[list[Any], Any]) -> bool:

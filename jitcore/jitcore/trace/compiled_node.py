@@ -21,10 +21,10 @@ from ..autograd.tape import CallNode, Node, Saved, changed, edge_of, zeros_like
 from ..state import state
 from ..storage import Storage
 from ..tensor import Tensor, alias, wrap
-from .capture import whole_of
 from .containers import flatten
 from .differentiate import Backward, Captured, Seed
 from .effects import no_effects
+from .pieces import whole_of
 
 _MOST_COPIED = 1 << 22
 """Bytes of tensors the function writes, up to which they are copied at each call so that it can be run again."""

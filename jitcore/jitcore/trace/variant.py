@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from jitcore_ir.shapes import Expr, evaluate
 
+from ..autograd.tape import NO_GRAD_VIEW
 from ..dispatch import apply
 from ..state import state
-from ..symbolic import SymInt
 from ..tensor import Tensor, alias, wrap
-from .capture import Again, FromContainer, FromNumber, FromOutput, FromRoot, FromSize, Piece, Recording, Static
+from .capture import Recording
 from .compiled_node import Call
 from .containers import LEAF, part_at, unflatten
 from .kinds import SizeChecks
 from .numbers import same_float
+from .pieces import Again, FromContainer, FromNumber, FromOutput, FromRoot, FromSize, Piece, Static, settled_piece
 from .segments import Numbering
-from .sizes import ShapeGuard, Sizes
+from .sizes import ShapeGuard
 from .sources import Argument, Entry, GradientOf, Integer, MemoryOf, Number, StateOf
 from .views import Chain, whole_memory
 
@@ -162,12 +162,12 @@ class Variant:
             made = outputs[self._only_output]
             return made if isinstance(made, Tensor) else wrap(made)
         built: list[Any] = []
-        bare: set[int] = set()  # outputs whose own tensor has been given out
+        owners: dict[int, Tensor] = {}  # by their numbers; under ~n, output n itself, once it has been given out
         for piece in self._pieces:
-            built.append(self._build(piece, inputs, outputs, built, bare, values, given))
+            built.append(self._build(piece, inputs, outputs, built, owners, values, given))
         result = unflatten(self.recording.structure, built)
         for owner, piece in self._gradients:
-            built.append(self._build(piece, inputs, outputs, built, bare, values, given))
+            built.append(self._build(piece, inputs, outputs, built, owners, values, given))
             leaf = leaves[owner] if isinstance(owner, int) else owner
             if state.undo is not None:
                 state.undo.change(leaf)
@@ -185,7 +185,7 @@ class Variant:
         inputs: Sequence[Tensor],
         outputs: list[Any],
         built: list[Any],
-        bare: set,
+        owners: dict[int, Tensor],
         values: Mapping[str, int] | None,
         given: tuple,
     ) -> Any:
@@ -195,25 +195,47 @@ class Variant:
             return part_at(given, piece.path)
         if isinstance(piece, Again):
             return built[piece.position]
-        if isinstance(piece, FromRoot):
-            base = inputs[piece.root]
-            if piece.chain is None:
-                return base
-            return view_through(base if piece.chain and not base.requires_grad else alias(base), piece.chain, values)
         if isinstance(piece, FromSize):
             assert values is not None
             return evaluate(piece.dim, values)
         if isinstance(piece, FromNumber):
             return outputs[piece.output].item()
+        if isinstance(piece, FromRoot):
+            memory = inputs[piece.root]
+            if piece.chain is None:
+                return memory
+            if piece.owner is None:
+                made = view_through(alias(memory) if memory.requires_grad else memory, piece.chain, values)
+            else:
+                owner = owners.get(piece.owner.number)
+                if owner is None:
+                    owner = _owned(alias(memory), piece, values)
+                    owners[piece.owner.number] = owner
+                made = view_through(owner, piece.chain[piece.owner.steps :], values)
+        else:
+            owner = owners.get(piece.owner.number)
+            if owner is None:
+                owner = owners[piece.owner.number] = self._output(piece, outputs, owners, values)
+            made = view_through(owner, piece.chain[piece.owner.steps :], values)
+        if piece.is_fixed:
+            made._seen = NO_GRAD_VIEW
+        return made
+
+    def _output(
+        self, piece: FromOutput, outputs: list[Any], owners: dict[int, Tensor], values: Mapping[str, int] | None
+    ) -> Tensor:
+        """The tensor that a result in new memory is a view of. The first that suits is the output's own."""
         made = outputs[piece.output]
         if not isinstance(made, Tensor):
             made = outputs[piece.output] = wrap(made)  # results that share memory must go on sharing it
+        if piece.owner.steps:
+            return _owned(alias(made), piece, values)
         if made.requires_grad and not piece.requires_grad:
-            made = alias(made)
-        elif not piece.chain:
-            made = alias(made, keep_grad=True) if piece.output in bare else made
-            bare.add(piece.output)
-        return view_through(made, piece.chain, values)
+            return alias(made)
+        if ~piece.output in owners:
+            return alias(made, keep_grad=True)
+        owners[~piece.output] = made
+        return made
 
     def _single_output(self) -> int | None:
         """The output number where the result is one new tensor and nothing else needs doing: the common case."""
@@ -222,6 +244,12 @@ class Variant:
             if isinstance(piece, FromOutput) and not piece.chain and not self._gradients:
                 return piece.output
         return None
+
+
+def _owned(memory: Tensor, piece: FromRoot | FromOutput, values: Mapping[str, int] | None) -> Tensor:
+    """The detached tensor on `memory` that a result is a view of."""
+    assert piece.chain is not None and piece.owner is not None
+    return alias(view_through(memory, piece.chain[: piece.owner.steps], values)) if piece.owner.steps else memory
 
 
 def check_overlap(inputs: Sequence[Tensor], written: int) -> None:
@@ -241,23 +269,6 @@ def view_through(tensor: Tensor, chain: Chain, values: Mapping[str, int] | None 
         given = attributes if values is None else {name: _at(value, values) for name, value in attributes.items()}
         tensor = apply(spec, (tensor,), dict(given))
     return tensor
-
-
-def settled_piece(piece: Piece, sizes: Sizes) -> Piece:
-    """A part of the result with its sizes as expressions over the symbols that are left."""
-    if isinstance(piece, FromSize):
-        dim = sizes.current(piece.dim)
-        return Static(dim) if isinstance(dim, int) else FromSize(dim)
-    if isinstance(piece, FromRoot | FromOutput) and piece.chain:
-        steps = [(spec, {name: _settled(value, sizes) for name, value in given.items()}) for spec, given in piece.chain]
-        return replace(piece, chain=tuple(steps))
-    return piece
-
-
-def _settled(attribute: Any, sizes: Sizes) -> Any:
-    if isinstance(attribute, tuple | list):
-        return tuple(_settled(item, sizes) for item in attribute)
-    return sizes.current(attribute.expr) if type(attribute) is SymInt else attribute
 
 
 def _at(attribute: Any, values: Mapping[str, int]) -> Any:
