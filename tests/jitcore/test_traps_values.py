@@ -252,3 +252,11 @@ def test_numbers_given_to_code_that_takes_plain_ones(use):
                     outcomes.append(str(error))
             assert outcomes[0] == outcomes[1]
             assert len(counts) == 1
+
+
+@pytest.mark.filterwarnings("ignore::jitcore.JitWarning")
+def test_complex_of_a_number_that_python_was_given():
+    def f(x, n):
+        return x * (complex(n) * 2).real + complex(x.sum().item()).real
+
+    agree(jit(f), f, *[(vector(n, 1), n + 0.5) for n in (1, 2, 1)])

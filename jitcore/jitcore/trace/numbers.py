@@ -122,6 +122,9 @@ class RecordedNumber:
     def __int__(self) -> int:
         return int(pinned(self))
 
+    def __complex__(self) -> complex:
+        return complex(pinned(self))
+
     def __index__(self) -> int:
         return operator.index(pinned(self))  # type: ignore[arg-type]
 
@@ -198,7 +201,7 @@ def _defer(name: str) -> Callable[..., Any]:
 
 for _name in (
     "__pow__", "__rpow__", "__mod__", "__rmod__", "__floordiv__", "__rfloordiv__", "__divmod__", "__rdivmod__",
-    "__round__", "__trunc__", "__floor__", "__ceil__", "__complex__", "__and__", "__rand__", "__or__", "__ror__",
+    "__round__", "__trunc__", "__floor__", "__ceil__", "__and__", "__rand__", "__or__", "__ror__",
     "__xor__", "__rxor__", "__lshift__", "__rlshift__", "__rshift__", "__rrshift__", "__invert__",
 ):  # fmt: skip
     setattr(RecordedNumber, _name, _defer(_name))
