@@ -66,9 +66,37 @@ FUNCTIONS = (
 
 
 @pytest.mark.parametrize("native", [False, True], ids=["interpreted", "native"])
-@pytest.mark.parametrize("function, write", itertools.product(FUNCTIONS, WRITES))
+@pytest.mark.parametrize("function, write", list(itertools.product(FUNCTIONS, WRITES)))
 def test_writes_with_gradients_reach_the_same_results_as_eagerly(function, write, native):
     jitted = jitcore.jit(function, native=native)
     assert seen(jitted, WRITES[write]) == seen(function, WRITES[write])
+    (variant,) = jitted._recordings.variants()
+    assert variant.hits == 2
+
+
+@pytest.mark.parametrize("native", [False, True], ids=["interpreted", "native"])
+def test_results_lie_in_memory_as_eagerly(native):
+    """Whether `reshape` of a result is a view depends on it."""
+
+    def f(a, w):
+        doubled = a * 2
+        return doubled, doubled.t(), doubled[1:], a.sum(0), (a.t() + w).exp()
+
+    def run(function):
+        strides, values = [], []
+        for _ in range(3):
+            w = jitcore.ones(4, 3).requires_grad_()
+            results = function(jitcore.arange(12.0).reshape(4, 3).t(), w)
+            strides.append([t.stride() for t in results])
+            results[-1].sum().backward()
+            results[0].reshape(-1).zero_()
+            values += [*(t.detach() for t in results), w.grad]
+        return strides, values
+
+    jitted = jitcore.jit(f, native=native)
+    (ours, given), (theirs, expected) = run(jitted), run(f)
+    assert ours == theirs and ours[0][0] == (1, 3)
+    for one, other in zip(given, expected, strict=True):
+        assert jitcore.allclose(one, other, rtol=1e-5)
     (variant,) = jitted._recordings.variants()
     assert variant.hits == 2

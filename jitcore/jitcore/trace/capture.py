@@ -54,6 +54,8 @@ class Recording:
     """Argument leaves that lie in a captured tensor's storage, with it."""
     generators: list[int] = field(default_factory=list)
     """Inputs that are the state of a captured generator."""
+    layouts: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    """Outputs that are not row by row in memory, with their axes in the order in which they lie there."""
     pattern: Pattern | None = None
     """The sizes of arguments, which may be symbols; None for an export."""
     leafness: list[tuple[int, bool]] = field(default_factory=list)
@@ -226,7 +228,7 @@ def _finish(recorder: Recorder, watcher: Watcher, result: Any, undo: Undo) -> Re
     return Recording(
         recorder.graph, recorder.roots, pieces, structure, gradients, written, recorder.reads, watcher.checks,
         recorder.pins, recorder.effects, list(values), problem, recorder, differentiable, _joined(recorder, watcher),
-        generators, leafness=leafness, watched=_watched(watcher),
+        generators, leafness=leafness, watched=_watched(watcher), layouts=found.layouts,
     )  # fmt: skip
 
 

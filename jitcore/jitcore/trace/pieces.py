@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from jitcore_ir import UNKNOWN, Value
 from jitcore_ir.shapes import Dim
 
@@ -102,11 +104,14 @@ Piece = Static | Again | FromContainer | FromRoot | FromOutput | FromNumber | Fr
 
 @dataclass
 class Pieces:
-    """Finds the pieces of one run's result. `values` are the graph values among them, with their output numbers."""
+    """Finds the pieces of one run's result. `values` are the graph values among them, with their output numbers;
+    `layouts` tells of outputs whose memory is not laid out row by row which axis comes first in it, second, and so
+    on."""
 
     recorder: Recorder
     watcher: Watcher
     values: dict[Value, int] = field(default_factory=dict)
+    layouts: dict[int, tuple[int, ...]] = field(default_factory=dict)
     _owners: dict[tuple[int, bool], int] = field(default_factory=dict)
 
     def piece(self, leaf: Any, differentiable: list[tuple[Tensor, int]]) -> Piece:
@@ -139,11 +144,13 @@ class Pieces:
         if leaf._grad is not None:
             recorder.refuse("a tensor made inside the function is returned with a gradient", UNKNOWN)
         output = self.values.setdefault(recorder.own_value(leaf), len(self.values))
+        whole = leaf._storage.array
+        if not whole.flags.c_contiguous:
+            self.layouts[output] = tuple(sorted(range(whole.ndim), key=lambda axis: -abs(whole.strides[axis])))
         if leaf.requires_grad:
-            whole = whole_of(leaf)
-            if whole._view:
+            if whole_of(leaf)._view:
                 recorder.refuse("a part of a detached tensor, with gradient history of its own, is returned", UNKNOWN)
-            differentiable.append((whole, output))
+            differentiable.append((whole_of(leaf), output))
         return FromOutput(output, leaf._view, leaf.requires_grad, self._owner(leaf, 0), is_fixed)
 
     def _object(self, leaf: Any) -> Static:
@@ -160,6 +167,14 @@ class Pieces:
         whole = whole_of(leaf)
         number = self._owners.setdefault((id(whole), leaf.requires_grad), len(self._owners))
         return Owner(number, len(whole._view) - before)
+
+
+def laid_out(array: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+    """A copy of `array` in whose memory `axes` follow one another in that order. Whether `reshape` of a result is a
+    view depends on it."""
+    made = np.empty([array.shape[axis] for axis in axes], array.dtype).transpose(np.argsort(axes))
+    np.copyto(made, array)
+    return made
 
 
 def whole_of(leaf: Tensor) -> Tensor:

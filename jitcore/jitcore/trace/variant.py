@@ -18,7 +18,18 @@ from .compiled_node import Call
 from .containers import LEAF, part_at, unflatten
 from .kinds import SizeChecks
 from .numbers import same_float
-from .pieces import Again, FromContainer, FromNumber, FromOutput, FromRoot, FromSize, Piece, Static, settled_piece
+from .pieces import (
+    Again,
+    FromContainer,
+    FromNumber,
+    FromOutput,
+    FromRoot,
+    FromSize,
+    Piece,
+    Static,
+    laid_out,
+    settled_piece,
+)
 from .segments import Numbering
 from .sizes import ShapeGuard
 from .sources import Argument, Entry, GradientOf, Integer, MemoryOf, Number, StateOf
@@ -54,6 +65,7 @@ class Variant:
         self._leafness = recording.leafness
         self._watched = recording.watched
         self._effects = recording.effects
+        self._layouts = tuple(recording.layouts.items())
         self._pieces = recording.pieces[: len(recording.pieces) - len(recording.gradients)]
         leaf_of = {id(r.tensor): r.source.index for r in recording.roots if isinstance(r.source, Argument)}
         recorder = recording.recorder
@@ -144,6 +156,8 @@ class Variant:
     ) -> Any:
         """What the user gets, once the program has run: `outputs` are the recording's values; `given` the positional
         and named arguments."""
+        for number, axes in self._layouts:
+            outputs[number] = laid_out(outputs[number], axes)
         if self._effects:
             arrays = dict(zip(self.recording.values, outputs))
             for effect in self._effects:
