@@ -485,3 +485,26 @@ def test_objects_made_inside_may_be_given_attributes():
     jitted = jit(f)
     agree(jitted, f, (vector(1),), (vector(2),))
     assert "eagerly" not in jitted.explain()
+
+
+def test_several_functions_that_use_the_same_built_ins_are_compiled():
+    held_by_all = types.SimpleNamespace(a0=2.0, a1=3.0)
+
+    def inner(x, n):
+        return x * getattr(held_by_all, f"a{n}") if hasattr(held_by_all, f"a{n}") else x
+
+    def kind(x):
+        return x + len(vars(held_by_all)) if type(x) is jitcore.Tensor else x
+
+    def f(x):
+        y = x * sum(getattr(held_by_all, name) for name in ("a0", "a1"))
+        return kind(inner(y, 0)) + inner(x, 2) if type(y) is type(x) and hasattr(held_by_all, "a0") else y
+
+    jitted = jit(f)
+    agree(jitted, f, (vector(1, 2),), (vector(3, 4),))
+    held_by_all.a1 = 5.0
+    agree(jitted, f, (vector(1, 2),), (vector(3, 4),))
+    held_by_all.a2 = 0.5
+    agree(jitted, f, (vector(1, 2),), (vector(3, 4),))
+    assert not jitted._eager_calls and [v.hits for v in jitted._recordings.variants()] == [1, 1, 1]
+    assert "getattr" not in globals() and "type" not in globals()

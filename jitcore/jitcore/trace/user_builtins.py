@@ -119,6 +119,8 @@ _REPLACED = {
     "globals": _globals, "id": _id, "type": _Type,
 }  # fmt: skip
 NAMES = frozenset(_REPLACED)
+STAND_INS = frozenset(map(id, _REPLACED.values()))
+"""Ids of the functions that are in the built-ins' places, which are not the user's state."""
 _PUT: dict[int, tuple[dict[str, Any], dict[str, set[int]]]] = {}
 """By the id of a table of globals: the table, and for each name in it which watchers need it."""
 _lock = threading.Lock()
