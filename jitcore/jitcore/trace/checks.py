@@ -6,8 +6,11 @@ microseconds, far less than a loop over check objects.
 
 from __future__ import annotations
 
+import ast
 import math
+import operator
 import re
+import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
@@ -16,6 +19,12 @@ from typing import Any
 from .contents import alike
 
 _MISSING = object()
+_MANY = 8
+"""Conditions on entries of one table from which on they are looked at together."""
+_ENTRY = re.compile(
+    r"(?:\(\(x := )?(?P<table>v\d+)\.get\((?P<key>'\w+'), missing\)\)? is (?P<value>v\d+)(?: or \(type\(x\) .*\)\))?"
+)
+"""A condition that the entry of a table is an object, or one that is equal to it."""
 _NAME = re.compile(r"\bv\d+\b")
 """The names of bound objects. The first one of a condition is the object that it asks about."""
 
@@ -35,7 +44,7 @@ class Checks:
     names: dict[str, Any] = field(
         default_factory=lambda: {
             "missing": _MISSING, "type": type, "len": len, "bool": bool, "getattr": getattr, "copysign": math.copysign,
-            "repr": repr, "alike": alike,
+            "repr": repr, "alike": alike, "all": all, "map": map, "is_": operator.is_,
         }
     )  # fmt: skip
     _numbers: Iterator[int] = field(default_factory=count)
@@ -132,11 +141,35 @@ class Checks:
 
     def compile(self) -> Callable[[], bool]:
         """One function that tells whether every condition holds."""
-        body = " and ".join(self.conditions) or "True"
+        body = " and ".join(self._gathered()) or "True"
         errors = "AttributeError, LookupError, TypeError, ValueError"
         source = f"def holds():\n    try:\n        return {body}\n    except ({errors}):\n        return False"
         exec(source, self.names)
         return self.names["holds"]
+
+    def _gathered(self) -> list[str]:
+        """The conditions, those on many entries of one table as one: that all are the very objects they were is found
+        in half the time; where some are others, each is looked at."""
+        tables: dict[str, list[tuple[str, str, str]]] = {}
+        for condition in self.conditions:
+            entry = _ENTRY.fullmatch(condition)
+            if entry and type(self.names[entry["table"]]) in (dict, types.MappingProxyType):
+                tables.setdefault(entry["table"], []).append((condition, entry["key"], entry["value"]))
+        found = dict.fromkeys(self.conditions)
+        for table, entries in tables.items():
+            if len(entries) < _MANY:
+                continue
+            keys, values = (self.bind(part) for part in self._entries(entries))
+            for condition, _, _ in entries:
+                del found[condition]
+            each = " and ".join(condition for condition, _, _ in entries)
+            found[f"(all(map(is_, {keys}({table}), {values})) or ({each}))"] = None
+        return list(found)
+
+    def _entries(self, entries: list[tuple[str, str, str]]) -> tuple[Any, tuple[Any, ...]]:
+        """What gets the entries of a table, and what they were."""
+        keys = operator.itemgetter(*(ast.literal_eval(key) for _, key, _ in entries))
+        return keys, tuple(self.names[value] for _, _, value in entries)
 
     def first_broken(self) -> str | None:
         """Words for the first condition that no longer holds."""

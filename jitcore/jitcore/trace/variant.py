@@ -78,7 +78,6 @@ class Variant:
         sizes, pattern = recorder.sizes, recording.pattern
         assert pattern is not None
         recording.pattern = pattern = pattern.current(sizes)
-        self._tensors = tuple(n for n, shape in enumerate(pattern.leaves) if shape is not None)
         self.size_guards = tuple(sizes.guards)
         self._sizes = SizeChecks(pattern, self.size_guards) if self.size_guards and pattern.is_symbolic else None
         self._pieces = [settled_piece(piece, sizes) for piece in self._pieces]
@@ -118,10 +117,8 @@ class Variant:
         for position, is_leaf in self._leafness:
             if leaves[position].is_leaf is not is_leaf:
                 return False
-        if self._watched:  # an argument that the function has besides, where it had none: it may ask `x is self.y`
-            for position in self._tensors:
-                if id(leaves[position]) in self._watched:
-                    return False
+        if self._watched and not self._watched.isdisjoint(map(id, leaves)):
+            return False  # an argument that the function has besides, where it had none: it may ask `x is self.y`
         for owner, absent in self._observed:
             if isinstance(owner, int) and (leaves[owner]._grad is None) != absent:
                 return False

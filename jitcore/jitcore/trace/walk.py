@@ -73,6 +73,7 @@ class Walker:
         self.sources: list[tuple[Any, Any, str]] = []  # NumPy generators: with their state before the run, and words
         self.caches: dict[int, tuple[Any, int, str]] = {}  # of functions: with how often they were filled, and words
         self.namespaces: set[int] = set()  # ids of modules' dicts
+        self._class_dicts: dict[type, Any] = {}
         self._visited: set[tuple[int, Any]] = set()
         self._alive: list[Any] = []  # keeps visited ids from being reused
 
@@ -391,10 +392,10 @@ class Walker:
                 found += sorted(held)
                 continue
             absent = _maybe(names) if "__getattr__" not in (*held, *found) else names
-            self.checks.without(vars(base), absent.union(found), f"{base.__name__} had no")
+            self.checks.without(self._class_dict(base), absent.union(found), f"{base.__name__} had no")
             found += sorted(held)
             for name in sorted(held):
-                self._entry(vars(base), name, base.__name__, names)
+                self._entry(self._class_dict(base), name, base.__name__, names)
             for name, item in list(vars(base).items()):
                 if isinstance(item, types.FunctionType) and name not in held:
                     self.function(item, f"{base.__name__}.{name}", names)  # its closure may hold what it uses
@@ -413,12 +414,16 @@ class Walker:
         for base in classes:
             if _is_library_class(base):
                 continue
-            self._entry(vars(base), name, base.__name__, names)
+            self._entry(self._class_dict(base), name, base.__name__, names)
             item = vars(base).get(name)
             if isinstance(item, types.MemberDescriptorType):
                 self._slot(thing, name, what, names)
             if name in vars(base):
                 break
+
+    def _class_dict(self, cls: type) -> Any:
+        """What a class holds, as one object: `vars` makes another one each time."""
+        return self._class_dicts.setdefault(cls, vars(cls))
 
     def _entry(self, table: Any, name: str, what: str, names: frozenset[str]) -> None:
         if name not in table:
