@@ -393,3 +393,16 @@ def test_an_integer_that_is_only_returned_or_decides_a_branch():
     for n in (3, 0, 0, 5, 7, 7, 3, 0):
         given, expected = jitted(jitcore.ones(2), n), f(jitcore.ones(2), n)
         assert given[1:] == expected[1:] and given[0].tolist() == expected[0].tolist()
+
+
+def test_a_size_that_comparisons_leave_one_value():
+    def f(x):
+        if x.shape[0] >= 3 and x.shape[0] <= 3:
+            return x[:-1].view(2) + 1
+        return x * 2
+
+    for dynamic in (None, True):
+        jitted = jitcore.jit(f, native=False, dynamic=dynamic)
+        for n in (3, 4, 3, 5, 2, 3, 0):
+            assert jitcore.equal(jitted(jitcore.ones(n)), f(jitcore.ones(n)))
+        assert len(jitted._recordings.variants()) <= 4

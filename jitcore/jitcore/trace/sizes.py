@@ -168,8 +168,10 @@ class FromRun(Assumptions):
             return difference == 0
         if self.sizes.number(difference):
             return False
-        self.solved = True
-        return self.sizes.rely_on(difference, "==", self.location, needed=True)
+        before = len(self.sizes.specializations)
+        holds_here = self.sizes.rely_on(difference, "==", self.location, needed=True)
+        self.solved |= len(self.sizes.specializations) > before  # not where the ranges of sizes leave nothing else
+        return holds_here
 
     def at_least(self, left: Dim, right: Dim) -> bool:
         difference = self.sizes.current(shapes.sub(left, right))
