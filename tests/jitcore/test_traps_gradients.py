@@ -89,20 +89,34 @@ def test_learning_rate_and_momentum_changed_later():
         assert same(jitted(vector(1, n)), theirs(vector(1, n))) and same(our_weight, weight)
 
 
-def test_backward_twice_where_nothing_is_saved():
-    def f(x, y):
-        return x - y * 2
+TWICE = {
+    "sum": lambda x, y: x - y,
+    "times a number": lambda x, y: x * 2.0 + y,
+    "times a tensor": lambda x, y: x * y,
+    "exp": lambda x, y: x.exp(),
+    "view": lambda x, y: x[1:] + y.sum(),
+}
 
-    jitted = jit(f)
+
+@pytest.mark.parametrize("name", TWICE)
+def test_backward_twice_is_an_error_where_eager_execution_saves_something(name):
+    function = TWICE[name]
+    jitted = jit(function)
+
+    def seen(f):
+        x = vector(1, 2).requires_grad_()
+        result = f(x, vector(3, 4))
+        result.sum().backward()
+        try:
+            result.sum().backward()
+        except RuntimeError as error:
+            assert "second time" in str(error)
+            return x.grad, True
+        return x.grad, False
+
     for _ in range(3):
-        grads = []
-        for function in (f, jitted):
-            x = vector(1, 2).requires_grad_()
-            result = function(x, vector(3, 4))
-            for _ in range(2):
-                result.sum().backward()
-            grads.append(x.grad)
-        assert same(grads[1], grads[0])
+        assert same(seen(jitted), seen(function))
+    assert jitted._recordings.variants()[0].hits == 2
 
 
 @pytest.mark.parametrize("make", [lambda: vector(1, 2), lambda: vector(1, 2).reshape(2, 1)[:, 0]], ids=["base", "view"])

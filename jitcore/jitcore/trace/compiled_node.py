@@ -205,8 +205,8 @@ class CompiledNode(Node):
         return made
 
     def release(self) -> None:
-        """Give up what was kept. Where nothing is, as for sums, backward may come again, as it may eagerly."""
-        if self.call is not None and not self.call.backward.keeps_nothing:
+        """Give up what was kept. Where eager execution saves nothing, as for sums, backward may come again."""
+        if self.call is not None and self.call.backward.saves:
             self.call = None
 
     def held(self) -> tuple[Any, str] | None:

@@ -25,7 +25,7 @@ from ..undo import undone_on_error
 from .capture import Recording
 from .checks import Checks
 from .effects import no_effects
-from .history import hooks_between, reached_from_another
+from .history import hooks_between, reached_from_another, saves_between
 from .recompute import operands, size_of, values_to_keep
 from .recorder import Recorder
 from .roots import Read, Root
@@ -98,8 +98,8 @@ class Backward:
     executor: Executor | None = None
     kept_at: list[tuple[bool, int] | None] = field(default_factory=list)
     """For each of `inputs` that is a forward input or output: whether it is an input, and its number."""
-    keeps_nothing: bool = False
-    """The backward program needs the gradients of the results alone."""
+    saves: bool = True
+    """Whether eager execution would have saved tensors for the backward pass, which then cannot be run again."""
 
     def compile(self, function: Callable, compile_graph: Callable, native: bool) -> Backward:
         """Compile the backward graph; `function` is run again where the backward pass itself is differentiated."""
@@ -109,7 +109,6 @@ class Backward:
             first_guard = len(self.graph.outputs) - len(self.reads)
             guards = tuple((first_guard + k, read.outcome) for k, read in enumerate(self.reads))
             self.executor = Executor(compile_graph(self.graph, guards=guards), native)
-            self.keeps_nothing = all(isinstance(source, Seed) for source in self.inputs)
             self.still_valid = self.checks.compile() if self.checks.conditions else None
         return self
 
@@ -132,6 +131,7 @@ def differentiate(recording: Recording) -> Backward:
     made.inner = reached_from_another([tensor._node for tensor in outputs.values()])
     targets = [edge_of(recorder.roots[i].tensor) for i in receiving]
     made.problem = hooks_between([edge_of(t) for t in outputs.values()], targets)
+    made.saves = saves_between([edge_of(t) for t in outputs.values()], targets)
     if outputs and made.problem is None:
         _record(recording, made, list(outputs.values()), targets)
     return made

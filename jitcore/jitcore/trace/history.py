@@ -44,6 +44,21 @@ def hooks_between(starts: Sequence[Any], ends: Sequence[Any]) -> str | None:
     return None
 
 
+def saves_between(starts: Sequence[Any], ends: Sequence[Any]) -> bool:
+    """Whether a node keeps something for the backward pass, which is gone after one that does not retain the graph."""
+    stack, seen = list(starts), set(ends)
+    while stack:
+        node = stack.pop()
+        if not isinstance(node, Node) or node in seen:
+            continue
+        seen.add(node)
+        held = node.held()
+        if held is not None and getattr(*held):
+            return True
+        stack.extend(node.edges)
+    return False
+
+
 def reached_from_another(nodes: Sequence[Node]) -> list[int]:
     """Positions of the nodes that a way leads to from another one of them."""
     found: set[Any] = set()
