@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..autograd.tape import Node, edge_of
@@ -31,32 +31,29 @@ def outside_leaf(recorder: Recorder, results: Sequence[Tensor]) -> Tensor | None
 
 def hooks_between(starts: Sequence[Any], ends: Sequence[Any]) -> str | None:
     """The user's hooks on nodes: what they do beside their result must be done once in each backward pass."""
-    stack, seen = list(starts), set(ends)
-    while stack:
-        node = stack.pop()
-        if not isinstance(node, Node) or node in seen:
-            continue
-        seen.add(node)
+    for node in _between(starts, ends):
         hooks = node.hooks or (node.extra is not None and (node.extra.before or node.extra.after))
         if hooks or getattr(getattr(node, "function", None), "runs_hooks", False):
             return "a hook on a gradient inside it"
-        stack.extend(node.edges)
     return None
 
 
 def saves_between(starts: Sequence[Any], ends: Sequence[Any]) -> bool:
     """Whether a node keeps something for the backward pass, which is gone after one that does not retain the graph."""
+    held = (node.held() for node in _between(starts, ends))
+    return any(place is not None and getattr(*place) for place in held)
+
+
+def _between(starts: Sequence[Any], ends: Sequence[Any]) -> Iterator[Node]:
+    """The nodes that ways from `starts` lead through before they come to one of `ends`."""
     stack, seen = list(starts), set(ends)
     while stack:
         node = stack.pop()
         if not isinstance(node, Node) or node in seen:
             continue
         seen.add(node)
-        held = node.held()
-        if held is not None and getattr(*held):
-            return True
+        yield node
         stack.extend(node.edges)
-    return False
 
 
 def reached_from_another(nodes: Sequence[Node]) -> list[int]:
