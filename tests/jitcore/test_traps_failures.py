@@ -34,6 +34,13 @@ POSITIONS = {
     "chosen of several": lambda x, i: (x[i] + 1)[jitcore.tensor([0, 1])],
     "overwritten": lambda x, i: x[i].index_fill(0, jitcore.tensor([2]), 0.0),
     "through a sum": lambda x, i: x[i].sum(),
+    "minus itself": lambda x, i: (t := x.long()[i]) - t.long(),
+    "times zero": lambda x, i: x.long()[i] * jitcore.zeros(3, dtype=jitcore.int64),
+    "equal to itself": lambda x, i: (t := x.long()[i]) == t + 0,
+    "not chosen": lambda x, i: jitcore.where(jitcore.ones(3) > 0, 1.0, x[i]),
+    "chosen either way": lambda x, i: jitcore.where(x[i] > 0, x[:3], x[:3]),
+    "broadcast to nothing": lambda x, i: x[i] + jitcore.zeros(0, 1),
+    "for a branch": lambda x, i: jitcore.cond(x[0] < 9.0, lambda a, b: a, lambda a, b: a * 2, (x[:3], x[i])),
 }
 
 

@@ -17,9 +17,13 @@ _AT_POSITIONS = (ops.TAKE, ops.GATHER, ops.PUT, ops.SCATTER, ops.SCATTER_REDUCE)
 _DIVISIONS = (ops.FLOOR_DIVIDE, ops.REMAINDER, ops.FMOD)
 _PARTLY = {
     ops.SLICE: (0,), ops.TAKE: (0,), ops.GATHER: (0,), ops.SLICE_UPDATE: (0,), ops.PUT: (0,), ops.SCATTER: (0,),
-    ops.PAD: (0,), ops.WINDOWS: (0,),
+    ops.PAD: (0,), ops.WINDOWS: (0,), ops.WHERE: (0, 1, 2),
 }  # fmt: skip
-"""Operands that an operation may read in part only."""
+"""Operands that an operation may read in part only, or that passes find it does not need."""
+_CANCELLING = (
+    ops.SUB, ops.BITWISE_XOR, ops.MUL, ops.BITWISE_AND, ops.EQ, ops.NE, ops.LT, ops.LE, ops.GT, ops.GE,
+)  # fmt: skip
+"""Of integers and bools, what may be known without the operands: x - x, x * 0."""
 
 
 def needed_to_fail(graph: Graph, ends: Iterable[Value]) -> list[Value]:
@@ -28,12 +32,22 @@ def needed_to_fail(graph: Graph, ends: Iterable[Value]) -> list[Value]:
     found = []
     for operation in reversed(graph.operations):
         if not whole.isdisjoint(operation.results):
-            partly = _PARTLY.get(operation.spec, ())
-            whole.update(v for n, v in enumerate(operation.operands) if n not in partly)
+            whole.update(v for n, v in enumerate(operation.operands) if _reads_whole(operation, n))
         elif _may_fail(operation):
             found += operation.results[:1]
             whole.update(operation.operands)
     return found
+
+
+def _reads_whole(operation: Operation, number: int) -> bool:
+    """Whether what computes the operation whole computes that operand whole."""
+    if operation.regions or number in _PARTLY.get(operation.spec, ()):
+        return False
+    type = operation.operands[number].type
+    if operation.spec in _CANCELLING and type.dtype.kind in ("int", "uint", "bool"):
+        return False
+    # What is broadcast to nothing is not needed; nobody knows of symbols whether they are 0.
+    return not any((d == 0 or isinstance(d, Expr)) and d not in type.shape for d in operation.results[0].type.shape)
 
 
 def _may_fail(operation: Operation) -> bool:
