@@ -62,7 +62,7 @@ from .exporting import export
 from .func.vmap import vmap
 from .jit_function import JitWarning, explain
 from .library import custom_op
-from .missing import say_what_is_missing
+from .missing import say_what_class_lacks, say_what_is_missing
 from .paths import add_paths
 from .printing import set_printoptions
 from .random import (
@@ -174,6 +174,7 @@ for _module in (
     special,
 ):
     say_what_is_missing(_module)
+say_what_class_lacks(Tensor)
 
 __all__ = [
     "__version__", "autograd", "bfloat16", "bool", "bool_", "can_cast", "cdouble", "cfloat", "channels_last",

@@ -10,7 +10,6 @@ that shares what they begin alike; where a run cannot be replayed safely, it run
 from __future__ import annotations
 
 import functools
-import operator
 import os
 import threading
 import time
@@ -21,7 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jitcore_runtime.errors import GuardFailed, OperationFailed
+from jitcore_runtime.errors import OperationFailed
 from jitcore_runtime.kernels.floating import fix_order
 from jitcore_runtime.program import Program
 
@@ -91,15 +90,11 @@ class JitFunction:
         if state.eager_only:
             return self._eagerly(arguments, keywords)
         last = self._last
-        if last is not None and last.structure is None and not keywords and last.fits(arguments):
-            result = self._again(last, arguments, arguments, keywords)
+        if last is not None:
+            result = last.replay(arguments, keywords)
             if result is not MISSED:
                 return result
         leaves, structure = flatten((arguments, keywords))
-        if last is not None and last.structure == structure and last.fits(leaves):
-            result = self._again(last, leaves, arguments, keywords)
-            if result is not MISSED:
-                return result
         key = key_of(leaves, structure)
         entries = self._recordings.for_key(key, leaves, structure)
         for entry in entries:
@@ -116,7 +111,7 @@ class JitFunction:
                 return self._fail(leaves, arguments, keywords)
             if result is not MISSED:
                 if len(entries) == 1 and key == self._latest:
-                    self._remember(entry, leaves, structure, arguments, keywords)
+                    self._remember(entry, leaves, structure)
                 self._latest = key
                 return result
         if any(entry.reason is not None for entry in entries):
@@ -213,23 +208,12 @@ class JitFunction:
         assert recording.recorder is not None
         return settled(result, recording.recorder)
 
-    @staticmethod
-    def _again(last: LatestCall, leaves: Sequence[Any], arguments: tuple, keywords: dict) -> Any:
-        """Replay the latest program, or return MISSED with nothing changed: then the long way finds out what to do."""
-        try:
-            if last.variant.fits(leaves):
-                return TraceTree.run_whole(last.node, leaves, arguments, keywords)
-        except (GuardFailed, CannotReplay, OperationFailed):
-            pass
-        return MISSED
-
-    def _remember(self, entry: Entry, leaves: Sequence[Any], structure: Any, arguments: tuple, keywords: dict) -> None:
+    def _remember(self, entry: Entry, leaves: Sequence[Any], structure: Any) -> None:
         """Let the next call be compared with this one first, where there is one way to go. That takes a while to write
         down, and so is done when a second call in a row has the same key."""
         roots = entry.tree.roots
         if len(roots) == 1 and roots[0].whole:
-            plain = not keywords and len(leaves) == len(arguments) and all(map(operator.is_, leaves, arguments))
-            self._last = LatestCall.of(roots[0], leaves, structure, plain)
+            self._last = LatestCall.of(roots[0], leaves, structure)
 
     def _record(
         self,

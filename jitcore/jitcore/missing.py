@@ -54,3 +54,21 @@ def say_what_is_missing(module: ModuleType) -> None:
     if "__getattr__" not in module.__dict__:
         given: Any = module
         given.__getattr__ = refuse
+
+
+class NotOffered:
+    """An attribute that a class does not offer: getting it from the class or an object raises MissingError."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: Any, owner: type) -> NoReturn:
+        raise missing(owner.__name__, self.name)
+
+
+def say_what_class_lacks(cls: type) -> None:
+    """Let objects of `cls` refuse names of PyTorch that it does not have. Unlike `__getattr__`, this costs nothing when
+    other names are asked for: Python's specialized lookup stays as it is."""
+    for name in {*NEAREST, *NOT_OFFERED}:
+        if not hasattr(cls, name):
+            setattr(cls, name, NotOffered(name))

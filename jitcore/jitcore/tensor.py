@@ -17,7 +17,6 @@ from jitcore_ir import dtypes as _dtypes
 from jitcore_ir.dtypes import DType
 
 from .device import CPU, Device
-from .missing import missing
 from .state import state
 from .storage import Storage
 
@@ -99,6 +98,7 @@ class Tensor:
 
         def __getitem__(self, index: Any) -> Tensor: ...
         def __setitem__(self, index: Any, value: Any) -> None: ...
+        def __getattr__(self, name: str) -> Any: ...
         def __neg__(self) -> Tensor: ...
         def _operator(self, other: Any) -> Tensor: ...
 
@@ -116,8 +116,10 @@ class Tensor:
     name = None
     output_nr = 0
 
-    def __getattr__(self, name: str) -> Any:
-        raise missing(f"{type(self).__name__!r} object", name)
+    # No __getattr__: with one, Python takes five times as long for every attribute (see `say_what_class_lacks`).
+
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if name in self.__dict__ or hasattr(type(self), name)]
 
     def __new__(cls, *args: Any, device: Any = None) -> Tensor:
         """`Tensor(2, 3)` makes a tensor of that size, `Tensor([2, 3])` one of those values, in the default dtype."""
@@ -302,7 +304,7 @@ class Tensor:
         if state.recorder is not None:
             state.recorder.read(self, "numpy", self._array)
         self._storage.shared = True
-        return self._array
+        return self._array.view()  # whose shape the caller may change
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         from .numpy_protocol import as_array

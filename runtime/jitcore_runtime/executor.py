@@ -9,6 +9,7 @@ call checks out a `Frame` of its own.
 from __future__ import annotations
 
 import ctypes
+import functools
 import math
 import threading
 from collections.abc import Callable, Sequence
@@ -71,10 +72,6 @@ class Executor:
         self.is_native = native
         self._is_plain = native and not (program.plan and program.plan.prepared_from)
         self._bound: dict[tuple[tuple[int, ...], ...], _LaidOut] = {}
-        self.call: Callable[[Sequence[int]], list[ndarray]]
-        """`run` for a native program with static shapes, unchecked: takes the addresses of row-major inputs, aligned to
-        their elements, whose memory the caller keeps alive and vouches for. Raises NativeError for other programs."""
-        self.call = self._run.call if isinstance(self._run, _Native) and self._static else self._refuse
 
     def run(self, arrays: Sequence[ndarray]) -> list[ndarray]:
         """The results (graph outputs that are neither updates nor guards), in fresh memory.
@@ -95,7 +92,7 @@ class Executor:
                 addresses.append(address_of(array))
             else:
                 if self._static:
-                    return self.call(addresses)
+                    return self._run.call(addresses)  # type: ignore[union-attr]
                 laid_out = self._bound.get(tuple(shapes)) or self._laid_out(arrays, shapes)
                 return self._run.call(addresses, laid_out)  # type: ignore[union-attr]
         symbols = self.signature.bind(arrays)
@@ -115,6 +112,17 @@ class Executor:
         self._bound[tuple(shapes)] = found
         return found
 
+    def bind(self, arrays: Sequence[ndarray]) -> Callable[[list[int]], list[ndarray]] | None:
+        """`run` for inputs with the shapes, dtypes, strides and flags of `arrays`, unchecked: takes their addresses.
+        The caller keeps the memory alive and vouches for it. None where more is needed than addresses: the program is
+        interpreted, prepares some inputs, or copies these. Raises InputError for arrays that do not fit."""
+        symbols = self.signature.bind(arrays)
+        if not (self._is_plain and isinstance(self._run, _Native)):
+            return None
+        if any(type(a) is not ndarray or a.flags.num & e[-1] != e[-1] for a, e in zip(arrays, self._expected)):
+            return None
+        return functools.partial(self._run.call, laid_out=self._run._laid_out(symbols))
+
     def invalidate_prepared(self) -> None:
         """Say that the constant inputs changed: what was prepared from them (packed weights) is computed anew."""
         if isinstance(self._run, _Native):
@@ -123,11 +131,6 @@ class Executor:
     def timings(self) -> Timings | None:
         """What calls of native code with timers measured so far; None where nothing is measured."""
         return self._run.timings() if isinstance(self._run, _Native) and self.program.kernels else None
-
-    def _refuse(self, addresses: Sequence[int]) -> list[ndarray]:
-        raise NativeError(
-            f"call() is for native programs with static shapes, which {self.program.name} is not; use run()"
-        )
 
 
 class _Interpreted:

@@ -307,13 +307,19 @@ def test_threads_with_weights_of_their_own(compiled):
     assert not wrong
 
 
-def test_call_takes_addresses(compiled):
+def test_a_bound_program_takes_addresses(compiled):
     executor = Executor(compiled(*step_graph()), native=True)
     x, y = np.array([1, 2, 3], np.float32), np.ones(3, np.float32)
-    np.testing.assert_array_equal(executor.call([address_of(x), address_of(y)])[0], [2, 4, 6])
+    run = executor.bind([x, y])
+    np.testing.assert_array_equal(run([address_of(x), address_of(y)])[0], [2, 4, 6])
     np.testing.assert_array_equal(x, [2, 3, 4])
-    with pytest.raises(NativeError, match=r"use run\(\)"):
-        Executor(Program("test", step_graph()[0]), native=False).call([])
+    with pytest.raises(InputError, match="dimension 0 is 4"):
+        executor.bind([x, np.ones(4, np.float32)])
+    read_only = np.ones(3, np.float32)
+    read_only.flags.writeable = False
+    for arrays in ([np.ones((3, 2), np.float32)[:, 0], y], [x, np.ones(6, np.float32)[::2]], [read_only, y]):
+        assert executor.bind(arrays) is None  # these are copied, or refused
+    assert Executor(Program("test", step_graph()[0]), native=False).bind([x, y]) is None
 
 
 @pytest.mark.parametrize("release_gil", [True, False])

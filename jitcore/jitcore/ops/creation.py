@@ -56,7 +56,8 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
     if not isinstance(ndarray, np.ndarray):
         raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
     dtype_of(ndarray.dtype)
-    result = wrap(ndarray if ndarray.dtype.isnative else ndarray.astype(ndarray.dtype.newbyteorder("=")))
+    native = ndarray if ndarray.dtype.isnative else ndarray.astype(ndarray.dtype.newbyteorder("="))
+    result = wrap(native.view(np.ndarray))  # a shape of our own: `ndarray.shape = ...` changes that of the array
     result._storage.shared = True
     if state.recorder is not None:
         state.recorder.create(result)

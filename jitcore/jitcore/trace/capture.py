@@ -16,7 +16,7 @@ from ..state import state
 from ..tensor import Tensor
 from ..undo import Undo, undone_on_error
 from .checks import Checks
-from .containers import flatten, mutable_parts
+from .containers import flatten, mutable_parts, objects_in
 from .effects import Effect, watched_prints
 from .history import outside_leaf
 from .keys import named_modes
@@ -152,7 +152,7 @@ def record(
     tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
     before = [x._requires_grad for x in tensors]
     modes_before = named_modes()
-    watcher = Watcher(function, leaves)
+    watcher = Watcher(function, leaves, objects_in([*arguments, keywords]))
     recorder.on_hooks = watcher.hooks_start
     with undone_on_error(recorder.is_inside) as undo:
         state.recorder = recorder

@@ -6,11 +6,9 @@ microseconds, far less than a loop over check objects.
 
 from __future__ import annotations
 
-import ast
+import keyword
 import math
-import operator
 import re
-import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
@@ -29,6 +27,14 @@ _NAME = re.compile(r"\bv\d+\b")
 """The names of bound objects. The first one of a condition is the object that it asks about."""
 
 
+class _Attributes:
+    """An object whose attributes are the entries of some dict."""
+
+
+def _is_attribute(key: str) -> bool:
+    return key.isidentifier() and not keyword.iskeyword(key) and not hasattr(_Attributes, key)
+
+
 @dataclass(eq=False)
 class Checks:
     """A growing list of conditions on Python objects, each with words for the user."""
@@ -44,7 +50,7 @@ class Checks:
     names: dict[str, Any] = field(
         default_factory=lambda: {
             "missing": _MISSING, "type": type, "len": len, "bool": bool, "getattr": getattr, "copysign": math.copysign,
-            "repr": repr, "alike": alike, "all": all, "map": map, "is_": operator.is_,
+            "repr": repr, "alike": alike,
         }
     )  # fmt: skip
     _numbers: Iterator[int] = field(default_factory=count)
@@ -148,28 +154,25 @@ class Checks:
         return self.names["holds"]
 
     def _gathered(self) -> list[str]:
-        """The conditions, those on many entries of one table as one: that all are the very objects they were is found
-        in half the time; where some are others, each is looked at."""
+        """The conditions, those on many entries of one dict as one: as attributes, they are found to be the very
+        objects they were in half the time; where some are others, each is looked at."""
         tables: dict[str, list[tuple[str, str, str]]] = {}
         for condition in self.conditions:
             entry = _ENTRY.fullmatch(condition)
-            if entry and type(self.names[entry["table"]]) in (dict, types.MappingProxyType):
-                tables.setdefault(entry["table"], []).append((condition, entry["key"], entry["value"]))
+            if entry and type(self.names[entry["table"]]) is dict and _is_attribute(key := entry["key"][1:-1]):
+                tables.setdefault(entry["table"], []).append((condition, key, entry["value"]))
         found = dict.fromkeys(self.conditions)
         for table, entries in tables.items():
             if len(entries) < _MANY:
                 continue
-            keys, values = (self.bind(part) for part in self._entries(entries))
             for condition, _, _ in entries:
                 del found[condition]
+            attributes = _Attributes()
+            attributes.__dict__ = self.names[table]
+            same = " and ".join(f"x.{key} is {value}" for _, key, value in entries)
             each = " and ".join(condition for condition, _, _ in entries)
-            found[f"(all(map(is_, {keys}({table}), {values})) or ({each}))"] = None
+            found[f"((x := {self.bind(attributes)}) and {same} or ({each}))"] = None
         return list(found)
-
-    def _entries(self, entries: list[tuple[str, str, str]]) -> tuple[Any, tuple[Any, ...]]:
-        """What gets the entries of a table, and what they were."""
-        keys = operator.itemgetter(*(ast.literal_eval(key) for _, key, _ in entries))
-        return keys, tuple(self.names[value] for _, _, value in entries)
 
     def first_broken(self) -> str | None:
         """Words for the first condition that no longer holds."""

@@ -46,9 +46,9 @@ def _flatten(tree: Any, leaves: list[Any], varies: Callable | None, whole: Calla
         return (kind, tuple(map(_key, tree)), _types(tree), parts)
     if isinstance(tree, tuple) and hasattr(tree, "_fields"):
         return (kind, tuple(_flatten(item, leaves, varies, whole) for item in tree))
-    if dataclasses.is_dataclass(tree) and not isinstance(tree, type) and not _is_module(tree):
+    if _is_object(tree):
         inside: list[Any] = []
-        attributes = _attributes(tree)
+        attributes = attributes_of(tree)
         structure = (kind, tuple(attributes), tuple(_flatten(v, inside, varies, whole) for v in attributes.values()))
         if varies is None or any(map(varies, inside)):
             leaves += inside
@@ -63,15 +63,16 @@ def nested_leaves(structure: Any) -> frozenset[int]:
     found: list[int] = []
     count = 0
     for part in (*positional, *named):
-        size = _count(part)
+        size = count_leaves(part)
         if part != LEAF:
             found += range(count, count + size)
         count += size
     return frozenset(found)
 
 
-def _count(structure: Any) -> int:
-    return 1 if structure == LEAF else sum(map(_count, structure[-1]))
+def count_leaves(structure: Any) -> int:
+    """How many leaves a tree of this structure has."""
+    return 1 if structure == LEAF else sum(map(count_leaves, structure[-1]))
 
 
 Path = tuple[Any, ...]
@@ -124,7 +125,24 @@ def _types(tree: dict) -> tuple:
     return tuple((type(key), str(key) if type(key) is float else None) for key in tree)
 
 
-def _attributes(tree: Any) -> dict[str, Any]:
+def _is_object(tree: Any) -> bool:
+    """Whether it is an object of a dataclass."""
+    return dataclasses.is_dataclass(tree) and not isinstance(tree, type) and not _is_module(tree)
+
+
+def objects_in(tree: Any) -> Iterator[Any]:
+    """The objects of dataclasses in a tree, but those that are lists or dicts too, which may hold more than `flatten`
+    finds."""
+    if isinstance(tree, list | tuple | dict):
+        for part in tree.values() if isinstance(tree, dict) else tree:
+            yield from objects_in(part)
+    elif _is_object(tree):
+        yield tree
+        for part in attributes_of(tree).values():
+            yield from objects_in(part)
+
+
+def attributes_of(tree: Any) -> dict[str, Any]:
     """What a dataclass holds: its fields, also those its constructor does not take, and what else was set on it. Of one
     that is a dict or list too, what its constructor takes."""
     fields = dataclasses.fields(tree)

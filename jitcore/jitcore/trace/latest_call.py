@@ -1,4 +1,9 @@
-"""`LatestCall`: the call that the next one is compared with first, at a tenth of the cost of building a key."""
+"""`LatestCall`: the call that the next one is compared with first, and the shortest way from arguments to a result.
+
+Where one program does the whole of a call, all that happens before it runs is written out as one function for the call
+as it was: nothing is looped over, and an input is one comparison of its memory's layout and one address. The long way
+(a key, the tree, the executor's own checks) takes three times as long, and finds out what is different.
+"""
 
 from __future__ import annotations
 
@@ -6,65 +11,170 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from numpy import ndarray
+
+from jitcore_runtime.arena import address_of
+from jitcore_runtime.errors import GuardFailed, OperationFailed
+
 from ..random import Generator
-from ..tensor import Tensor
+from ..storage import layout_of
+from ..tensor import Size, Tensor
+from .containers import LEAF, count_leaves, flatten
 from .keys import modes
-from .tree import Node
-from .variant import Variant
+from .sources import Argument
+from .tree import MISSED, Node
+from .variant import CannotReplay, Variant
+
+Find = Callable[[tuple, dict], tuple[Sequence[Any], list[Tensor], list[Any]] | None]
+
+_BY_VALUE = (int, str, bool)
 
 
 @dataclass(frozen=True, slots=True)
 class LatestCall:
-    """The latest replayed call for which one program did it all: what the next one is compared with first.
+    """The latest replayed call for which one program did it all.
 
-    `fits(leaves)` says whether other arguments have the same key; `structure` is theirs, None where every argument is a
-    leaf and none is named.
+    `find(arguments, keywords)` gives the leaves of a call with the same key for which the recording holds, the
+    program's inputs, and what `run` takes for them; None for another call.
     """
 
-    node: Node
     variant: Variant
-    structure: Any
-    fits: Callable[[Sequence[Any]], bool]
+    find: Find
+    run: Callable[[list[Any]], list[Any]]
+
+    def replay(self, arguments: tuple, keywords: dict) -> Any:
+        """Replay the program, or return MISSED with nothing changed: then the long way finds out what to do."""
+        variant = self.variant
+        try:
+            found = self.find(arguments, keywords)
+            if found is None:
+                return MISSED
+            leaves, inputs, given = found
+            variant.check_memory(inputs)
+            call = variant.begin(inputs, arguments, keywords)
+            return variant.results(leaves, inputs, self.run(given), call, (arguments, keywords))
+        except (GuardFailed, CannotReplay, OperationFailed):
+            return MISSED
 
     @classmethod
-    def of(cls, node: Node, leaves: Sequence[Any], structure: Any, plain: bool) -> LatestCall | None:
+    def of(cls, node: Node, leaves: Sequence[Any], structure: Any) -> LatestCall | None:
+        """None where comparing with this call takes more than is written out here."""
         tensors = [a for a in leaves if isinstance(a, Tensor)]
         if node.variant is None or len({id(a._storage) for a in tensors}) < len(tensors):
             return None
         if any(type(a) is not Tensor or a.__dict__ for a in tensors) or any(type(a) is Generator for a in leaves):
             return None
-        return cls(node, node.variant, None if plain else structure, _same_kind(leaves))
+        inputs = [find(leaves) for find in node.variant.finders]
+        arrays = [x._array for x in inputs]
+        executor = node.code.executor
+        bound = executor.bind(arrays)
+        find = _Finder(node.variant, bound is not None).compile(leaves, structure, inputs)
+        return cls(node.variant, find, executor.run if bound is None else bound)
 
 
-def _same_kind(leaves: Sequence[Any]) -> Callable[[Sequence[Any]], bool]:
-    """A function that tells whether other leaves have the types, shapes, dtypes and modes of these, and no memory in
-    common. Written out as one expression: 0.2 us a tensor, a tenth of the cost of building a key."""
-    names: dict[str, Any] = {"Tensor": Tensor, "modes": modes(), "now": modes}
-    conditions = ["modes == now()"]
-    for n, leaf in enumerate(leaves):
+class _Finder:
+    """Writes `LatestCall.find`. Tensors have names in it: `a3` is leaf number 3, `r5` input number 5 where that is no
+    argument; `m_a3` is the memory of a tensor and `x_a3` its array."""
+
+    def __init__(self, variant: Variant, by_address: bool) -> None:
+        self._variant = variant
+        self._by_address = by_address
+        self._lines: list[str] = []
+        self._names: dict[str, Any] = {"Tensor": Tensor, "Size": Size, "address_of": address_of, "flatten": flatten}
+        self._addresses: dict[str, str] = {}
+
+    def compile(self, leaves: Sequence[Any], structure: Any, inputs: Sequence[Tensor]) -> Find:
+        self._unless([f"{self._bind(modes)}() == {self._bind(modes())}"])
+        _, (positional, named) = structure
+        self._unpack(positional, "arguments", 0)
+        self._unpack(named, "keywords", count_leaves(positional))
+        conditions = [self._same_leaf(f"a{n}", leaf) for n, leaf in enumerate(leaves)]
+        memories = [f"m_a{n}" for n, leaf in enumerate(leaves) if type(leaf) is Tensor]
+        if len(memories) > 1:
+            conditions.append(f"len({{{', '.join(memories)}}}) == {len(memories)}")
+        self._unless(conditions)
+        self._lines.append(f"leaves = ({_row(0, len(leaves))})")
+        self._unless([f"{self._bind(self._variant.holds_for)}(leaves)"])
+        names, conditions = [], []
+        for number, (root, tensor) in enumerate(zip(self._variant.recording.roots, inputs, strict=True)):
+            if isinstance(root.source, Argument):
+                names.append(f"a{root.source.index}")
+                continue
+            name = f"r{number}"
+            names.append(name)
+            self._lines.append(f"{name} = {self._bind(self._variant.finders[number])}(leaves)")
+            conditions += [f"{name} is not None", self._same_layout(name, tensor)]
+        self._unless(conditions)
+        given = [self._addresses[name] if self._by_address else f"{name}._array" for name in names]
+        self._lines.append(f"return leaves, [{', '.join(names)}], [{', '.join(given)}]")
+        exec("\n    ".join(["def find(arguments, keywords):", *self._lines]), self._names)
+        return self._names["find"]
+
+    def _unpack(self, structure: Any, name: str, first: int) -> None:
+        """Name the leaves of the tree `name`, from number `first` on, where it has this structure."""
+        kind, parts = structure[0], structure[-1]
+        is_table = kind is dict and len(structure) == 3  # with strings as keys
+        if not is_table and kind not in (tuple, list, Size):
+            self._lines.append(f"found, its = flatten({name})")
+            self._unless([f"its == {self._bind(structure)}"])
+            self._lines.append(f"{_row(first, count_leaves(structure))}= found")
+            return
+        if is_table:
+            self._unless([f"type({name}) is dict", f"tuple({name}) == {self._bind(structure[1])}"])
+        else:
+            self._unless([f"type({name}) is {kind.__name__}", f"len({name}) == {len(parts)}"])
+        row = ""
+        nested: list[tuple[Any, str, int]] = []
+        for part in parts:
+            if part == LEAF:
+                row += _row(first, 1)
+            else:
+                nested.append((part, f"p{len(self._lines)}_{len(nested)}", first))
+                row += f"{nested[-1][1]}, "
+            first += count_leaves(part)
+        if row:
+            self._lines.append(f"{row}= {name}.values()" if is_table else f"{row}= {name}")
+        for within in nested:
+            self._unpack(*within)
+
+    def _same_leaf(self, name: str, leaf: Any) -> str:
+        if type(leaf) is Tensor:
+            flag = f"({name}._requires_grad if {name}._base is None else {name}.requires_grad)"
+            layout = self._same_layout(name, leaf)
+            return f"type({name}) is Tensor and {layout} and {flag} is {leaf.requires_grad} and not {name}.__dict__"
         if type(leaf) is float:
-            conditions.append(f"type(a{n}) is float")
-            continue
-        if type(leaf) is not Tensor:
-            names |= {f"s{n}": leaf, f"t{n}": type(leaf)}
-            by_value = f" or (type(a{n}) is t{n} and a{n} == s{n})" if type(leaf) in (int, str, bool) else ""
-            conditions.append(f"(a{n} is s{n}{by_value})")
-            continue
-        array = leaf._array
-        names |= {f"s{n}": array.shape, f"t{n}": array.strides, f"d{n}": array.dtype}
-        wanted = leaf.requires_grad
-        flag = f"(a{n}._requires_grad if a{n}._base is None else a{n}.requires_grad)"
-        conditions.append(f"type(a{n}) is Tensor and (x := a{n}._array).shape == s{n} and x.strides == t{n}")
-        conditions.append(f"x.dtype == d{n} and {flag} is {wanted} and not a{n}.__dict__")
-    storages = [f"a{n}._storage" for n, leaf in enumerate(leaves) if type(leaf) is Tensor]
-    if len(storages) > 1:
-        conditions.append(f"len({{{', '.join(storages)}}}) == {len(storages)}")
-    unpack = "".join(f"a{n}, " for n in range(len(leaves)))
-    source = [
-        "def fits(arguments):",
-        f"    if len(arguments) != {len(leaves)}: return False",
-        f"    {unpack}= arguments" if unpack else "    pass",
-        f"    return {' and '.join(conditions)}",
-    ]
-    exec("\n".join(source), names)
-    return names["fits"]
+            return f"type({name}) is float"
+        expected, kind = self._bind(leaf), self._bind(type(leaf))
+        equal = f" or (type({name}) is {kind} and {name} == {expected})" if type(leaf) in _BY_VALUE else ""
+        return f"({name} is {expected}{equal})"
+
+    def _same_layout(self, name: str, tensor: Tensor) -> str:
+        """That a tensor has the shape, strides and dtype of this one; notes where its address is."""
+        memory, array = f"m_{name}", f"x_{name}"
+        if tensor._storage.array is tensor._array:  # no view: what is known of the memory will do
+            self._addresses[name] = f"{memory}._address"
+            tensor._storage.locate()
+            layout = self._bind(tensor._storage.layout)
+            place = f"({memory}._address or {memory}.locate())"
+            return f"({memory} := {name}._storage).array is {name}._array and {place} and {memory}.layout is {layout}"
+        self._addresses[name] = f"address_of({array})"
+        shape, strides, dtype, flags = map(self._bind, layout_of(tensor._array))
+        return (
+            f"({memory} := {name}._storage) and type({array} := {name}._array) is {self._bind(ndarray)} "
+            f"and {array}.shape == {shape} and {array}.strides == {strides} and {array}.dtype == {dtype} "
+            f"and {array}.flags.num == {flags}"
+        )
+
+    def _unless(self, conditions: Sequence[str]) -> None:
+        """A line that gives up where one of these does not hold."""
+        if conditions:
+            self._lines.append(f"if not ({' and '.join(conditions)}): return None")
+
+    def _bind(self, thing: Any) -> str:
+        name = f"c{len(self._names)}"
+        self._names[name] = thing
+        return name
+
+
+def _row(first: int, count: int) -> str:
+    return "".join(f"a{n}, " for n in range(first, first + count))

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jitcore_ir import UNKNOWN
+
 from ..tensor import Tensor
 from .numbers import same_float
 
@@ -19,7 +21,7 @@ _FIXES = {
     ),
     "number": (
         "pass it as a tensor: jitcore.tensor(value)",
-        "or use it in arithmetic and comparisons only: int(), text and indices pin the recording to its value",
+        "or as an argument of its own that is used in arithmetic and comparisons only: int(), text and indices pin it",
     ),
     "state": (
         "pass what changes as an argument: a float argument is not part of a recording",
@@ -32,6 +34,10 @@ _FIXES = {
     "size": (
         "write the line so that it holds for all sizes (x.reshape(-1, n), jitcore.where on tensors)",
         "or keep to sizes on one side of it: pad, or drop the last batch",
+    ),
+    "link": (
+        "pass a tensor that the function does not hold: x.clone()",
+        "or do not ask for it inside: is_leaf, `x is self.y`, and memory in common are part of the recording",
     ),
     "gradients": (
         "clear gradients in the same way each time: optimizer.zero_grad() before every call",
@@ -70,7 +76,8 @@ class Retrace:
     """Why a call was recorded although there were recordings; `location` where a value that Python saw decided.
 
     kind: "outcome" of a value that Python saw, "number" of an argument, Python "state", "kind" of arguments (shapes,
-    dtypes, modes), a relation between sizes ("size"), "gradients" that are there.
+    dtypes, modes), a relation between sizes ("size"), the "link" of arguments to what the function holds,
+    "gradients" that are there.
     """
 
     kind: str
@@ -106,11 +113,16 @@ def cause_of(tree: Any, leaves: Sequence[Any]) -> Retrace:
     for variant in tree.variants:
         for position, (pinned, location) in variant.recording.pins.items():
             if not same_float(leaves[position], pinned):
-                text = f"argument {position} was {pinned!r}, on which {location} depends"
+                if location is UNKNOWN:
+                    text = f"argument {position}, a number inside a list, dict or object, was {pinned!r}"
+                else:
+                    text = f"argument {position} was {pinned!r}, on which {location} depends"
                 return Retrace("number", text, location)
         broken = variant.recording.checks.first_broken()
         if broken is not None:
             return Retrace("state", broken)
+        if (link := variant.broken_link(leaves)) is not None:
+            return Retrace("link", link)
         guard = variant.broken_guard(leaves)
         if guard is not None:
             text = f"sizes with {guard} were recorded, on which {guard.location} depends"

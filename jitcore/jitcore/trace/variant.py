@@ -107,22 +107,32 @@ class Variant:
 
     def fits(self, leaves: Sequence[Any]) -> bool:
         """Whether the recording holds for these arguments, as far as can be told before it runs."""
+        return self.holds_for(leaves) and (self._sizes is None or self._sizes.values(leaves) is not None)
+
+    def holds_for(self, leaves: Sequence[Any]) -> bool:
+        """The same for arguments whose sizes are known to fit."""
         for position, number in self.pins:
             if not same_float(leaves[position], number):
                 return False
-        for position, storage in self._joined:
-            leaf = leaves[position]
-            if (leaf if isinstance(leaf, Tensor) else leaf._state)._storage is not storage:
-                return False
-        for position, is_leaf in self._leafness:
-            if leaves[position].is_leaf is not is_leaf:
-                return False
-        if self._watched and not self._watched.isdisjoint(map(id, leaves)):
-            return False  # an argument that the function has besides, where it had none: it may ask `x is self.y`
+        if (self._joined or self._leafness or self._watched) and self.broken_link(leaves) is not None:
+            return False
         for owner, absent in self._observed:
             if isinstance(owner, int) and (leaves[owner]._grad is None) != absent:
                 return False
-        return self.is_valid() and (self._sizes is None or self._sizes.values(leaves) is not None)
+        return self.is_valid()
+
+    def broken_link(self, leaves: Sequence[Any]) -> str | None:
+        """Words for where arguments are linked otherwise to what the function holds, or to the tape."""
+        for position, storage in self._joined:
+            leaf = leaves[position]
+            if (leaf if isinstance(leaf, Tensor) else leaf._state)._storage is not storage:
+                return f"argument {position} shared memory with a tensor that the function holds itself"
+        for position, is_leaf in self._leafness:
+            if leaves[position].is_leaf is not is_leaf:
+                return f"argument {position} was {'a' if is_leaf else 'no'} leaf of the tape"
+        if not self._watched.isdisjoint(map(id, leaves)):  # it may ask `x is self.y`
+            return "no argument was a tensor that the function holds itself"
+        return None
 
     def broken_guard(self, leaves: Sequence[Any]) -> ShapeGuard | None:
         """The first guard on sizes that does not hold for these arguments."""
@@ -134,12 +144,16 @@ class Variant:
         """The tensors that are this call's graph inputs. Raises CannotReplay where a captured one changed its shape, or
         where memory that is written overlaps another input."""
         inputs = [find(leaves) for find in self.finders]
+        self.check_memory(inputs)
+        return inputs
+
+    def check_memory(self, inputs: Sequence[Tensor]) -> None:
+        """Raises CannotReplay where memory that is written overlaps another input, as it did not when recorded."""
         if self._written:
             if len({id(x._storage) for x in inputs}) != self._storages:
                 raise CannotReplay("other inputs share memory than when the function was recorded")
             for number in self._written:
                 check_overlap(inputs, number)
-        return inputs
 
     def begin(self, inputs: list[Tensor], arguments: tuple, keywords: dict) -> Call | None:
         """What the backward pass needs to know of the call before its program writes anything."""

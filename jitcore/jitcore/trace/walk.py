@@ -26,6 +26,7 @@ from jitcore_ir import DType, OpSpec
 from ..source import is_own_file
 from ..symbolic import SymInt
 from .checks import Checks
+from .containers import attributes_of
 from .contents import items_of_set, plain_list, watcher_of
 from .numbers import RecordedNumber
 from .user_builtins import STAND_INS
@@ -68,6 +69,7 @@ class Walker:
         self.outside: set[int] = set()  # ids of objects that were there before the run
         self.held: set[int] = set()  # of these, the ones that a check fetches
         self.is_passing = False  # a container among a call's local variables is walked, another one in each call
+        self.passed: set[int] = set()  # ids of objects of dataclasses among the arguments: what they hold is in the key
         self.generators: set[int] = set()  # ids of storages of generators' states
         self.optimizers: dict[int, Any] = {}
         self.sources: list[tuple[Any, Any, str]] = []  # NumPy generators: with their state before the run, and words
@@ -132,6 +134,9 @@ class Walker:
         from ..random import Generator
         from ..tensor import Tensor
 
+        if not is_held and id(value) in self.passed:
+            self._passed_object(value, what, names)
+            return
         if isinstance(value, list | tuple | dict | set | frozenset | deque) and not _is_library_class(type(value)):
             self.attributes(value, what, names)  # methods of a class of the user's may use them
         if isinstance(value, Tensor):
@@ -271,6 +276,14 @@ class Walker:
     def _is_own(self, value: Any) -> bool:
         """Whether a container is the run's own, another one in each call: then only what it holds matters."""
         return self.is_passing and id(value) not in self.outside
+
+    def _passed_object(self, value: Any, what: str, names: frozenset[str]) -> None:
+        before, self.is_passing = self.is_passing, True
+        for name, item in attributes_of(value).items():
+            if name in names:
+                self.visit("", item, f"{what}.{name}", names)
+        self.is_passing = before
+        self.class_of(value, what, names)
 
     def _dict(self, value: dict, what: str, names: frozenset[str]) -> None:
         if (id(value), "entries") in self._visited:

@@ -58,10 +58,12 @@ _QUEUE = ("get", "put")
 class Watcher(Walker):
     """Use as a context manager around the recorded run; then read `checks`, `seen`, `outside` and `problem`."""
 
-    def __init__(self, function: Callable, arguments: Iterable[Any]) -> None:
+    def __init__(self, function: Callable, arguments: Iterable[Any], passed: Iterable[Any] = ()) -> None:
+        """`arguments`: their leaves; `passed`: the objects that some of these are attributes of."""
         super().__init__()
         self._function = function
         self.arguments = list(arguments)
+        self.passed.update(map(id, passed))
         self._previous: Any = None
         self._busy = False
         self._collects = False
