@@ -82,13 +82,13 @@ class Interpreter:
                 if step.unchecked:
                     attributes = _bound(step, operands, symbols)
                 values[step.results[0]] = step.kernel(*operands, **attributes)  # type: ignore[misc]
-            except (IndexError, ZeroDivisionError, IRError) as error:
+            except Exception as error:
+                if step.spec is ops.CUSTOM_CALL or not isinstance(error, (IndexError, ZeroDivisionError, IRError)):
+                    name = called_name(step.spec.name, attributes)
+                    raise OperationFailed(name, str(step.location or ""), error) from error
                 if not step.location.line:
                     raise
                 raise type(error)(f"{error}; at {step.location}") from error
-            except Exception as error:
-                name = called_name(step.spec.name, attributes)
-                raise OperationFailed(name, str(step.location or ""), error) from error
             for slot in step.dead:
                 values[slot] = None
         return [_owned(values[slot], copied) for slot, copied in self._outputs]

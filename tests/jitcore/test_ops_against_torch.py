@@ -536,3 +536,12 @@ def test_names_that_are_left_out_say_so():
         jitcore.ones(1).sparse_mask(3)
     with pytest.raises(AttributeError, match="module 'jitcore' has no attribute 'no_such_name'"):
         jitcore.no_such_name  # noqa: B018
+    with pytest.raises(AttributeError, match="'Tensor' object has no attribute 'no_such_name'"):
+        jitcore.ones(1).no_such_name  # noqa: B018
+    assert not hasattr(jitcore.Tensor, "sparse_mask") and not hasattr(
+        jitcore.nn.Parameter(jitcore.ones(1)), "sparse_mask"
+    )
+    assert "sparse_mask" not in dir(jitcore.ones(1)) and "sum" in dir(jitcore.ones(1))
+    x = jitcore.ones(1)
+    x.sparse_mask = 3  # a name like any other for what the user keeps there
+    assert x.sparse_mask == 3 and "sparse_mask" in dir(x)

@@ -195,24 +195,34 @@ def test_results_that_are_no_arrays(made):
         op(rows())
 
 
-def test_errors_of_the_function_are_its_own_also_compiled():
-    class OwnError(KeyError):
-        pass
+class _OwnKeyError(KeyError):
+    pass
 
+
+class _OwnIndexError(IndexError):
+    def __init__(self, number, *, why):
+        super().__init__(f"{number} {why}")
+
+
+@pytest.mark.parametrize("native", [False, True], ids=["interpreted", "native"])
+@pytest.mark.parametrize(
+    "error", [_OwnKeyError("of its own"), IndexError("of its own"), _OwnIndexError(3, why="of its own")]
+)
+def test_errors_of_the_function_are_its_own_also_compiled(error, native):
     fail = []
 
     @custom_op("test::fails")
     def fails(x):
         if fail:
-            raise OwnError("of its own")
+            raise error
         return x + 1
 
-    compiled = jitcore.jit(fails)
+    compiled = jitcore.jit(fails, native=native)
     x = rows()
     compiled(x), compiled(x)
     fail.append(True)
     for run in (fails, compiled, jitcore.jit(lambda x: fails(x))):
-        with pytest.raises(OwnError, match="of its own"):
+        with pytest.raises(type(error), match="of its own"):
             run(x)
 
 
