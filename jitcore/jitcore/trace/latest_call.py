@@ -17,7 +17,7 @@ from jitcore_runtime.arena import address_of
 from jitcore_runtime.errors import GuardFailed, OperationFailed
 
 from ..random import Generator
-from ..storage import layout_of
+from ..storage import Storage, layout_of
 from ..tensor import Size, Tensor
 from .containers import LEAF, count_leaves, flatten
 from .keys import modes
@@ -25,7 +25,7 @@ from .sources import Argument
 from .tree import MISSED, Node
 from .variant import CannotReplay, Variant
 
-Find = Callable[[tuple, dict], tuple[Sequence[Any], list[Tensor], list[Any]] | None]
+Find = Callable[[tuple, dict], tuple[Sequence[Any], list[Tensor], list[Any], list[Storage]] | None]
 
 _BY_VALUE = (int, str, bool)
 
@@ -35,7 +35,8 @@ class LatestCall:
     """The latest replayed call for which one program did it all.
 
     `find(arguments, keywords)` gives the leaves of a call with the same key for which the recording holds, the
-    program's inputs, and what `run` takes for them; None for another call.
+    program's inputs, what `run` takes for them, and their memory, which is to be held while it runs (another thread may
+    give a tensor other data); None for another call.
     """
 
     variant: Variant
@@ -49,7 +50,7 @@ class LatestCall:
             found = self.find(arguments, keywords)
             if found is None:
                 return MISSED
-            leaves, inputs, given = found
+            leaves, inputs, given, _memories = found
             variant.check_memory(inputs)
             call = variant.begin(inputs, arguments, keywords)
             return variant.results(leaves, inputs, self.run(given), call, (arguments, keywords))
@@ -106,7 +107,8 @@ class _Finder:
             conditions += [f"{name} is not None", self._same_layout(name, tensor)]
         self._unless(conditions)
         given = [self._addresses[name] if self._by_address else f"{name}._array" for name in names]
-        self._lines.append(f"return leaves, [{', '.join(names)}], [{', '.join(given)}]")
+        lists = (f"[{', '.join(row)}]" for row in (names, given, [f"m_{name}" for name in names]))
+        self._lines.append(f"return leaves, {', '.join(lists)}")
         exec("\n    ".join(["def find(arguments, keywords):", *self._lines]), self._names)
         return self._names["find"]
 
