@@ -14,45 +14,72 @@ from ..symbolic import SymInt
 from ..tensor import Size, Tensor
 
 LEAF = "leaf"
+_SAME = "same"
+"""In a structure, with its number: a list, dict or object that was there before."""
 _USUAL = frozenset([Tensor, int, float, bool, str, type(None)])
 """Types that are leaves at first sight, for speed."""
 _TEXT = frozenset([str])
 
 
 def flatten(
-    tree: Any, varies: Callable[[Any], bool] | None = None, whole: Callable[[Any], bool] | None = None
+    tree: Any,
+    varies: Callable[[Any], bool] | None = None,
+    whole: Callable[[Any], bool] | None = None,
+    once: bool = False,
 ) -> tuple[list[Any], Any]:
     """The leaves of `tree`, left to right, and its structure (hashable, comparable).
 
     varies: whether a leaf is another in each call. Where given, a dataclass without such leaves is a leaf itself, since
     `unflatten` would make another object of it. whole: whether a list, dict or dataclass is a leaf, itself and not what
-    it holds.
+    it holds. once: of a list, dict or dataclass that is in several places, the structure says so, and `unflatten` makes
+    one.
     """
     leaves: list[Any] = []
-    return leaves, _flatten(tree, leaves, varies, whole)
+    return leaves, _flatten(tree, leaves, varies, whole, {} if once else None)
 
 
-def _flatten(tree: Any, leaves: list[Any], varies: Callable | None, whole: Callable | None) -> Any:
+def _flatten(
+    tree: Any, leaves: list[Any], varies: Callable | None, whole: Callable | None, met: dict[int, int] | None
+) -> Any:
     kind = type(tree)
     if kind in _USUAL or (whole is not None and whole(tree)):
         leaves.append(tree)
         return LEAF
-    if kind is tuple or kind is list or kind is Size:
-        return (kind, tuple(_flatten(item, leaves, varies, whole) for item in tree))
+    if kind is tuple or kind is Size or (isinstance(tree, tuple) and hasattr(tree, "_fields")):
+        return (kind, tuple(_flatten(item, leaves, varies, whole, met) for item in tree))
+    if met is not None and id(tree) in met:
+        return (_SAME, met[id(tree)])
+    structure = _structure(tree, kind, leaves, varies, whole, met)
+    if met is not None and structure is not LEAF:
+        met[id(tree)] = len(met)
+    return structure
+
+
+def _structure(
+    tree: Any,
+    kind: type,
+    leaves: list[Any],
+    varies: Callable | None,
+    whole: Callable | None,
+    met: dict[int, int] | None,
+) -> Any:
+    if kind is list:
+        return (kind, tuple(_flatten(item, leaves, varies, whole, met) for item in tree))
     if kind is dict or kind is OrderedDict:
-        parts = tuple(_flatten(item, leaves, varies, whole) for item in tree.values())
+        parts = tuple(_flatten(item, leaves, varies, whole, met) for item in tree.values())
         if set(map(type, tree)) <= _TEXT:
             return (kind, tuple(tree), parts)
         return (kind, tuple(map(_key, tree)), _types(tree), parts)
-    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
-        return (kind, tuple(_flatten(item, leaves, varies, whole) for item in tree))
     if _is_object(tree):
         inside: list[Any] = []
         attributes = attributes_of(tree)
-        structure = (kind, tuple(attributes), tuple(_flatten(v, inside, varies, whole) for v in attributes.values()))
+        before = 0 if met is None else len(met)
+        parts = tuple(_flatten(v, inside, varies, whole, met) for v in attributes.values())
         if varies is None or any(map(varies, inside)):
             leaves += inside
-            return structure
+            return (kind, tuple(attributes), parts)
+        for within in list(met or ())[before:]:  # which nobody will make
+            del met[within]  # type: ignore[union-attr]
     leaves.append(tree)
     return LEAF
 
@@ -154,20 +181,33 @@ def attributes_of(tree: Any) -> dict[str, Any]:
 
 def unflatten(structure: Any, leaves: Sequence[Any]) -> Any:
     """The tree of `structure` holding `leaves`."""
-    return _unflatten(structure, iter(leaves))
+    return _unflatten(structure, iter(leaves), [])
 
 
-def _unflatten(structure: Any, leaves: Iterator[Any]) -> Any:
+def _unflatten(structure: Any, leaves: Iterator[Any], made: list[Any]) -> Any:
+    """`made`: the lists, dicts and objects so far, in the order in which `flatten` was done with them."""
     if structure is LEAF or structure == LEAF:
         return next(leaves)
     kind = structure[0]
-    if kind is tuple or kind is list or kind is Size:
-        return kind([_unflatten(part, leaves) for part in structure[1]])
-    if kind is dict or kind is OrderedDict:
-        return kind((name, _unflatten(part, leaves)) for name, part in zip(structure[1], structure[-1], strict=True))
-    if len(structure) == 2:
-        return tuple.__new__(kind, [_unflatten(part, leaves) for part in structure[1]])
-    values = dict(zip(structure[1], [_unflatten(part, leaves) for part in structure[2]], strict=True))
+    if kind is tuple or kind is Size:
+        return kind([_unflatten(part, leaves, made) for part in structure[1]])
+    if kind is _SAME:
+        return made[structure[1]]
+    parts = [_unflatten(part, leaves, made) for part in structure[-1]]
+    if kind is list:
+        built: Any = parts
+    elif kind is dict or kind is OrderedDict:
+        built = kind(zip(structure[1], parts, strict=True))
+    elif len(structure) == 2:
+        return tuple.__new__(kind, parts)
+    else:
+        built = _object(kind, dict(zip(structure[1], parts, strict=True)))
+    made.append(built)
+    return built
+
+
+def _object(kind: type, values: dict[str, Any]) -> Any:
+    """An object of a dataclass."""
     if issubclass(kind, dict | list | tuple):
         return kind(**values)
     made = object.__new__(kind)  # its constructor has done its work on these values already

@@ -299,7 +299,7 @@ _LIBRARY = sysconfig.get_paths()["stdlib"] + os.sep
 def settled(result: Any, recorder: Reads) -> Any:
     """`result` with plain numbers in it; numbers of this recording that live on in lists, dicts, attributes or closure
     cells of the user's are replaced there too."""
-    leaves, structure = flatten(result, is_of_the_run)
+    leaves, structure = flatten(result, is_of_the_run, once=True)
     if any(type(leaf) in (RecordedNumber, SymInt) for leaf in leaves) or has_recorded_keys(result):
         result = unflatten(structure, [hint(plain(leaf)) for leaf in leaves])
     del leaves
