@@ -6,6 +6,7 @@ import math
 import pytest
 
 from jitcore.compiler import workers
+from jitcore_runtime import executor
 from jitcore_runtime.kernels import floating
 
 
@@ -20,6 +21,25 @@ def order_is_restored():
     before = floating._Order.is_fixed
     yield
     floating._Order.is_fixed = before
+
+
+@pytest.fixture
+def ran(monkeypatch):
+    """A list that grows by each program that runs, natively or interpreted."""
+    programs = []
+    native, interpreted = executor._Native.call, executor._Interpreted.run
+
+    def run_native(self, *arguments, **named):
+        programs.append(self._program)
+        return native(self, *arguments, **named)
+
+    def run_interpreted(self, *arguments):
+        programs.append(self._program)
+        return interpreted(self, *arguments)
+
+    monkeypatch.setattr(executor._Native, "call", run_native)
+    monkeypatch.setattr(executor._Interpreted, "run", run_interpreted)
+    return programs
 
 
 @pytest.fixture(scope="module")

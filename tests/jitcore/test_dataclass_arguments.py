@@ -125,6 +125,6 @@ def test_an_attribute_that_is_set_stays_eager():
 
 def test_numbers_inside_are_named_as_the_cause():
     jitted = jitcore.jit(lambda b: b.scaled())
-    with pytest.warns(jitcore.JitWarning, match="argument 2, a number inside a list, dict or object, was 2.0"):
+    with pytest.warns(jitcore.JitWarning, match="argument 2, a number inside a list, dict or object, was 3.0"):
         for scale in (1.0, 2.0, 3.0, 4.0, 5.0):
             jitted(Batch(vector(1), scale=scale))

@@ -8,24 +8,9 @@ import pytest
 import jitcore
 import jitcore.nn.functional as F
 from jitcore import nn, optim
-from jitcore_runtime.executor import Executor
 
 schedules = optim.lr_scheduler
 checkpoint = jitcore.utils.checkpoint.checkpoint
-
-
-@pytest.fixture
-def programs(monkeypatch):
-    """Programs run so far, in a list of one number."""
-    count = [0]
-    run = Executor.run
-
-    def counted(self, arrays):
-        count[0] += 1
-        return run(self, arrays)
-
-    monkeypatch.setattr(Executor, "run", counted)
-    return count
 
 
 def batch(n, rows=8):
@@ -38,9 +23,9 @@ def network():
     return nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3))
 
 
-def train(make, programs=None, steps=8, rtol=1e-4, most_recorded=2, native=False):
+def train(make, ran=None, steps=8, rtol=1e-4, most_recorded=2, native=False):
     """Train with `make(network) -> step` or `(step, after each step)`, eagerly and jitted, and compare losses and
-    weights. With `programs`, each jitted call but the first `most_recorded` runs one program. What is recorded is the
+    weights. With `ran`, each jitted call but the first `most_recorded` runs one program. What is recorded is the
     matter here: most programs are interpreted, which saves compiling them."""
     runs = []
     for jitted in (False, True):
@@ -51,9 +36,9 @@ def train(make, programs=None, steps=8, rtol=1e-4, most_recorded=2, native=False
         jitcore.manual_seed(3)
         losses, counts = [], []
         for n in range(steps):
-            before = programs[0] if programs else 0
+            before = len(ran) if ran is not None else 0
             losses.append(float(function(*batch(n))))
-            counts.append(programs[0] - before if programs else 1)
+            counts.append(len(ran) - before if ran is not None else 1)
             after(n)
         runs.append(np.concatenate([losses, *(p.detach().numpy().ravel() for p in model.parameters())]))
     np.testing.assert_allclose(runs[1], runs[0], rtol=rtol, atol=rtol / 10)
@@ -82,11 +67,11 @@ OPTIMIZERS = {
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_every_optimizer_is_one_program_from_the_second_call_on(name, programs):
+def test_every_optimizer_is_one_program_from_the_second_call_on(name, ran):
     options = {"lr": 0.01, **OPTIMIZERS[name]}
     train(
         lambda m: plain_step(m, getattr(optim, name)(m.parameters(), **options)),
-        programs,
+        ran,
         6,
         most_recorded=1,
         native=True,
@@ -115,7 +100,7 @@ def test_lbfgs_is_right():
 # Gradients
 
 
-def test_micro_batches(programs):
+def test_micro_batches(ran):
     def make(model):
         optimizer = optim.Adam(model.parameters(), lr=0.01)
 
@@ -131,11 +116,11 @@ def test_micro_batches(programs):
 
         return step
 
-    train(make, programs, most_recorded=1)
+    train(make, ran, most_recorded=1)
 
 
 @pytest.mark.parametrize("zero", ["to none", "in place", "never"])
-def test_gradients_kept_between_calls(zero, programs):
+def test_gradients_kept_between_calls(zero, ran):
     def make(model):
         optimizer = optim.SGD(model.parameters(), lr=0.01)
 
@@ -149,10 +134,10 @@ def test_gradients_kept_between_calls(zero, programs):
 
         return step
 
-    train(make, programs)
+    train(make, ran)
 
 
-def test_accumulation_across_calls_with_a_step_now_and_then(programs):
+def test_accumulation_across_calls_with_a_step_now_and_then(ran):
     def make(model):
         optimizer = optim.SGD(model.parameters(), lr=0.1)
 
@@ -198,11 +183,11 @@ CLIPS = {
 
 
 @pytest.mark.parametrize("name", CLIPS)
-def test_clipping_does_not_split_the_program(name, programs):
-    train(lambda m: plain_step(m, optim.Adam(m.parameters(), lr=0.05), CLIPS[name]), programs, most_recorded=1)
+def test_clipping_does_not_split_the_program(name, ran):
+    train(lambda m: plain_step(m, optim.Adam(m.parameters(), lr=0.05), CLIPS[name]), ran, most_recorded=1)
 
 
-def test_gradients_by_grad_and_penalties(programs):
+def test_gradients_by_grad_and_penalties(ran):
     def make(model):
         parameters = list(model.parameters())
 
@@ -218,7 +203,7 @@ def test_gradients_by_grad_and_penalties(programs):
 
         return step
 
-    train(make, programs, most_recorded=1)
+    train(make, ran, most_recorded=1)
 
 
 def test_returned_leaf_made_inside_has_its_gradient():
@@ -234,7 +219,7 @@ def test_returned_leaf_made_inside_has_its_gradient():
 
 
 @pytest.mark.parametrize("reentrant", [False, True])
-def test_checkpointed_part(reentrant, programs):
+def test_checkpointed_part(reentrant, ran):
     def make(model):
         optimizer, drop = optim.SGD(model.parameters(), lr=0.05), nn.Dropout(0.3)
 
@@ -248,10 +233,10 @@ def test_checkpointed_part(reentrant, programs):
 
         return step
 
-    train(make, programs, most_recorded=1)
+    train(make, ran, most_recorded=1)
 
 
-def test_frozen_layers(programs):
+def test_frozen_layers(ran):
     def make(model):
         step = plain_step(model, optim.SGD(model.parameters(), lr=0.05))
         return step, lambda n: model[0].requires_grad_(n not in (2, 3))
@@ -275,7 +260,7 @@ SCHEDULES = {
 
 @pytest.mark.parametrize("where", ["inside", "outside"])
 @pytest.mark.parametrize("name", SCHEDULES)
-def test_schedules(name, where, programs):
+def test_schedules(name, where, ran):
     rates = []
 
     def make(model):
@@ -296,11 +281,11 @@ def test_schedules(name, where, programs):
 
         return step, after
 
-    train(make, programs, most_recorded=1)
+    train(make, ran, most_recorded=1)
     assert rates[:8] == rates[8:]
 
 
-def test_plateau_schedule_inside_sees_the_loss_of_each_call(programs):
+def test_plateau_schedule_inside_sees_the_loss_of_each_call(ran):
     def make(model):
         optimizer = optim.SGD(model.parameters(), lr=0.05)
         schedule = schedules.ReduceLROnPlateau(optimizer, patience=0)
@@ -313,7 +298,7 @@ def test_plateau_schedule_inside_sees_the_loss_of_each_call(programs):
 
         return step
 
-    train(make, programs, most_recorded=1)
+    train(make, ran, most_recorded=1)
 
 
 def test_rate_read_after_the_schedule_in_one_call_runs_eagerly():
@@ -353,7 +338,7 @@ def test_rate_that_the_users_code_reads_is_never_stale():
 
 
 @pytest.mark.parametrize("scaled", [False, True])
-def test_autocast_and_loss_scaling(scaled, programs):
+def test_autocast_and_loss_scaling(scaled, ran):
     def make(model):
         optimizer = optim.SGD(model.parameters(), lr=0.05)
         scaler = jitcore.amp.GradScaler("cpu", enabled=scaled)
@@ -369,7 +354,7 @@ def test_autocast_and_loss_scaling(scaled, programs):
 
         return step
 
-    train(make, programs, most_recorded=1, rtol=2e-2)  # fused operations round to 16 bits less often
+    train(make, ran, most_recorded=1, rtol=2e-2)  # fused operations round to 16 bits less often
 
 
 def test_averaged_weights():
@@ -391,7 +376,7 @@ def test_averaged_weights():
 # Hooks
 
 
-def test_hooks_are_part_of_the_program(programs):
+def test_hooks_are_part_of_the_program(ran):
     def make(model):
         optimizer = optim.SGD(model.parameters(), lr=0.02)
         model[0].weight.register_hook(lambda g: g * 2)
@@ -412,10 +397,10 @@ def test_hooks_are_part_of_the_program(programs):
 
         return step
 
-    train(make, programs, most_recorded=1)
+    train(make, ran, most_recorded=1)
 
 
-def test_optimizer_inside_of_gradient_hooks(programs):
+def test_optimizer_inside_of_gradient_hooks(ran):
     def make(model):
         own = {p: optim.SGD([p], lr=0.05) for p in model.parameters()}
 
@@ -433,7 +418,7 @@ def test_optimizer_inside_of_gradient_hooks(programs):
 
         return step
 
-    train(make, programs, most_recorded=1)
+    train(make, ran, most_recorded=1)
 
 
 LATE_HOOKS = {
@@ -508,7 +493,7 @@ class Language(nn.Module):
         return self.head(x)
 
 
-def test_language_model_with_everything_is_two_recordings_and_one_program_a_step(programs):
+def test_language_model_with_everything_is_two_recordings_and_one_program_a_step(ran):
     runs = []
     for jitted in (False, True):
         jitcore.manual_seed(0)
@@ -532,9 +517,9 @@ def test_language_model_with_everything_is_two_recordings_and_one_program_a_step
             draw = np.random.default_rng(n)
             rows = 2 if n % 3 == 2 else 4  # the last batch of an epoch
             x, y = (jitcore.tensor(draw.integers(0, 20, (rows, 6))) for _ in range(2))
-            before = programs[0]
+            before = len(ran)
             losses.append(function(x, y))
-            counts.append(programs[0] - before)
+            counts.append(len(ran) - before)
         runs.append(losses)
     np.testing.assert_allclose(runs[1], runs[0], rtol=1e-4)
     assert counts == [0, 1, 0, 1, 1, 1, 1, 1, 1] and len(function._recordings.variants()) == 2

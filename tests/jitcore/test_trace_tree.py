@@ -21,16 +21,7 @@ def recordings(jitted):
     return sum(len(entry.variants) for entry in entries(jitted))
 
 
-def runs_of(monkeypatch, jitted):
-    """A list that grows by one for every program that runs."""
-    from jitcore_runtime.executor import Executor
-
-    ran, original = [], Executor.run
-    monkeypatch.setattr(Executor, "run", lambda self, arrays: (ran.append(self.program), original(self, arrays))[1])
-    return ran
-
-
-def test_the_beginning_is_shared_and_runs_once(monkeypatch):
+def test_the_beginning_is_shared_and_runs_once(ran):
     def f(x):
         y = (x @ x).tanh()
         if y.sum() > 0:
@@ -43,7 +34,6 @@ def test_the_beginning_is_shared_and_runs_once(monkeypatch):
     jitted(negative)
     (root,) = entries(jitted)[0].tree.roots
     assert [node.variant is None for node in root.nodes()] == [True, False, False]
-    ran = runs_of(monkeypatch, jitted)
     for x in (positive, negative, negative, positive):
         ran.clear()
         for ours, theirs in zip(jitted(x), f(x), strict=True):
@@ -209,7 +199,7 @@ def steps(x, bias, limit):
     return y.item() * 2, x
 
 
-def test_a_small_tree_becomes_one_program_with_branches(monkeypatch):
+def test_a_small_tree_becomes_one_program_with_branches(ran):
     jitted = jitcore.jit(steps)
     ours, theirs = jitcore.zeros(2), jitcore.zeros(2)
     calls = [(3, 1), (1, 1), (-1, 0), (-1, 1), (-1, 2), (2, 2), (0.5, 0), (-2, 5), (-1, 1)]
@@ -227,7 +217,7 @@ def test_a_small_tree_becomes_one_program_with_branches(monkeypatch):
         agree()
     (root,) = entries(jitted)[0].tree.roots
     assert root.merged is not None and "cond" in str(root.merged.program.graph)
-    ran = runs_of(monkeypatch, jitted)
+    ran.clear()
     agree()
     assert len(ran) == len(calls)  # one native call each, whichever way it goes
     calls.append((-1.5, 1.5))  # an outcome that was not seen before: recorded, and the tree grows
