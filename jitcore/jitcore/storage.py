@@ -52,11 +52,18 @@ class Storage:
     def locate(self) -> int:
         """Find out address and layout, and remember them: calls of compiled functions ask again and again. 0 for what
         is no array (an example inside `vmap`)."""
-        if type(self.array) is not np.ndarray:
-            return 0
-        self.layout = layout_of(self.array)
-        self._address = address_of(self.array)
+        if type(self.array) is np.ndarray:
+            self.is_laid_out(layout_of(self.array))
         return self._address
+
+    def is_laid_out(self, layout: Layout) -> bool:
+        """Whether `array` has a layout, one that `layout_of` gave, and at which address, to be remembered."""
+        array = self.array
+        if type(array) is not np.ndarray or (array.shape, array.strides, array.dtype, array.flags.num) != layout:
+            return False
+        self.layout = layout
+        self._address = address_of(array)
+        return True
 
     def __reduce__(self) -> tuple:
         from .copying import reduced_storage

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jitcore
-from jitcore import nn
+from jitcore import nn, storage
 from jitcore.trace.latest_call import LatestCall
 from jitcore.trace.tree import MISSED
 
@@ -290,3 +290,16 @@ def test_one_call_keeps_the_memory_of_its_results():
     kept = [(x := vector(seed), jitted(x)) for seed in range(6)]
     for x, (a, b) in kept:
         assert jitcore.equal(a, x + 1) and jitcore.equal(b, x * 2)
+
+
+def test_layouts_may_be_forgotten(monkeypatch):
+    """Two functions go on with one tensor, whichever of them has noted its layout last."""
+    monkeypatch.setattr(storage, "_MOST_LAYOUTS", 1)
+    x = vector(1)
+    functions = [warmed(lambda x, n=n: x * n, lambda: ((x,), {})) for n in range(2, 5)]
+    for _ in range(4):
+        tensor(2, 3, 3)._storage.locate()  # another layout in between
+        for n, jitted in enumerate(functions, 2):
+            assert jitcore.equal(jitted(x), x * n)
+    for jitted in functions:
+        assert len(jitted._recordings.variants()) == 1 and jitted._eager_calls == 0

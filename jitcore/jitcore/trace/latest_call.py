@@ -157,8 +157,8 @@ class _Finder:
             self._addresses[name] = f"{memory}._address"
             tensor._storage.locate()
             layout = self._bind(tensor._storage.layout)
-            place = f"({memory}._address or {memory}.locate())"
-            return f"({memory} := {name}._storage).array is {name}._array and {place} and {memory}.layout is {layout}"
+            known = f"({memory}.layout is {layout} if {memory}._address else {memory}.is_laid_out({layout}))"
+            return f"({memory} := {name}._storage).array is {name}._array and {known}"
         self._addresses[name] = f"address_of({array})"
         shape, strides, dtype, flags = map(self._bind, layout_of(tensor._array))
         return (
