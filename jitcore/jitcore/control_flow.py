@@ -1,8 +1,8 @@
 """`cond`, `while_loop`, `scan` and `map`: branches and loops as operations, under PyTorch's and JAX's names.
 
 Eagerly they are Python's `if` and loops on ordinary operations. While a program is recorded (`jit`, `export`), they
-become one operation each, whose bodies are recorded once (`trace.control`), whatever the branch taken or the number of
-turns. Operands, carried values and results are trees (tuples, lists, dicts) of tensors.
+become one operation each, whose bodies are recorded once (`trace.branches`, `trace.loops`), whatever the branch taken
+or the number of turns. Operands, carried values and results are trees (tuples, lists, dicts) of tensors.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from .source import user_location
 from .state import state
 from .symbolic import expression
 from .tensor import Tensor, dtype_of
+from .trace.branches import record_cond
 from .trace.containers import flatten, unflatten
-from .trace.control import record_cond, record_scan, record_while
+from .trace.loops import record_scan, record_while
 from .trace.recorder import Recorder
 from .trace.regions import Body, type_in
 

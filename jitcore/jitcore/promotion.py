@@ -19,7 +19,7 @@ from jitcore_ir.dtypes import DType
 from .device import get_default_dtype
 from .dispatch import NONE, apply, constant
 from .state import state
-from .symbolic import SymInt
+from .symbolic import SymInt, within_64_bits
 from .tensor import Tensor, dtype_of, wrap
 from .trace.numbers import RecordedNumber
 
@@ -62,8 +62,11 @@ def as_operand(x: Any, dtype: DType) -> Tensor:
     if type(x) is RecordedNumber:
         number = x.tensor()
         return number if dtype.numpy == number._array.dtype else apply(ops.CAST, (number,), {"dtype": dtype})
-    if isinstance(x, SymInt):
-        size = apply(ops.SIZE, (), {"dim": x})
+    if type(x) is SymInt:
+        dim = within_64_bits(x)
+        if type(dim) is not SymInt:
+            return scalar(dim, dtype.numpy)
+        size = apply(ops.SIZE, (), {"dim": dim})
         return size if dtype is D.int64 else apply(ops.CAST, (size,), {"dtype": dtype})
     check_fits(x, dtype)
     return scalar(x, dtype.numpy)

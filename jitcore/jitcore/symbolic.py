@@ -268,7 +268,31 @@ def _number(value: Any) -> Any:
     """A size beside a float is a number of the graph (see `trace.numbers`)."""
     if type(value) is not SymInt or not value.owner.open:
         return hint(value)
-    return value.owner.size_number(value.expr, value.value)
+    value = within_64_bits(value)
+    return value.owner.size_number(value.expr, value.value) if type(value) is SymInt else value
+
+
+def within_64_bits(size: SymInt) -> Any:
+    """The size, for a program to compute in integers of 64 bits, where that gives the number that Python has, in this
+    run and in those that replay it: a guard sees to it. Else a plain number."""
+    if not size.owner.open or not _may_be_large(size.expr, size.owner.integers):
+        return size
+    for limit, relation in ((1 << 63, "<"), (-(1 << 63), ">=")):
+        _rely_on(size, shapes.sub(size.expr, limit), relation)
+        if not RELATIONS[relation](size.value - limit):
+            return int(size)
+    return size
+
+
+def _may_be_large(expr: Expr, integers: set[str]) -> bool:
+    """Sizes are below 2**53, also products of several, which some tensor has in memory; powers of one, and products of
+    integers from elsewhere, may be anything."""
+    for coefficient, atoms in expr.terms:
+        repeated = len(atoms) - len(set(atoms)) >= 2
+        foreign = not integers.isdisjoint(shapes.symbols_of(Expr(((1, atoms),))))
+        if repeated or (foreign and len(atoms) > 1) or abs(coefficient) >= 1 << 31:
+            return True
+    return False
 
 
 def _compare(left: SymInt, right: Any, relation: str) -> Any:

@@ -271,3 +271,40 @@ def test_exact_programs_with_loops_are_eager_ones_to_the_bit():
     for _ in range(2):
         for mine, theirs in zip(compiled(x, w), run(x, w), strict=True):
             np.testing.assert_array_equal(mine.numpy(), theirs.numpy())
+
+
+SCANS = {
+    "carried from outside": lambda x, w: jitcore.scan(lambda c, e: (c + e * w.sum(), c), jitcore.zeros(()), x),
+    "stacked from outside": lambda x, w: jitcore.scan(lambda c, e: (c + e, e * w.sum()), jitcore.zeros(()), x),
+    "detached": lambda x, w: jitcore.scan(lambda c, e: ((c * w.sum()).detach(), c * e), w.sum(), x),
+    "replaced": lambda x, w: jitcore.scan(lambda c, e: (e, c), w.sum(), x),
+    "exchanged": lambda x, w: jitcore.scan(
+        lambda c, e: ((c[1], c[0]), c[0] * e), (w.sum(), jitcore.zeros(())), x
+    ),
+    "passed on": lambda x, w: jitcore.scan(
+        lambda c, e: ((c[1], c[2], e), c[0] + c[1]), (jitcore.zeros(()), jitcore.zeros(()), w.sum()), x
+    ),
+    "mapped": lambda x, w: jitcore.map(lambda e: (e * 2, e * w[0], (e * w[1]).detach()), x),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SCANS)
+@pytest.mark.parametrize("length", [0, 1, 2, 3, 5])
+def test_gradients_flow_where_turn_after_turn_gives_them(name, length):
+    compiled = jitcore.jit(SCANS[name], native=False)
+    for x_grad, w_grad in ((False, True), (True, False), (False, False), (True, True)):
+        x = jitcore.arange(float(length)).requires_grad_(x_grad)
+        w = jitcore.tensor(W).requires_grad_(w_grad)
+        for _ in range(2):
+            given, expected = _flat(compiled(x, w)), _flat(SCANS[name](x, w))
+            assert [t.requires_grad for t in given] == [t.requires_grad for t in expected]
+            wanted = [t for t, flag in ((x, x_grad), (w, w_grad)) if flag]
+            ours, theirs = ([t.sum() for t in ts if t.requires_grad] for ts in (given, expected))
+            if ours:
+                for a, b in zip(*(grad(sum(ts), wanted, allow_unused=True) for ts in (ours, theirs)), strict=True):
+                    assert (a is None) == (b is None) or not (a if b is None else b).any()
+                    assert a is None or b is None or jitcore.allclose(a, b)
+
+
+def _flat(tree):
+    return [t for part in tree for t in _flat(part)] if isinstance(tree, tuple | list) else [tree]

@@ -303,3 +303,26 @@ def test_layouts_may_be_forgotten(monkeypatch):
             assert jitcore.equal(jitted(x), x * n)
     for jitted in functions:
         assert len(jitted._recordings.variants()) == 1 and jitted._eager_calls == 0
+
+
+def test_gradients_that_are_there_before_a_call_and_not_after_it():
+    """When a call is remembered, what it was given may be gone."""
+
+    def make():
+        w = nn.Parameter(vector(2))
+
+        def step(x):
+            (w * x).sum().backward()
+            w.data -= w.grad
+            w.grad = None
+            return w.data.sum()
+
+        return w, step
+
+    (w, step), (twin, same) = make(), make()
+    jitted = jitcore.jit(step)
+    for n in range(8):
+        for one in (w, twin):
+            one.grad = vector(n)
+        assert jitcore.equal(jitted(vector(n)), same(vector(n))) and w.grad is None
+        assert jitcore.equal(w, twin)

@@ -5,6 +5,7 @@ Every call gives the right answer or a clear error.
 
 import decimal
 import json
+import re
 import statistics
 import warnings
 
@@ -215,6 +216,41 @@ def test_integers_that_no_tensor_has_as_a_size():
 
     jitted = jit(f)
     agree(jitted, f, *[(vector(1, 2), n) for n in (3, 4, 5, -1, -2, 1 << 50, (1 << 50) + 1, 6)])
+
+
+@pytest.mark.parametrize("native", [False, True], ids=["interpreted", "native"])
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x, n: (x * (n * n * n), n**3, x + n * n),
+        lambda x, n: x.long() * (n * n),
+        lambda x, n: x * (n * n / 3.0) + 1.5 * (n**5),
+        lambda x, n: x * (n * 5_000_000_000),
+        lambda x, n: x.where(x > 2, n**4),
+    ],
+)
+def test_products_of_integers_that_take_more_than_64_bits(function, native):
+    """A program computes with 64 bits where Python has as many as it takes."""
+    jitted = jitcore.jit(function, native=native)
+    x = jitcore.arange(4.0)
+    for n in (3, 4, 5, 1 << 20, 1 << 31, -(1 << 31), 1 << 39, 7, 8):
+        try:
+            expected = function(x, n)
+        except RuntimeError as error:
+            with pytest.raises(RuntimeError, match=re.escape(str(error))):
+                jitted(x, n)
+        else:
+            assert str(jitted(x, n)) == str(expected)
+
+
+def test_powers_of_sizes_that_take_more_than_64_bits():
+    def function(x):
+        return x.sum() * x.shape[0] ** 8
+
+    jitted = jitcore.jit(function, dynamic=True)
+    for size in (3, 4, 300, 5):
+        x = jitcore.ones(size, dtype=jitcore.float64)
+        assert jitted(x).item() == function(x).item()
 
 
 def test_contiguity_of_sizes_that_become_one():

@@ -14,7 +14,7 @@ from typing import Any
 from numpy import ndarray
 
 from jitcore_runtime.arena import address_of
-from jitcore_runtime.errors import GuardFailed, OperationFailed
+from jitcore_runtime.errors import GuardFailed, InputError, OperationFailed
 
 from ..random import Generator
 from ..storage import Storage, layout_of
@@ -65,12 +65,15 @@ class LatestCall:
             return None
         if any(type(a) is not Tensor or a.__dict__ for a in tensors) or any(type(a) is Generator for a in leaves):
             return None
-        inputs = [find(leaves) for find in node.variant.finders]
-        arrays = [x._array for x in inputs]
-        executor = node.code.executor
-        bound = executor.bind(arrays)
+        try:
+            inputs = [find(leaves) for find in node.variant.finders]
+            if any(x is None for x in inputs):  # gradients that are gone, now that the call is over
+                return None
+            bound = node.code.executor.bind([x._array for x in inputs])
+        except (CannotReplay, InputError):  # the call itself has changed a shape
+            return None
         find = _Finder(node.variant, bound is not None).compile(leaves, structure, inputs)
-        return cls(node.variant, find, executor.run if bound is None else bound)
+        return cls(node.variant, find, node.code.executor.run if bound is None else bound)
 
 
 class _Finder:

@@ -65,6 +65,8 @@ class Recorder(Reads):
     exact: bool = False
     """Replays must have the bits of eager runs."""
     sizes: Sizes = field(default_factory=Sizes)
+    integers: set[str] = field(default_factory=set)
+    """Symbols that are integers from outside rather than sizes of tensors."""
     disagrees: bool = False
     """A shape of the graph is not what the run gave: to be recorded without symbols."""
     containers: dict[int, Path] | None = None
@@ -179,6 +181,7 @@ class Recorder(Reads):
     def integer(self, leaf: int, dim: Dim, value: int) -> Any:
         """An integer argument that is a symbol. It enters as the size of an empty tensor."""
         self.add_root(wrap(np.empty((value, 0))), f"arg{leaf}", Integer(leaf), (dim, 0))
+        self.integers.update(shapes.symbols_of(dim))
         return symbolic(dim, value, self)
 
     def add_root(

@@ -157,17 +157,17 @@ class Body:
     def frontier(self, outputs: Sequence[Tensor]) -> list[Any]:
         """Where gradients of the outputs leave the body for the history of outside tensors: edges of the tape."""
         return [
-            edge for edge in self._visited(outputs)
+            edge for edge in self.visited(outputs)
             if not (isinstance(edge, tape.Node) and edge.sequence > self.mark)
             and not (isinstance(edge, Tensor) and self.recorder.is_inside(edge))
         ]  # fmt: skip
 
     def reached(self, outputs: Sequence[Tensor]) -> list[bool]:
         """Whether gradients of the outputs reach each argument."""
-        seen = set(self._visited(outputs))
+        seen = set(self.visited(outputs))
         return [tape.edge_of(t) in seen for t in self.arguments]
 
-    def _visited(self, outputs: Sequence[Tensor]) -> list[Any]:
+    def visited(self, outputs: Sequence[Tensor]) -> list[Any]:
         """The edges inside the body, and the first ones outside it, from the outputs on."""
         seen: dict[Any, None] = {}
         waiting = [tape.edge_of(t) for t in outputs]
