@@ -8,6 +8,7 @@ import collections
 import contextvars
 import dataclasses
 import functools
+import importlib
 import math
 import operator
 import os
@@ -383,6 +384,167 @@ def test_importing_and_warning_inside_keep_a_function_compiled():
         jitted = jit(g)
         agree(jitted, g, (vector(1),), (vector(2),))
     assert "eagerly" not in jitted.explain()
+
+
+def _import(x):
+    import trap_package
+
+    return x * trap_package.FACTOR
+
+
+def _import_as(x):
+    import trap_package.inner as inner
+
+    return x * inner.FACTOR
+
+
+def _import_submodule(x):
+    import trap_package.inner
+
+    return x * trap_package.inner.FACTOR
+
+
+def _from_import(x):
+    from trap_package import FACTOR
+
+    return x * FACTOR
+
+
+def _from_import_submodule(x):
+    from trap_package import inner
+
+    return x * inner.FACTOR
+
+
+def _import_function(x):
+    from trap_package.inner import factor
+
+    return x * factor()
+
+
+def _import_module(x):
+    return x * importlib.import_module("trap_package").FACTOR
+
+
+def _import_module_relative(x):
+    return x * importlib.import_module(".inner", "trap_package").FACTOR
+
+
+def _import_in_a_helper(x):
+    def helper():
+        import trap_package as there
+
+        return there
+
+    return x * helper().FACTOR
+
+
+def _import_or_not(x):
+    try:
+        from trap_package import MISSING
+    except ImportError:
+        MISSING = 5.0
+    return x * MISSING
+
+
+def _import_a_module_or_not(x):
+    try:
+        import trap_of_no_file as there
+    except ImportError:
+        return x
+    return x * there.FACTOR
+
+
+def _loaded_module(x):
+    there = sys.modules.get("trap_package")
+    return x if there is None else x * there.FACTOR
+
+
+def _is_loaded(x):
+    return x * 2 if "trap_package.inner" in sys.modules else x
+
+
+IMPORTS = [
+    _import, _import_as, _import_submodule, _from_import, _from_import_submodule, _import_function, _import_module,
+    _import_module_relative, _import_in_a_helper, _import_or_not, _import_a_module_or_not,
+    _loaded_module, _is_loaded,
+]  # fmt: skip
+
+
+@pytest.fixture
+def trap_package(monkeypatch, tmp_path):
+    """A package that can be imported, and is forgotten afterwards."""
+    folder = tmp_path / "trap_package"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("FACTOR = 2.0\n")
+    (folder / "inner.py").write_text("FACTOR = 3.0\ndef factor(): return FACTOR\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield "trap_package"
+    for name in [name for name in sys.modules if name.split(".")[0] == "trap_package"]:
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize("function", IMPORTS)
+@pytest.mark.parametrize("before", [False, True], ids=["first imported inside", "imported before"])
+def test_modules_that_are_imported_inside(trap_package, function, before, monkeypatch):
+    if before:
+        importlib.import_module("trap_package.inner")
+    jitted = jit(function)
+    agree(jitted, function, (vector(1),), (vector(2),))
+    for name in ("trap_package", "trap_package.inner"):
+        if name in sys.modules:
+            sys.modules[name].FACTOR = 7.0
+            sys.modules[name].MISSING = 8.0
+    agree(jitted, function, (vector(1),), (vector(3),))
+    for name in [name for name in sys.modules if name.split(".")[0] == "trap_package"]:
+        del sys.modules[name]  # imported anew, it is as in its file
+    agree(jitted, function, (vector(1),), (vector(4),))
+    monkeypatch.setitem(sys.modules, "trap_of_no_file", types.SimpleNamespace(FACTOR=9.0))
+    agree(jitted, function, (vector(1),), (vector(5),))
+    assert not jitted._eager_calls
+
+
+@quiet
+def test_a_module_that_is_imported_inside_and_changed(trap_package):
+    def f(x):
+        import trap_package as there
+
+        there.FACTOR += 1.0
+        return x * there.FACTOR
+
+    jitted = jit(f)
+    for expected in (3.0, 4.0, 5.0, 6.0):
+        assert jitted(vector(1)).tolist() == [expected]
+
+
+def test_what_importers_hold_is_not_watched(monkeypatch, tmp_path):
+    """Later calls do not import again: neither the state of importers nor what modules read meanwhile matters."""
+    (tmp_path / "module_of_a_trap.py").write_text("import os\nFACTOR = 2.0\ndef f(): return os.environ\nf()\n")
+
+    class Importer:
+        def __init__(self):
+            self.seen = {}
+
+        def find_spec(self, name, path=None, target=None):
+            self.seen[name] = len(self.seen)
+
+    def f(x):
+        import module_of_a_trap
+
+        return x * module_of_a_trap.FACTOR
+
+    monkeypatch.syspath_prepend(tmp_path)
+    importer = Importer()
+    monkeypatch.setattr(sys, "meta_path", [importer, *sys.meta_path])
+    jitted = jit(f)
+    agree(jitted, f, (vector(1),), (vector(2),))
+    assert "module_of_a_trap" in importer.seen and not jitted._eager_calls
+    importer.seen["other"] = 1
+    agree(jitted, f, (vector(1),))
+    assert len(jitted._recordings.variants()) == 1
+    sys.modules["module_of_a_trap"].FACTOR = 3.0
+    agree(jitted, f, (vector(1),))
+    del sys.modules["module_of_a_trap"]
 
 
 def test_which_environment_variables_there_are(monkeypatch):

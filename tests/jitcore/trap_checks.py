@@ -45,10 +45,10 @@ def quiet(function):
     """Runs a test without the warnings about functions that stay eager."""
 
     @functools.wraps(function)
-    def run():
+    def run(**fixtures):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", jitcore.JitWarning)
-            function()
+            function(**fixtures)
 
     return run
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dis
 import gc
+import importlib
 import logging
 import os
 import queue
@@ -18,6 +19,7 @@ import threading
 import types
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
+from importlib.util import resolve_name
 from itertools import chain
 from types import CodeType, FrameType
 from typing import Any
@@ -34,6 +36,7 @@ from .walk import LAYERS, OURS, SCALARS, Walker, code_names, is_library, numpy_s
 _ENVIRONMENT = type(os.environ).__getitem__.__code__
 _ENVIRONMENT_KEYS = (type(os.environ).__iter__.__code__, type(os.environ).__len__.__code__)
 _THREAD = threading.current_thread.__code__
+_IMPORT_MODULE = importlib.import_module.__code__
 _NOW = ("now", "utcnow", "today")
 _LOOK_THROUGH = ("dataclasses",)
 """Modules of Python's library whose functions look through attributes of what they are given."""
@@ -68,6 +71,7 @@ class Watcher(Walker):
         self._busy = False
         self._collects = False
         self._first: FrameType | None = None
+        self._to_come: dict[str, list[tuple[frozenset[str], frozenset[str]]]] = {}  # modules that are imported later
         self._listening: AbstractContextManager[None]
 
     def __enter__(self) -> Watcher:
@@ -105,6 +109,10 @@ class Watcher(Walker):
         self._first = None
         if self._collects:
             gc.enable()
+        for name in self._to_come:  # where importing it is an error that the code expects
+            self.checks.absent(
+                f"{self.checks.bind(sys.modules)}.get({name!r}, missing)", f"there was no module {name!r}"
+            )
         if (filled := filled_caches(self)) is not None:
             self.refuse(f"the function itself changes Python state: {filled}")
         for source, before, what in self.sources:
@@ -134,7 +142,7 @@ class Watcher(Walker):
                     self._refuse_log(frame)
                 elif frame.f_code.co_filename == queue.__file__ and frame.f_code.co_name in _QUEUE:
                     self.refuse(f"an item goes through a {type(frame.f_locals['self']).__name__}")
-                if _is_watched(frame):
+                if _is_watched(frame) and not self._is_importing(frame):
                     self._function_starts(frame)
                 elif frame.f_globals.get("__name__") in _LOOK_THROUGH:
                     replace_in(frame, self)
@@ -144,6 +152,11 @@ class Watcher(Walker):
                     self.checks.same_keys(frame.f_locals["self"]._data, "other environment variables were set")
                 elif frame.f_code is _THREAD and frame.f_back is not None and _is_watched(frame.f_back):
                     self._same_thread()
+                elif frame.f_code is _IMPORT_MODULE:
+                    for name in _resolved(frame.f_locals["name"], frame.f_locals["package"]):
+                        self._module_is_imported(name, self._names_of_callers(frame))
+            elif event == "return" and self._to_come and frame.f_code.co_name == "<module>":
+                self._module_is_there(frame.f_globals.get("__name__", ""))
             elif event == "c_call" and self.problem is None and not is_own_file(frame.f_code.co_filename):
                 self._builtin_starts(frame, argument)
         finally:
@@ -166,11 +179,40 @@ class Watcher(Walker):
             if not is_own_file(code.co_filename):  # built-in functions, and names that the code knows may be missing
                 self.checks.without(table, frozenset(named) - NAMES, "there was no global")
                 replace_in(frame, self)
+                for name, taken in imports(code, table.get("__package__")).items():
+                    self._module_is_imported(name, names, frozenset(taken))
+                if "modules" in code.co_names:  # of sys: those that the code may ask for
+                    for text in code.co_consts:
+                        if isinstance(text, str) and text.replace(".", "").isidentifier():
+                            self._module_is_imported(text, names)
         for name, value in list(frame.f_locals.items()):
             is_closure = name in code.co_freevars and not self.is_local(value)
             self.is_passing = isinstance(value, list | tuple | dict | set) and not is_closure
             self.visit("", value, name, names)
             self.is_passing = False
+
+    def _is_importing(self, frame: FrameType | None) -> bool:
+        """Whether code runs because a module is imported, which later calls do not do again."""
+        while frame is not None and frame is not self._first:
+            if frame.f_code.co_filename.startswith("<frozen importlib"):
+                return True
+            frame = frame.f_back
+        return False
+
+    def _module_is_imported(self, name: str, names: frozenset[str], taken: frozenset[str] = frozenset()) -> None:
+        """Code imports a module where it runs, and then looks up its attributes (`taken` ones at once): now, or when it
+        is there."""
+        module = sys.modules.get(name)
+        if module is None:
+            self._to_come.setdefault(name, []).append((names, taken))
+            return
+        self.visit(f"{self.checks.bind(sys.modules)}.get({name!r}, missing)", module, f"module {name!r}", names)
+        if not is_library(getattr(module, "__file__", None)):
+            self.checks.without(module.__dict__, taken, f"module {name!r} had no")
+
+    def _module_is_there(self, name: str) -> None:
+        for names, taken in self._to_come.pop(name, ()):
+            self._module_is_imported(name, names, taken)
 
     def is_asked(self, frame: FrameType, method: str, *arguments: Any) -> None:
         """Code of `frame` reads state in a way that `user_builtins` tells of; `method` is how that is watched."""
@@ -290,6 +332,31 @@ def _globals(code: CodeType) -> list[str]:
     """Names that `code` looks up, or assigns, as globals (`co_names` has its attributes' names too)."""
     loads = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS", "STORE_GLOBAL", "DELETE_GLOBAL")
     return list(dict.fromkeys(step.argval for step in dis.get_instructions(code) if step.opname in loads))
+
+
+def imports(code: CodeType, package: str | None) -> dict[str, list[str]]:
+    """The modules that `code` of a package imports, with the names that it takes from each, and those modules that such
+    names may stand for."""
+    found: dict[str, list[str]] = {}
+    steps = list(dis.get_instructions(code))
+    for number, step in enumerate(steps):
+        if step.opname == "IMPORT_NAME":
+            level, taken = (before.argval for before in steps[number - 2 : number])  # what the statement pushes
+            modules = _resolved("." * level + step.argval, package)
+            for name in (*modules, *(f"{modules[-1]}.{item}" for item in taken or () if modules)):
+                found.setdefault(name, [])
+            if modules:
+                found[modules[-1]] += taken or ()
+    return found
+
+
+def _resolved(name: Any, package: Any) -> list[str]:
+    """The full names of a module and of those that it lies in; none where importing it is an error."""
+    try:
+        parts = resolve_name(name, package or "").split(".")
+    except (AttributeError, ImportError, TypeError, ValueError):
+        return []
+    return [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
 
 
 def _is_watched(frame: FrameType) -> bool:
