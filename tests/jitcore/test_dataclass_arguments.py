@@ -1,6 +1,9 @@
 """Objects of dataclasses as arguments: what they hold is part of the call, as with lists and dicts; what else is read
 of them is watched."""
 
+import dataclasses
+import gc
+import weakref
 from dataclasses import dataclass, field
 
 import pytest
@@ -63,6 +66,12 @@ PROGRAMS = {
     ),
     "in a list": (lambda bs: bs[0].x + bs[1].x, lambda s: [Batch(vector(s)), Batch(vector(s + 2))]),
     "written": (lambda b: b.x.add_(1.0) * 2, lambda s: Batch(vector(s))),
+    "looked for": (lambda b: b.x if hasattr(b, "mask") and not hasattr(b, "no") else b, lambda s: Batch(vector(s))),
+    "by name": (lambda b: getattr(b, "".join(["x"])) * b.scale, lambda s: Batch(vector(s))),
+    "slot by name": (lambda b: getattr(b, "".join(["x"])) * 2, lambda s: Slotted(vector(s))),
+    "all": (lambda b: vars(b)["x"] * len(vars(b)), lambda s: Batch(vector(s))),
+    "replaced": (lambda b: dataclasses.replace(b, scale=2.0).scaled(), lambda s: Batch(vector(s))),
+    "as a dict": (lambda b: sum(getattr(b, f.name) for f in dataclasses.fields(b)), lambda s: Frozen(vector(s))),
     "given back": (lambda b: Batch(b.x * 2, b.mask).x, lambda s: Batch(vector(s))),
 }  # fmt: skip
 
@@ -121,6 +130,36 @@ def test_an_attribute_that_is_set_stays_eager():
         for seed in range(5):
             ours, theirs = Batch(vector(seed)), Batch(vector(seed))
             assert jitcore.equal(jitted(ours), function(theirs)) and jitcore.equal(ours.x, theirs.x)
+
+
+@pytest.mark.parametrize("make", [Batch, lambda x: [Batch(x)], lambda x: Nested(Batch(x), [x], {"k": Frozen(x + 1)})])
+def test_no_call_keeps_its_objects_alive(make):
+    def function(given):
+        while not isinstance(given, Batch):
+            given = given.first if isinstance(given, Nested) else given[0]
+        return given.x * 2 if hasattr(given, "x") and not hasattr(given, "nothing") else given.scaled()
+
+    jitted = jitcore.jit(function)
+    kept = []
+    for seed in range(4):
+        x = vector(seed)
+        kept.append(weakref.ref(x))
+        assert jitcore.equal(jitted(make(x)), x * 2)
+        del x
+    gc.collect()
+    assert [reference() for reference in kept] == [None] * 4 and not jitted._eager_calls
+
+
+def test_an_attribute_that_only_some_objects_have():
+    def function(b):
+        return b.x * getattr(b, "extra", 1.0)
+
+    jitted = jitcore.jit(function)
+    for extra in (None, None, 3.0, 3.0, None, 4.0):
+        batch = Batch(vector(1))
+        if extra is not None:
+            batch.extra = extra
+        assert jitcore.equal(jitted(batch), function(batch))
 
 
 def test_numbers_inside_are_named_as_the_cause():

@@ -133,6 +133,12 @@ class Checks:
         """What a function of our own says about `thing`."""
         self._add(f"{self.bind(test)}()", description, self.bind(thing))
 
+    def subject(self, fetch: str) -> Any:
+        """The object that an expression starts from."""
+        name = _NAME.search(fetch)
+        assert name is not None
+        return self.names[name[0]]
+
     def constant(self, value: Any) -> str:
         """The name of a hashable value inside the compiled function, one for all equal ones."""
         return self.bind(self._constants.setdefault(value, value))

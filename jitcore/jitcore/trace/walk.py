@@ -67,7 +67,7 @@ class Walker:
         self.problem: str | None = None
         self.seen: dict[int, list[Any]] = {}  # storage id -> tensors on it that a check or an argument accounts for
         self.outside: set[int] = set()  # ids of objects that were there before the run
-        self.held: set[int] = set()  # of these, the ones that a check fetches
+        self.held: dict[int, set[int]] = {}  # of these, the ones that a check fetches: ids, with those of what has them
         self.is_passing = False  # a container among a call's local variables is walked, another one in each call
         self.passed: set[int] = set()  # ids of objects of dataclasses among the arguments: what they hold is in the key
         self.generators: set[int] = set()  # ids of storages of generators' states
@@ -89,7 +89,7 @@ class Walker:
     def see_generator(self, generator: Any) -> None:
         """Count a generator that any code reaches as accounted for."""
         self.see(generator._state)
-        self.held.add(id(generator._state))
+        self.hold(generator._state, generator)
         self.generators.add(id(generator._state._storage))
 
     def refuse(self, problem: str) -> None:
@@ -114,9 +114,13 @@ class Walker:
             self.checks.same_object(fetch, value, f"{what} was another {type(value).__name__}")
             if not self.is_passing:
                 self.outside.add(id(value))
-                self.held.add(id(value))
+                self.hold(value, self.checks.subject(fetch))
         if self.is_new(value, (hash(names), bool(fetch), self.is_passing)):
             self._parts(value, what, names, bool(fetch))
+
+    def hold(self, value: Any, holder: Any) -> None:
+        """Note that a check finds `value` in `holder`."""
+        self.held.setdefault(id(value), set()).add(id(holder))
 
     def is_new(self, value: Any, aspect: Any) -> bool:
         """Whether this aspect of a value is met for the first time."""
@@ -175,7 +179,7 @@ class Walker:
         elif isinstance(value, Generator):
             self.generators.add(id(value._state._storage))
             if is_held:
-                self.held.add(id(value._state))
+                self.hold(value._state, value)
             self.visit("", value._state, what, names)
         elif isinstance(value, LRScheduler):
             self.attributes(value, what, names)
@@ -271,11 +275,15 @@ class Walker:
             self.visit("" if is_own else f"{bound}[{position}]", item, f"{what}[{position}]", names)
             if is_tuple and is_held:
                 self.outside.add(id(item))
-                self.held.add(id(item))
+                self.hold(item, value)
 
     def _is_own(self, value: Any) -> bool:
         """Whether a container is the run's own, another one in each call: then only what it holds matters."""
         return self.is_passing and id(value) not in self.outside
+
+    def _is_in_key(self, thing: Any) -> bool:
+        """Whether the key of a call has all that the object holds, which is not reached but as an argument."""
+        return id(thing) in self.passed and id(thing) not in self.held
 
     def _passed_object(self, value: Any, what: str, names: frozenset[str]) -> None:
         before, self.is_passing = self.is_passing, True
@@ -283,7 +291,7 @@ class Walker:
             if name in names:
                 self.visit("", item, f"{what}.{name}", names)
         self.is_passing = before
-        self.class_of(value, what, names)
+        self._class_attributes(type(value), what, names)  # of the object itself nothing is kept: it holds its tensors
 
     def _dict(self, value: dict, what: str, names: frozenset[str]) -> None:
         if (id(value), "entries") in self._visited:
@@ -305,7 +313,7 @@ class Walker:
             if key == "__builtins__":
                 continue  # of a namespace that code was run in
             if not isinstance(key, SCALARS):
-                self.held.add(id(key))
+                self.hold(key, value)
                 self.visit("", key, f"a key of {what}", names)
             self.visit(f"{bound}.get({self.checks.bind(key)}, missing)", item, f"{what}[{_label(key)}]", names)
 
@@ -421,7 +429,8 @@ class Walker:
         if isinstance(thing, SCALARS) or (is_module and is_library(getattr(thing, "__file__", None))):
             return
         what = thing.__name__ if is_module or isinstance(thing, type) else type(thing).__name__
-        if isinstance(own, dict):
+        is_in_key = self._is_in_key(thing)
+        if isinstance(own, dict) and not is_in_key:
             self._entry(own, name, what, names)
         classes = thing.__mro__ if isinstance(thing, type) else type(thing).__mro__
         for base in classes:
@@ -429,7 +438,7 @@ class Walker:
                 continue
             self._entry(self._class_dict(base), name, base.__name__, names)
             item = vars(base).get(name)
-            if isinstance(item, types.MemberDescriptorType):
+            if isinstance(item, types.MemberDescriptorType) and not is_in_key:
                 self._slot(thing, name, what, names)
             if name in vars(base):
                 break
@@ -464,7 +473,7 @@ class Walker:
     def every_attribute(self, thing: Any, names: frozenset[str]) -> None:
         """All that the object's dict holds: code looks through it."""
         own = getattr(thing, "__dict__", None)
-        if isinstance(own, dict) and not isinstance(thing, types.ModuleType):
+        if isinstance(own, dict) and not isinstance(thing, types.ModuleType) and not self._is_in_key(thing):
             self._dict(own, type(thing).__name__, names)
 
 

@@ -130,7 +130,10 @@ class Watcher(Walker):
         if own:
             self.checks.drop(own)
             self.outside -= own
-            self.held -= own
+            gone = own
+            while gone:  # tuples go with the objects that hold them, and so on
+                self.held = {key: holders - gone for key, holders in self.held.items() if key not in gone}
+                gone = {key for key, holders in self.held.items() if not holders}
 
     def _event(self, frame: FrameType, event: str, argument: Any) -> None:
         if self._busy:
