@@ -498,7 +498,10 @@ def loop(w: Writer) -> None:
     if added:
         w.scope.append(Var("row" if "row" in head else "item", x.kind if "row" in head else "f",
                            () if "row" in head else ("3",), writable=False))  # fmt: skip
+    start = len(w.lines)
     w.block(w.number(1, 2))
+    if any("table.append" in line for line in w.lines[start:]):  # a loop over what it makes longer has no end
+        w.lines[start - 1] = head.replace("in table:", "in table[:]:")
     if added:
         w.scope = [v for v in w.scope if v.name not in ("row", "item")]
 
