@@ -1,5 +1,7 @@
 """Custom functions under jit, and derivatives of derivatives: what is run again where the tape itself is needed."""
 
+import warnings
+
 import numpy as np
 import pytest
 from jit_autograd_checks import numbers
@@ -165,6 +167,33 @@ def test_double_backward_says_what_changed_since_the_call():
         layer.weight.add_(1)
     with pytest.raises(RuntimeError, match=r"has been written since, at .*test_jit_double_backward.py"):
         grad(g.sum(), [x])
+
+
+@pytest.mark.parametrize("native", [False, True], ids=["interpreted", "native"])
+def test_gradients_through_a_call_that_cannot_run_again_while_another_is_recorded(native):
+    """The recording does not know what they are made of, and the call stays eager."""
+
+    def make():
+        w = nn.Parameter(jitcore.arange(3.0))
+
+        def function(x):
+            (x.sum() * w).square().sum().backward()
+            gradient = w.grad.clone()
+            w.grad = None
+            return w * 3, gradient
+
+        return function
+
+    jitted, eager = jitcore.jit(make(), native=native), make()
+    given = expected = jitcore.ones(3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", jitcore.JitWarning)
+        for turn in range(6):
+            given, expected = (given, expected) if turn % 2 else (given.detach(), expected.detach())
+            (given, ours), (expected, theirs) = jitted(given), eager(expected)
+            assert jitcore.allclose(given, expected) and jitcore.allclose(ours, theirs)
+            assert given.requires_grad and not ours.requires_grad
+    assert "runs eagerly for some arguments: gradients flow" in jitted.explain()
 
 
 def test_function_transforms_of_jitted_functions():

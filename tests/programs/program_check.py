@@ -63,7 +63,8 @@ def _calls(world: dict, function: Callable) -> Iterator[Seen]:
         named = _reachable(world, arguments, kept)
         before = _snapshot(named)
         tapes = {id(t): t for _, x in named for t in (x, x._base) if t is not None}.values()
-        histories = [(t, t._node, t._requires_grad, t._seen, t._storage.rebased, t._grad) for t in tapes]
+        fields = ("_array", "_storage", "_view", "_node", "_requires_grad", "_seen", "_grad")
+        histories = [(t, [getattr(t, name) for name in fields], t._storage.rebased) for t in tapes]
         generator = jitcore.get_rng_state()
         numbers: list[Any] = []
         try:
@@ -79,9 +80,10 @@ def _calls(world: dict, function: Callable) -> Iterator[Seen]:
         named = _reachable(world, arguments, kept)
         yield Seen(outcome, _snapshot(named), before, _sharing(named), numbers)
         if isinstance(result, Exception):
-            for t, node, requires_grad, seen, rebased, grad in histories:
-                t._node, t._requires_grad, t._seen, t._storage.rebased = node, requires_grad, seen, rebased
-                t._grad = grad
+            for t, values, rebased in histories:
+                for name, value in zip(fields, values, strict=True):
+                    setattr(t, name, value)
+                t._storage.rebased = rebased
             _put_back(named, before)
             if "optimizer" in world and not any(label.startswith("momentum") for label in before):
                 world["optimizer"].state.clear()

@@ -18,6 +18,7 @@ from jitcore_runtime.errors import GuardFailed
 
 from ..autograd.engine import Bundle, run
 from ..autograd.tape import CallNode, Node, Saved, changed, edge_of, zeros_like
+from ..source import user_location
 from ..state import state
 from ..storage import Storage
 from ..tensor import Tensor, alias, wrap
@@ -122,7 +123,12 @@ class Call:
     def as_at_the_call(self) -> Iterator[None]:
         """The memory that the function writes (a generator's state, say) is inside as it was at the call, and as before
         afterwards. Raises RuntimeError where the function cannot be run again as it was."""
-        self._check_unchanged()
+        if (why := self.why_not_again()) is not None:
+            raise RuntimeError(
+                f"backward through a jitted function that has to run again (for gradients of gradients, or as its "
+                f"backward pass is not compiled: see explain()), which it cannot: {why}; call it without "
+                "jitcore.jit here"
+            )
         written = [self.inputs[n] for n in self.backward.written]
         now = [(x._array.copy(), x._storage.version) for x in written]
         for x, array in zip(written, self.before or (), strict=True):
@@ -137,28 +143,37 @@ class Call:
                 x._array[...] = array
                 x._storage.version = version
 
-    def _check_unchanged(self) -> None:
+    def why_not_again(self) -> str | None:
+        """Why the function cannot be run again as it was."""
         backward = self.backward
-        why = None
         if self.before is None:
-            why = "it writes large tensors"
-        elif backward.sets_gradients:
-            why = "it calls backward() itself"
-        elif backward.holds is not None and (broken := backward.holds()) is not None:
-            why = f"since the call, Python state has changed: {broken}"
+            return "it writes large tensors"
+        if backward.sets_gradients:
+            return "it calls backward() itself"
+        if backward.holds is not None and (broken := backward.holds()) is not None:
+            return f"since the call, Python state has changed: {broken}"
         written = set(backward.written)
         for number, (x, (storage, version)) in enumerate(zip(self.inputs, self.memories, strict=True)):
-            if why is None and x._storage is not storage:
-                why = "a tensor it reads has been given other data since"
-            if why is None and number not in written and storage.version != version:
+            if x._storage is not storage:
+                return "a tensor it reads has been given other data since"
+            if number not in written and storage.version != version:
                 at = storage.written_at
-                why = f"a tensor it reads has been written since{f', at {at[0]}:{at[1]}' if at else ''}"
-        if why is not None:
-            raise RuntimeError(
-                f"backward through a jitted function that has to run again (for gradients of gradients, or as its "
-                f"backward pass is not compiled: see explain()), which it cannot: {why}; call it without "
-                "jitcore.jit here"
-            )
+                return f"a tensor it reads has been written since{f', at {at[0]}:{at[1]}' if at else ''}"
+        return None
+
+    def gradients_unrecorded(self, seeds: Sequence[Tensor]) -> list[Tensor | None] | None:
+        """While another function is recorded, whose gradients flow through this call: by the compiled backward pass,
+        of which the recording knows nothing, where the function cannot be run again. None where it can."""
+        recorder = state.recorder
+        refuse = getattr(recorder, "refuse", None)
+        if refuse is None or (why := self.why_not_again()) is None:
+            return None
+        refuse(f"gradients flow through a jitted function that would have to run again, but {why}", user_location())
+        state.recorder = None
+        try:
+            return self.gradients(seeds)
+        finally:
+            state.recorder = recorder
 
 
 class CompiledNode(Node):
@@ -188,7 +203,7 @@ class CompiledNode(Node):
             )
         parts = g.parts if type(g) is Bundle else {0: g}
         seeds = [parts[i] if i in parts else _zeros(*kind) for i, kind in enumerate(self.outputs)]
-        found = call.gradients(seeds) if state.recorder is None else None
+        found = call.gradients(seeds) if state.recorder is None else call.gradients_unrecorded(seeds)
         if found is None:
             with call.as_at_the_call():
                 return call.gradients_by_tape(seeds, state.grad_enabled)
