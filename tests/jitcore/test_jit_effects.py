@@ -6,20 +6,9 @@ import math
 import warnings
 
 import pytest
+from recorded import recordings, vector
 
 import jitcore
-
-
-def vector(*values):
-    return jitcore.tensor([float(v) for v in values])
-
-
-def entries(jitted):
-    return list(jitted._recordings.entries.values())
-
-
-def recordings(jitted):
-    return sum(len(entry.variants) for entry in entries(jitted))
 
 
 def test_printing_happens_in_every_call_with_the_values_of_that_call(capsys):

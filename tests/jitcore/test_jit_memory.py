@@ -5,20 +5,9 @@ import warnings
 
 import numpy as np
 import pytest
+from recorded import recordings, vector
 
 import jitcore
-
-
-def vector(*values):
-    return jitcore.tensor([float(v) for v in values])
-
-
-def entries(jitted):
-    return list(jitted._recordings.entries.values())
-
-
-def recordings(jitted):
-    return sum(len(entry.variants) for entry in entries(jitted))
 
 
 def test_arguments_that_share_memory_are_written_natively():

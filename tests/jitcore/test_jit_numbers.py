@@ -6,20 +6,9 @@ import warnings
 
 import numpy as np
 import pytest
+from recorded import recordings, vector
 
 import jitcore
-
-
-def vector(*values):
-    return jitcore.tensor([float(v) for v in values])
-
-
-def entries(jitted):
-    return list(jitted._recordings.entries.values())
-
-
-def recordings(jitted):
-    return sum(len(entry.variants) for entry in entries(jitted))
 
 
 def test_a_float_argument_is_a_value_of_the_program():

@@ -4,21 +4,10 @@ import warnings
 
 import numpy as np
 import pytest
+from recorded import entries, recordings, vector
 
 import jitcore
 from jitcore.trace import recordings as recordings_module
-
-
-def vector(*values):
-    return jitcore.tensor([float(v) for v in values])
-
-
-def entries(jitted):
-    return list(jitted._recordings.entries.values())
-
-
-def recordings(jitted):
-    return sum(len(entry.variants) for entry in entries(jitted))
 
 
 def test_the_beginning_is_shared_and_runs_once(ran):

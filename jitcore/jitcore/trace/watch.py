@@ -71,6 +71,7 @@ class Watcher(Walker):
         self._busy = False
         self._collects = False
         self._first: FrameType | None = None
+        self.namespaces.add(id(sys.modules))  # as wide as those of modules
         self._to_come: dict[str, list[tuple[frozenset[str], frozenset[str]]]] = {}  # modules that are imported later
         self._listening: AbstractContextManager[None]
 
