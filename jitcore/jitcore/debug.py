@@ -110,7 +110,7 @@ def bisect(function: Callable, *arguments: Any, tolerance: float | None = None, 
     """
     function = getattr(function, "_function", function)
     name = getattr(function, "__qualname__", type(function).__name__)
-    leaves, _ = flatten((arguments, keywords))
+    leaves, _ = flatten((arguments, keywords), once=True)
     recorder = _Keeping("bisected")
     with undone_on_error() as undo:
         result, recording = capture(function, arguments, keywords, leaves, "bisected", recorder=recorder)

@@ -32,7 +32,7 @@ from .state import state
 from .trace.background import Job
 from .trace.capture import Recording, capture
 from .trace.containers import flatten, nested_leaves
-from .trace.keys import key_of, kind_of, named_modes
+from .trace.keys import key_of, kind_of, named_modes, of_form
 from .trace.kinds import Kind, Pattern, marks_of, sizes_at
 from .trace.latest_call import LatestCall
 from .trace.numbers import NOT_PLAIN, is_about_recorded, settled
@@ -94,9 +94,10 @@ class JitFunction:
             result = last.replay(arguments, keywords)
             if result is not MISSED:
                 return result
-        leaves, structure = flatten((arguments, keywords))
-        key = key_of(leaves, structure)
-        entries = self._recordings.for_key(key, leaves, structure)
+        leaves, structure = flatten((arguments, keywords), once=True)
+        form = self._recordings.form(structure, arguments, keywords)
+        key = key_of(leaves, form)
+        entries = self._recordings.for_key(key, leaves, form)
         for entry in entries:
             if entry.reason is not None:
                 continue
@@ -110,14 +111,14 @@ class JitFunction:
             except OperationFailed:
                 return self._fail(leaves, arguments, keywords)
             if result is not MISSED:
-                if len(entries) == 1 and key == self._latest:
+                if len(entries) == 1 and key == self._latest and form is structure:
                     self._remember(entry, leaves, structure)
                 self._latest = key
                 return result
         if any(entry.reason is not None for entry in entries):
             return self._eagerly(arguments, keywords)
         with undone_on_error():
-            return self._record(key, structure, entries, leaves, arguments, keywords)
+            return self._record(key, form, structure, entries, leaves, arguments, keywords)
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else types.MethodType(self, instance)
@@ -174,11 +175,12 @@ class JitFunction:
         """Record and compile a call unless that has been done, and leave tensors as they were."""
         from .trace.warmup import unchanged_optimizers
 
-        leaves, structure = flatten((arguments, keywords))
-        key = key_of(leaves, structure)
-        if not self._recordings.for_key(key, leaves, structure):
+        leaves, structure = flatten((arguments, keywords), once=True)
+        form = self._recordings.form(structure, arguments, keywords)
+        key = key_of(leaves, form)
+        if not self._recordings.for_key(key, leaves, form):
             with unchanged_optimizers(), undone_on_error() as undo:
-                self._record(key, structure, (), leaves, arguments, keywords, ahead=True)
+                self._record(key, form, structure, (), leaves, arguments, keywords, ahead=True)
                 undo.put_back()
 
     def _eagerly(self, arguments: tuple, keywords: dict) -> Any:
@@ -213,11 +215,12 @@ class JitFunction:
         down, and so is done when a second call in a row has the same key."""
         roots = entry.tree.roots
         if len(roots) == 1 and roots[0].whole:
-            self._last = LatestCall.of(roots[0], leaves, structure)
+            self._last = LatestCall.of(roots[0], leaves, structure, self._recordings.containers)
 
     def _record(
         self,
         key: Any,
+        form: Any,
         structure: Any,
         entries: tuple[Entry, ...],
         leaves: list[Any],
@@ -228,7 +231,7 @@ class JitFunction:
         """Run the call eagerly and keep a recording of it; `ahead`: which alone is wanted."""
         if any(self._waits_for(entry) for entry in entries):
             return self._eagerly(arguments, keywords)
-        kind_key = kind_of(leaves, structure, key)
+        kind_key = kind_of(leaves, form, key)
         retrace = _cause(entries, leaves)
         words = describe(leaves, named_modes())
         if not entries and self._recordings.entries:
@@ -276,6 +279,9 @@ class JitFunction:
                 kind.static = True
                 return result
             if variant is not None:
+                self._recordings.watch(recording.containers)
+                form = self._recordings.form(structure, arguments, keywords)
+                key, kind_key = of_form(key, form), of_form(kind_key, form)
                 assert recording.pattern is not None
                 kind.learn(pattern, recording.pattern, sizes.specializations)
                 self._say_fixed(leaves, pattern, recording.pattern, sizes)

@@ -16,11 +16,12 @@ from ..state import state
 from ..tensor import Tensor
 from ..undo import Undo, undone_on_error
 from .checks import Checks
-from .containers import flatten, mutable_parts, objects_in
+from .containers import count_leaves, flatten, mutable_parts, objects_in
 from .effects import Effect, watched_prints
 from .history import outside_leaf
 from .keys import named_modes
 from .kinds import Pattern, sizes_at
+from .links import Links, asked_of_tape, held_tensors, joined
 from .numbers import is_of_the_run
 from .pieces import Again, FromRoot, Piece, Pieces
 from .recorder import Recorder
@@ -50,18 +51,16 @@ class Recording:
     recorder: Recorder | None = None
     differentiable: list[tuple[Any, int]] = field(default_factory=list)
     """Result tensors that carry gradient history, with their output numbers."""
-    joined: list[tuple[int, Any]] = field(default_factory=list)
-    """Argument leaves that lie in a captured tensor's storage, with it."""
     generators: list[int] = field(default_factory=list)
     """Inputs that are the state of a captured generator."""
     layouts: dict[int, tuple[int, ...]] = field(default_factory=dict)
     """Outputs that are not row by row in memory, with their axes in the order in which they lie there."""
     pattern: Pattern | None = None
     """The sizes of arguments, which may be symbols; None for an export."""
-    leafness: list[tuple[int, bool]] = field(default_factory=list)
-    """Argument leaves of which Python asked whether they are leaves of the tape, with the answer."""
-    watched: frozenset[int] = frozenset()
-    """Ids of the tensors that the function reaches otherwise than as arguments."""
+    links: Links = field(default_factory=Links)
+    """What arguments have to do with what the function reaches otherwise."""
+    containers: frozenset[int] = frozenset()
+    """Ids of the lists, dicts and objects of dataclasses that it reaches otherwise than as arguments."""
 
 
 def capture(
@@ -82,12 +81,12 @@ def capture(
     pattern = pattern or Pattern(sizes_at(leaves))
     enter_tensors(recorder, leaves, pattern)
     recorder.pins |= {position: (leaf, UNKNOWN) for position, leaf in enumerate(leaves) if type(leaf) is float}
-    given, named = _with_numbers(recorder, arguments, keywords, pattern)
-    recorder.containers = {id(part): path for part, path in mutable_parts((arguments, keywords))}
-    before = flatten((arguments, keywords))
+    before = flatten((arguments, keywords), once=True)
+    given, named = _with_numbers(recorder, arguments, keywords, before[1], pattern)
+    recorder.containers = mutable_parts((arguments, keywords))
     result, recording = record(recorder, function, given, named, leaves)
     recording.pattern = pattern
-    if not _same_tree(before, flatten((arguments, keywords))):
+    if not _same_tree(before, flatten((arguments, keywords), once=True)):
         recording.problem = recording.problem or "a list, dict or object that is an argument is changed by the function"
     given.clear()
     named.clear()
@@ -121,28 +120,30 @@ def enter_tensors(recorder: Recorder, leaves: Sequence[Any], pattern: Pattern) -
             recorder.aliases |= {id(leaves[p]): p for p in positions[1:] if leaves[p] is not first}
 
 
-def _with_numbers(recorder: Recorder, arguments: tuple, keywords: dict, pattern: Pattern) -> tuple[list, dict]:
+def _with_numbers(
+    recorder: Recorder, arguments: tuple, keywords: dict, structure: Any, pattern: Pattern
+) -> tuple[list, dict]:
     """The arguments with recorded numbers in the places of floats, which stay pinned inside containers, and of integers
     that are symbols."""
     count = 0
+    (_, positional), (*_, by_name) = structure[1]
 
-    def replaced(argument: Any) -> Any:
+    def replaced(argument: Any, part: Any) -> Any:
         nonlocal count
         position = count
+        count += count_leaves(part)
         if type(argument) is int:
-            count += 1
             shape = pattern.leaves[position]
             assert shape is not None
             return argument if isinstance(shape[0], int) else recorder.integer(position, shape[0], argument)
-        count += 1 if type(argument) is float else len(flatten(argument)[0])
         if type(argument) is not float:
             return argument
         del recorder.pins[position]
         return recorder.number(position, argument)
 
-    return [replaced(argument) for argument in arguments], {
-        name: replaced(argument) for name, argument in keywords.items()
-    }
+    named = zip(keywords.items(), by_name, strict=True)
+    given = [replaced(argument, part) for argument, part in zip(arguments, positional, strict=True)]
+    return given, {name: replaced(argument, part) for (name, argument), part in named}
 
 
 def record(
@@ -179,7 +180,7 @@ def _finish(recorder: Recorder, watcher: Watcher, result: Any, undo: Undo) -> Re
     for leaf in recorder.hooked.values():
         if not _is_own(leaf, recorder, watcher):
             watcher.checks.same_hooks(leaf, "a leaf had other hooks on its gradient")
-    leafness = _leafness(recorder, watcher)
+    leafness = asked_of_tape(recorder, watcher)
     slots = [slot for slot in recorder.gradients.values() if not _is_own(slot.leaf, recorder, watcher)]
     recorder.gradients = {id(slot.leaf): slot for slot in slots}
     leaves, structure = flatten(result, is_of_the_run, _returned_whole(recorder, watcher), once=True)
@@ -225,10 +226,11 @@ def _finish(recorder: Recorder, watcher: Watcher, result: Any, undo: Undo) -> Re
         problem = f"the function itself changes Python state: {broken}"
     captured = [(n, root) for n, root in enumerate(recorder.roots) if root.source is None]
     generators = [n for n, root in captured if id(root.tensor._storage) in watcher.generators]
+    links = Links(joined(recorder, watcher), leafness, held_tensors(watcher))
     return Recording(
         recorder.graph, recorder.roots, pieces, structure, gradients, written, recorder.reads, watcher.checks,
-        recorder.pins, recorder.effects, list(values), problem, recorder, differentiable, _joined(recorder, watcher),
-        generators, leafness=leafness, watched=_watched(watcher), layouts=found.layouts,
+        recorder.pins, recorder.effects, list(values), problem, recorder, differentiable, generators,
+        found.layouts, links=links, containers=watcher.held_containers(),
     )  # fmt: skip
 
 
@@ -254,35 +256,6 @@ def _is_own(leaf: Tensor, recorder: Recorder, watcher: Watcher) -> bool:
 def _same_tree(before: tuple[list[Any], Any], after: tuple[list[Any], Any]) -> bool:
     """Whether the arguments have the structure and the objects that they had."""
     return before[1] == after[1] and all(a is b for a, b in zip(before[0], after[0], strict=True))
-
-
-def _joined(recorder: Recorder, watcher: Watcher) -> list[tuple[int, Any]]:
-    """Arguments that are, or share memory with, tensors that the function reaches otherwise as well."""
-    found = []
-    for root in recorder.roots:
-        storage = root.tensor._storage
-        owners = watcher.seen.get(id(storage), ())
-        if isinstance(root.source, Argument | MemoryOf | StateOf) and any(id(t) in watcher.held for t in owners):
-            found.append((root.source.index, storage))
-    return found
-
-
-def _leafness(recorder: Recorder, watcher: Watcher) -> list[tuple[int, bool]]:
-    """What Python learned about the tape from arguments; of captured tensors that is a check."""
-    position_of = {id(leaf): position for position, leaf in enumerate(watcher.arguments)}
-    found = []
-    for tensor, is_leaf in recorder.looked_at.values():
-        if id(tensor) in position_of:
-            found.append((position_of[id(tensor)], is_leaf))
-        elif id(tensor) in watcher.held:
-            watcher.checks.same_leafness(tensor, is_leaf, "is_leaf of a tensor was another")
-    return found
-
-
-def _watched(watcher: Watcher) -> frozenset[int]:
-    arguments = {id(leaf) for leaf in watcher.arguments}
-    owners = (tensor for tensors in watcher.seen.values() for tensor in tensors)
-    return frozenset(id(t) for t in owners if id(t) in watcher.held and id(t) not in arguments)
 
 
 def _unaccounted(recorder: Recorder, watcher: Watcher) -> str | None:

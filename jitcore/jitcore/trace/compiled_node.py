@@ -113,7 +113,7 @@ class Call:
                 result = backward.function(*self.arguments, **self.keywords)
         finally:
             state.grad_enabled, state.autocast, state.recorder, state.batching = modes
-        results = [whole_of(t) for t in flatten(result)[0] if isinstance(t, Tensor) and t.requires_grad]
+        results = [whole_of(t) for t in flatten(result, once=True)[0] if isinstance(t, Tensor) and t.requires_grad]
         edges = {id(t._storage): edge_of(t) for t in results if t._node is not None}  # one for each program output
         roots = list(zip(edges.values(), seeds, strict=True))
         targets = [edge_of(self.inputs[i]) for i in backward.roots]

@@ -31,8 +31,8 @@ def flatten(
 
     varies: whether a leaf is another in each call. Where given, a dataclass without such leaves is a leaf itself, since
     `unflatten` would make another object of it. whole: whether a list, dict or dataclass is a leaf, itself and not what
-    it holds. once: of a list, dict or dataclass that is in several places, the structure says so, and `unflatten` makes
-    one.
+    it holds. once: of a list, dict or dataclass that is in several places, or in itself, the structure says so: what it
+    holds is there once, and `unflatten` makes one.
     """
     leaves: list[Any] = []
     return leaves, _flatten(tree, leaves, varies, whole, {} if once else None)
@@ -47,11 +47,15 @@ def _flatten(
         return LEAF
     if kind is tuple or kind is Size or (isinstance(tree, tuple) and hasattr(tree, "_fields")):
         return (kind, tuple(_flatten(item, leaves, varies, whole, met) for item in tree))
-    if met is not None and id(tree) in met:
-        return (_SAME, met[id(tree)])
+    if met is None:
+        return _structure(tree, kind, leaves, varies, whole, met)
+    number = met.setdefault(id(tree), count := len(met))
+    if number < count:
+        return (_SAME, number)
     structure = _structure(tree, kind, leaves, varies, whole, met)
-    if met is not None and structure is not LEAF:
-        met[id(tree)] = len(met)
+    if structure is LEAF:
+        for within in list(met)[count:]:  # which nobody will make
+            del met[within]
     return structure
 
 
@@ -73,13 +77,10 @@ def _structure(
     if _is_object(tree):
         inside: list[Any] = []
         attributes = attributes_of(tree)
-        before = 0 if met is None else len(met)
         parts = tuple(_flatten(v, inside, varies, whole, met) for v in attributes.values())
         if varies is None or any(map(varies, inside)):
             leaves += inside
             return (kind, tuple(attributes), parts)
-        for within in list(met or ())[before:]:  # which nobody will make
-            del met[within]  # type: ignore[union-attr]
     leaves.append(tree)
     return LEAF
 
@@ -99,19 +100,34 @@ def nested_leaves(structure: Any) -> frozenset[int]:
 
 def count_leaves(structure: Any) -> int:
     """How many leaves a tree of this structure has."""
-    return 1 if structure == LEAF else sum(map(count_leaves, structure[-1]))
+    if structure == LEAF:
+        return 1
+    return 0 if structure[0] is _SAME else sum(map(count_leaves, structure[-1]))
+
+
+def has_shared(structure: Any) -> bool:
+    """Whether a list, dict or object is in several places of a tree of this structure."""
+    return structure != LEAF and (structure[0] is _SAME or any(map(has_shared, structure[-1])))
 
 
 Path = tuple[Any, ...]
 """Positions, keys and names that lead from a tree to a part of it."""
 
 
-def mutable_parts(tree: Any, path: Path = ()) -> Iterator[tuple[Any, Path]]:
-    """The lists and dicts in a tree, each with its path."""
-    if type(tree) in (list, dict, OrderedDict):
-        yield tree, path
-    for step, part in _steps(tree):
-        yield from mutable_parts(part, (*path, step))
+def mutable_parts(tree: Any) -> dict[int, Path]:
+    """The ids of lists and dicts in a tree, each with a path to it."""
+    found: dict[int, Path] = {}
+
+    def look_into(tree: Any, path: Path) -> None:
+        if id(tree) in found:
+            return
+        if type(tree) in (list, dict, OrderedDict):
+            found[id(tree)] = path
+        for step, part in _steps(tree):
+            look_into(part, (*path, step))
+
+    look_into(tree, ())
+    return found
 
 
 def _steps(tree: Any) -> Iterable[tuple[Any, Any]]:
@@ -136,9 +152,7 @@ def _key(key: Any) -> Any:
 
 def has_recorded_keys(tree: Any) -> bool:
     """Whether a dict in a tree has a number of a recording as a key."""
-    if isinstance(tree, dict) and any(_key(key) is not key for key in tree):
-        return True
-    return any(has_recorded_keys(part) for _, part in _steps(tree))
+    return any(isinstance(part, dict) and any(_key(key) is not key for key in part) for part in _parts(tree, _values))
 
 
 def _is_module(tree: Any) -> bool:
@@ -160,13 +174,39 @@ def _is_object(tree: Any) -> bool:
 def objects_in(tree: Any) -> Iterator[Any]:
     """The objects of dataclasses in a tree, but those that are lists or dicts too, which may hold more than `flatten`
     finds."""
+    return (part for part in _parts(tree, _held) if not isinstance(part, list | tuple | dict) and _is_object(part))
+
+
+def containers_in(tree: Any) -> list[int]:
+    """The ids of lists, dicts and objects of dataclasses in a tree, in an order that its structure decides."""
+    return [id(part) for part in _parts(tree, _held) if is_container(part)]
+
+
+def is_container(part: Any) -> bool:
+    """Whether `flatten` looks into it, and Python can tell it from another one that holds the same."""
+    return type(part) in (list, dict, OrderedDict) or _is_object(part)
+
+
+def _parts(tree: Any, inside: Callable[[Any], Iterable[Any]]) -> Iterator[Any]:
+    """A tree and all in it that holds something, each once."""
+    met: set[int] = set()
+    rest = [tree]
+    while rest:
+        part = rest.pop()
+        if type(part) not in _USUAL and id(part) not in met:
+            met.add(id(part))
+            yield part
+            rest += inside(part)
+
+
+def _values(tree: Any) -> Iterable[Any]:
+    return (part for _, part in _steps(tree))
+
+
+def _held(tree: Any) -> Iterable[Any]:
     if isinstance(tree, list | tuple | dict):
-        for part in tree.values() if isinstance(tree, dict) else tree:
-            yield from objects_in(part)
-    elif _is_object(tree):
-        yield tree
-        for part in attributes_of(tree).values():
-            yield from objects_in(part)
+        return _values(tree)
+    return attributes_of(tree).values() if _is_object(tree) else ()
 
 
 def attributes_of(tree: Any) -> dict[str, Any]:
@@ -185,32 +225,28 @@ def unflatten(structure: Any, leaves: Sequence[Any]) -> Any:
 
 
 def _unflatten(structure: Any, leaves: Iterator[Any], made: list[Any]) -> Any:
-    """`made`: the lists, dicts and objects so far, in the order in which `flatten` was done with them."""
+    """`made`: the lists, dicts and objects so far, in the order in which `flatten` met them."""
     if structure is LEAF or structure == LEAF:
         return next(leaves)
     kind = structure[0]
-    if kind is tuple or kind is Size:
-        return kind([_unflatten(part, leaves, made) for part in structure[1]])
     if kind is _SAME:
         return made[structure[1]]
+    if kind is tuple or kind is Size:
+        return kind([_unflatten(part, leaves, made) for part in structure[1]])
+    if len(structure) == 2 and kind is not list:
+        return tuple.__new__(kind, [_unflatten(part, leaves, made) for part in structure[1]])
+    is_plain = kind is list or kind is dict or kind is OrderedDict
+    whole: Any = kind() if is_plain else object.__new__(kind) if not issubclass(kind, dict | list | tuple) else None
+    number = len(made)
+    made.append(whole)
     parts = [_unflatten(part, leaves, made) for part in structure[-1]]
     if kind is list:
-        built: Any = parts
-    elif kind is dict or kind is OrderedDict:
-        built = kind(zip(structure[1], parts, strict=True))
-    elif len(structure) == 2:
-        return tuple.__new__(kind, parts)
-    else:
-        built = _object(kind, dict(zip(structure[1], parts, strict=True)))
-    made.append(built)
-    return built
-
-
-def _object(kind: type, values: dict[str, Any]) -> Any:
-    """An object of a dataclass."""
-    if issubclass(kind, dict | list | tuple):
-        return kind(**values)
-    made = object.__new__(kind)  # its constructor has done its work on these values already
-    for name, value in values.items():
-        object.__setattr__(made, name, value)
-    return made
+        whole += parts
+    elif is_plain:
+        whole.update(zip(structure[1], parts, strict=True))
+    elif whole is None:
+        made[number] = whole = kind(**dict(zip(structure[1], parts, strict=True)))
+    else:  # an object of a dataclass, whose constructor has done its work on these values already
+        for name, value in zip(structure[1], parts, strict=True):
+            object.__setattr__(whole, name, value)
+    return whole

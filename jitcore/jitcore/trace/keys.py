@@ -1,6 +1,7 @@
 """What must be equal for a recording to fit a call: all that can be told without looking at tensor elements.
 
-A *key* is exact; a *kind* leaves out sizes and the values of integers, which may be symbols of a recording.
+A *key* is exact; a *kind* leaves out sizes and the values of integers, which may be symbols of a recording. Both begin
+with the *form* of the call's arguments: their structure, and more where that does not tell all (`Recordings.form`).
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from ..tensor import Tensor
 from .kinds import MARKS
 
 
-def key_of(leaves: Sequence[Any], structure: Any) -> Any:
+def key_of(leaves: Sequence[Any], form: Any) -> Any:
     """The key of a call with these argument leaves."""
-    parts: list[Any] = [structure, *modes()]
+    parts: list[Any] = [form, *modes()]
     storages: dict[int, int] = {}
     tensors = 0
     parts += [position for position, leaf in enumerate(leaves) if type(leaf) is Generator]
@@ -60,13 +61,13 @@ def _by_value(leaf: Any) -> Any:
     return repr(leaf) if isinstance(leaf, float | complex) else leaf
 
 
-def kind_of(leaves: Sequence[Any], structure: Any, key: Any) -> Any:
+def kind_of(leaves: Sequence[Any], form: Any, key: Any) -> Any:
     """The key without sizes and without the values of integers; with them where arguments share memory, and for those
     that have gaps: whether a reshape is a view depends on both."""
     tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
     if len({id(x._storage) for x in tensors}) < len(tensors):
         return key
-    parts: list[Any] = [structure, *modes()]
+    parts: list[Any] = [form, *modes()]
     for leaf in leaves:
         if isinstance(leaf, Tensor):
             array = leaf._array
@@ -80,6 +81,11 @@ def kind_of(leaves: Sequence[Any], structure: Any, key: Any) -> Any:
         else:
             parts.append(id(leaf))
     return tuple(parts)
+
+
+def of_form(key: Any, form: Any) -> Any:
+    """The key, or kind, with another form."""
+    return (form, *key[1:])
 
 
 def _layout(array: np.ndarray) -> Any:

@@ -19,7 +19,7 @@ from jitcore_runtime.errors import GuardFailed, InputError, OperationFailed
 from ..random import Generator
 from ..storage import Storage, layout_of
 from ..tensor import Size, Tensor
-from .containers import LEAF, count_leaves, flatten
+from .containers import LEAF, count_leaves, flatten, has_shared
 from .keys import modes
 from .sources import Argument
 from .tree import MISSED, Node
@@ -58,10 +58,13 @@ class LatestCall:
             return MISSED
 
     @classmethod
-    def of(cls, node: Node, leaves: Sequence[Any], structure: Any) -> LatestCall | None:
-        """None where comparing with this call takes more than is written out here."""
+    def of(cls, node: Node, leaves: Sequence[Any], structure: Any, containers: frozenset[int]) -> LatestCall | None:
+        """None where comparing with this call takes more than is written out here. `containers` are those of the
+        function's, of which none is an argument."""
         tensors = [a for a in leaves if isinstance(a, Tensor)]
         if node.variant is None or len({id(a._storage) for a in tensors}) < len(tensors):
+            return None
+        if has_shared(structure):
             return None
         if any(type(a) is not Tensor or a.__dict__ for a in tensors) or any(type(a) is Generator for a in leaves):
             return None
@@ -72,7 +75,9 @@ class LatestCall:
             bound = node.code.executor.bind([x._array for x in inputs])
         except (CannotReplay, InputError):  # the call itself has changed a shape
             return None
-        find = _Finder(node.variant, bound is not None).compile(leaves, structure, inputs)
+        find = _Finder(node.variant, bound is not None, containers).compile(leaves, structure, inputs)
+        if find is None:
+            return None
         return cls(node.variant, find, node.code.executor.run if bound is None else bound)
 
 
@@ -80,14 +85,17 @@ class _Finder:
     """Writes `LatestCall.find`. Tensors have names in it: `a3` is leaf number 3, `r5` input number 5 where that is no
     argument; `m_a3` is the memory of a tensor and `x_a3` its array."""
 
-    def __init__(self, variant: Variant, by_address: bool) -> None:
+    def __init__(self, variant: Variant, by_address: bool, containers: frozenset[int]) -> None:
         self._variant = variant
         self._by_address = by_address
+        self._reached = containers
         self._lines: list[str] = []
         self._names: dict[str, Any] = {"Tensor": Tensor, "Size": Size, "address_of": address_of, "flatten": flatten}
         self._addresses: dict[str, str] = {}
+        self._containers: list[str] = []  # their names
+        self._has_nameless = False
 
-    def compile(self, leaves: Sequence[Any], structure: Any, inputs: Sequence[Tensor]) -> Find:
+    def compile(self, leaves: Sequence[Any], structure: Any, inputs: Sequence[Tensor]) -> Find | None:
         self._unless([f"{self._bind(modes)}() == {self._bind(modes())}"])
         _, (positional, named) = structure
         self._unpack(positional, "arguments", 0)
@@ -96,6 +104,8 @@ class _Finder:
         memories = [f"m_a{n}" for n, leaf in enumerate(leaves) if type(leaf) is Tensor]
         if len(memories) > 1:
             conditions.append(f"len({{{', '.join(memories)}}}) == {len(memories)}")
+        if not self._tells_apart(conditions):
+            return None
         self._unless(conditions)
         self._lines.append(f"leaves = ({_row(0, len(leaves))})")
         self._unless([f"{self._bind(self._variant.holds_for)}(leaves)"])
@@ -119,8 +129,11 @@ class _Finder:
         """Name the leaves of the tree `name`, from number `first` on, where it has this structure."""
         kind, parts = structure[0], structure[-1]
         is_table = kind is dict and len(structure) == 3  # with strings as keys
+        if kind not in (tuple, Size) and name != "keywords":
+            self._containers.append(name)
         if not is_table and kind not in (tuple, list, Size):
-            self._lines.append(f"found, its = flatten({name})")
+            self._has_nameless |= any(part != LEAF for part in parts)
+            self._lines.append(f"found, its = flatten({name}, once=True)")
             self._unless([f"its == {self._bind(structure)}"])
             self._lines.append(f"{_row(first, count_leaves(structure))}= found")
             return
@@ -141,6 +154,18 @@ class _Finder:
             self._lines.append(f"{row}= {name}.values()" if is_table else f"{row}= {name}")
         for within in nested:
             self._unpack(*within)
+
+    def _tells_apart(self, conditions: list[str]) -> bool:
+        """Add that no list, dict or object is there twice, or is one that the function reaches otherwise too; False
+        where that takes more."""
+        ids = [f"id({name})" for name in self._containers]
+        if self._has_nameless and (self._reached or len(ids) > 1):
+            return False
+        if len(ids) > 1:
+            conditions.append(f"len({{{', '.join(ids)}}}) == {len(ids)}")
+        if ids and self._reached:
+            conditions.append(f"{self._bind(self._reached)}.isdisjoint(({', '.join(ids)},))")
+        return True
 
     def _same_leaf(self, name: str, leaf: Any) -> str:
         if type(leaf) is Tensor:

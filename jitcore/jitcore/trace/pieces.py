@@ -51,13 +51,15 @@ class Owner:
 @dataclass(frozen=True, slots=True)
 class FromRoot:
     """A result leaf in memory from outside: root number `root`; the very tensor where `chain` is None, else another one
-    on its memory, cut out by `chain`, without gradient history. `owner` is None for a view of the very tensor;
-    `is_fixed` for one that takes no gradients later either, as it was made under no_grad."""
+    on its memory, cut out by `chain`, without gradient history. `owner` is None for a view of the very tensor, or of
+    `base`, from whose whole memory on `chain` leads then: a tensor from outside, or what the argument of that number is
+    a view of. `is_fixed`: it takes no gradients later either, as it was made under no_grad."""
 
     root: int
     chain: Chain | None
     owner: Owner | None = None
     is_fixed: bool = False
+    base: Tensor | int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,10 +139,15 @@ class Pieces:
             found = recorder.outside_root(leaf)
             if leaf.requires_grad:
                 recorder.refuse("a view of an outside tensor, with gradient history, is returned", found.location)
-            base = leaf._base
-            is_view = base is not None and (base is whole_of(found.tensor) or id(base) in self.watcher.outside)
-            owner = None if is_view else self._owner(leaf, len(found.chain))
-            return FromRoot(recorder.roots.index(found), leaf._view[len(found.chain) :], owner, is_fixed)
+            number, chain = recorder.roots.index(found), leaf._view[len(found.chain) :]
+            if leaf._base is None:
+                return FromRoot(number, chain, self._owner(leaf, len(found.chain)), is_fixed)
+            if leaf._base is whole_of(found.tensor) and chain:
+                return FromRoot(number, chain, is_fixed=is_fixed)
+            base = self._base(leaf._base)
+            if base is None:
+                return FromRoot(number, chain, self._owner(leaf, len(found.chain)), is_fixed)
+            return FromRoot(number, leaf._view, is_fixed=is_fixed, base=base)
         if leaf._grad is not None:
             recorder.refuse("a tensor made inside the function is returned with a gradient", UNKNOWN)
         output = self.values.setdefault(recorder.own_value(leaf), len(self.values))
@@ -152,6 +159,17 @@ class Pieces:
                 recorder.refuse("a part of a detached tensor, with gradient history of its own, is returned", UNKNOWN)
             differentiable.append((whole_of(leaf), output))
         return FromOutput(output, leaf._view, leaf.requires_grad, self._owner(leaf, 0), is_fixed)
+
+    def _base(self, base: Tensor) -> Tensor | int | None:
+        """Where replays find a tensor from outside that a result is a view of; None for one of the run's own."""
+        for position, argument in enumerate(self.watcher.arguments):
+            if isinstance(argument, Tensor) and whole_of(argument) is base:
+                return position
+        held = [t for t in self.watcher.seen.get(id(base._storage), ()) if id(t) in self.watcher.held]
+        views = [t for t in held if whole_of(t) is base]
+        for tensor in views:
+            self.watcher.checks.same_memory(tensor, "the data of a tensor that the result is a view of was elsewhere")
+        return base if views or id(base) in self.watcher.outside else None
 
     def _object(self, leaf: Any) -> Static:
         recorder = self.recorder

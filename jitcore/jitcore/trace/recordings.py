@@ -9,6 +9,7 @@ from typing import Any
 
 from ..tensor import Tensor
 from .background import Job
+from .containers import containers_in
 from .keys import kind_of
 from .kinds import Kind, Pattern
 from .tree import TraceTree
@@ -61,15 +62,27 @@ class Recordings:
     entries: dict[Any, Entry] = field(default_factory=dict)
     kinds: dict[Any, Kind] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)  # type: ignore[valid-type]
+    containers: frozenset[int] = frozenset()
+    """Ids of the lists, dicts and objects that the recorded function reaches otherwise than as arguments."""
     _known: dict[Any, tuple[Entry, ...]] = field(default_factory=dict)
 
-    def for_key(self, key: Any, leaves: Sequence[Any], structure: Any) -> tuple[Entry, ...]:
-        """The entries whose sizes a call may have; the latest first."""
-        return self._known.get(key) or self.fitting(key, leaves, structure)
+    def form(self, structure: Any, arguments: tuple, keywords: dict) -> Any:
+        """The structure of a call's arguments, and which of them are lists, dicts or objects that the function reaches
+        otherwise too: it may ask `x is DEFAULTS`."""
+        if not self.containers:
+            return structure
+        given = containers_in((*arguments, *keywords.values()))
+        if self.containers.isdisjoint(given):
+            return structure
+        return structure, tuple(part if part in self.containers else None for part in given)
 
-    def fitting(self, key: Any, leaves: Sequence[Any], structure: Any) -> tuple[Entry, ...]:
+    def for_key(self, key: Any, leaves: Sequence[Any], form: Any) -> tuple[Entry, ...]:
+        """The entries whose sizes a call may have; the latest first."""
+        return self._known.get(key) or self.fitting(key, leaves, form)
+
+    def fitting(self, key: Any, leaves: Sequence[Any], form: Any) -> tuple[Entry, ...]:
         """The entries whose sizes a call may have, remembered by its key; the latest first."""
-        kind = kind_of(leaves, structure, key)
+        kind = kind_of(leaves, form, key)
         entries = tuple(
             entry
             for entry in reversed(self.entries.values())
@@ -89,6 +102,12 @@ class Recordings:
     def variants(self) -> list[Variant]:
         """All recordings."""
         return [variant for entry in self.entries.values() for variant in entry.variants]
+
+    def watch(self, containers: frozenset[int]) -> None:
+        """Have forms of calls tell of these as well."""
+        self.containers |= containers
+        if len(self.containers) > MOST_KEYS and all(entry.job is None for entry in self.entries.values()):
+            self.containers = containers.union(*(variant.recording.containers for variant in self.variants()))
 
     def enter(self, kind: Any, pattern: Pattern, leaves: Sequence[Any], words: tuple[str, ...]) -> Entry:
         """The entry for a kind of call and a pattern of sizes, made if it is not there."""

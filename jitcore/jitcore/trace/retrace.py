@@ -121,7 +121,7 @@ def cause_of(tree: Any, leaves: Sequence[Any]) -> Retrace:
         broken = variant.recording.checks.first_broken()
         if broken is not None:
             return Retrace("state", broken)
-        if (link := variant.broken_link(leaves)) is not None:
+        if (link := variant.links.broken(leaves)) is not None:
             return Retrace("link", link)
         guard = variant.broken_guard(leaves)
         if guard is not None:

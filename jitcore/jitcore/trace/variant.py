@@ -17,6 +17,7 @@ from .capture import Recording
 from .compiled_node import Call
 from .containers import LEAF, part_at, unflatten
 from .kinds import SizeChecks
+from .links import LinkChecks, Links, gradient_of
 from .numbers import same_float
 from .pieces import (
     Again,
@@ -29,6 +30,7 @@ from .pieces import (
     Static,
     laid_out,
     settled_piece,
+    whole_of,
 )
 from .segments import Numbering
 from .sizes import ShapeGuard
@@ -61,9 +63,6 @@ class Variant:
         self.backward = backward  # where the result carries gradient history
         self._written = tuple(recording.written)
         self._storages = len({root.memory for root in recording.roots})
-        self._joined = recording.joined
-        self._leafness = recording.leafness
-        self._watched = recording.watched
         self._effects = recording.effects
         self._layouts = tuple(recording.layouts.items())
         self._pieces = recording.pieces[: len(recording.pieces) - len(recording.gradients)]
@@ -71,7 +70,8 @@ class Variant:
         recorder = recording.recorder
         assert recorder is not None
         leaf_of |= recorder.aliases
-        slots = recorder.gradients.values()
+        slots = list(recorder.gradients.values())
+        self.links = LinkChecks(recording.links, slots, leaf_of)
         self._gradients = [(_owner(slot.leaf, leaf_of), piece) for slot, piece in recording.gradients]
         self._observed = [(_owner(slot.leaf, leaf_of), slot.before is None) for slot in slots if slot.observed]
         self.finders = [_finder(root, leaf_of) for root in recording.roots]
@@ -94,7 +94,7 @@ class Variant:
         for root in recording.roots:
             if root.source is not None and not isinstance(root.source, GradientOf):
                 root.tensor = None
-        recording.recorder = None
+        recording.recorder, recording.links = None, Links()
         recording.gradients, recording.differentiable = [], []
 
     def is_valid(self) -> bool:
@@ -114,25 +114,12 @@ class Variant:
         for position, number in self.pins:
             if not same_float(leaves[position], number):
                 return False
-        if (self._joined or self._leafness or self._watched) and self.broken_link(leaves) is not None:
+        if self.links.are_there and self.links.broken(leaves) is not None:
             return False
         for owner, absent in self._observed:
-            if isinstance(owner, int) and (leaves[owner]._grad is None) != absent:
+            if isinstance(owner, int) and (gradient_of(owner, leaves) is None) != absent:
                 return False
         return self.is_valid()
-
-    def broken_link(self, leaves: Sequence[Any]) -> str | None:
-        """Words for where arguments are linked otherwise to what the function holds, or to the tape."""
-        for position, storage in self._joined:
-            leaf = leaves[position]
-            if (leaf if isinstance(leaf, Tensor) else leaf._state)._storage is not storage:
-                return f"argument {position} shared memory with a tensor that the function holds itself"
-        for position, is_leaf in self._leafness:
-            if leaves[position].is_leaf is not is_leaf:
-                return f"argument {position} was {'a' if is_leaf else 'no'} leaf of the tape"
-        if not self._watched.isdisjoint(map(id, leaves)):  # it may ask `x is self.y`
-            return "no argument was a tensor that the function holds itself"
-        return None
 
     def broken_guard(self, leaves: Sequence[Any]) -> ShapeGuard | None:
         """The first guard on sizes that does not hold for these arguments."""
@@ -189,10 +176,10 @@ class Variant:
         built: list[Any] = []
         owners: dict[int, Tensor] = {}  # by their numbers; under ~n, output n itself, once it has been given out
         for piece in self._pieces:
-            built.append(self._build(piece, inputs, outputs, built, owners, values, given))
+            built.append(self._build(piece, leaves, inputs, outputs, built, owners, values, given))
         result = unflatten(self.recording.structure, built)
         for owner, piece in self._gradients:
-            built.append(self._build(piece, inputs, outputs, built, owners, values, given))
+            built.append(self._build(piece, leaves, inputs, outputs, built, owners, values, given))
             leaf = leaves[owner] if isinstance(owner, int) else owner
             if state.undo is not None:
                 state.undo.change(leaf)
@@ -207,6 +194,7 @@ class Variant:
     def _build(
         self,
         piece: Piece,
+        leaves: Sequence[Any],
         inputs: Sequence[Tensor],
         outputs: list[Any],
         built: list[Any],
@@ -229,7 +217,10 @@ class Variant:
             memory = inputs[piece.root]
             if piece.chain is None:
                 return memory
-            if piece.owner is None:
+            if piece.base is not None:
+                base = piece.base if isinstance(piece.base, Tensor) else whole_of(leaves[piece.base])
+                made = view_through(base, piece.chain[len(base._view) :], values)
+            elif piece.owner is None:
                 made = view_through(alias(memory) if memory.requires_grad else memory, piece.chain, values)
             else:
                 owner = owners.get(piece.owner.number)

@@ -26,7 +26,7 @@ from jitcore_ir import DType, OpSpec
 from ..source import is_own_file
 from ..symbolic import SymInt
 from .checks import Checks
-from .containers import attributes_of
+from .containers import attributes_of, is_container
 from .contents import items_of_set, plain_list, watcher_of
 from .numbers import RecordedNumber
 from .user_builtins import STAND_INS
@@ -121,6 +121,11 @@ class Walker:
     def hold(self, value: Any, holder: Any) -> None:
         """Note that a check finds `value` in `holder`."""
         self.held.setdefault(id(value), set()).add(id(holder))
+
+    def held_containers(self) -> frozenset[int]:
+        """Ids of the lists, dicts and objects of dataclasses that checks fetch."""
+        outside = self.held.keys() & self.outside
+        return frozenset(id(value) for value in self._alive if id(value) in outside and is_container(value))
 
     def is_new(self, value: Any, aspect: Any) -> bool:
         """Whether this aspect of a value is met for the first time."""
