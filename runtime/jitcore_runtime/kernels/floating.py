@@ -47,26 +47,30 @@ def unary(ufunc: np.ufunc) -> Kernel:
     """The kernel that is `ufunc` of one array, silent about floating-point exceptions."""
 
     def kernel(x: np.ndarray) -> np.ndarray:
+        if _Order.is_fixed:
+            x = forwards(x)
         token = _set(_IGNORE)
         try:
             return ufunc(x, out=...)
         finally:
             _reset(token)
 
-    return kernel if _HAS_ELLIPSIS_OUT else quiet(lambda x: np.asarray(ufunc(x)))
+    return kernel if _HAS_ELLIPSIS_OUT else quiet(lambda x: np.asarray(ufunc(forwards(x))))
 
 
 def binary(ufunc: np.ufunc) -> Kernel:
     """The kernel that is `ufunc` of two arrays, silent about floating-point exceptions."""
 
     def kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        if _Order.is_fixed:
+            x, y = forwards(x), forwards(y)
         token = _set(_IGNORE)
         try:
             return ufunc(x, y, out=...)
         finally:
             _reset(token)
 
-    return kernel if _HAS_ELLIPSIS_OUT else quiet(lambda x, y: np.asarray(ufunc(x, y)))
+    return kernel if _HAS_ELLIPSIS_OUT else quiet(lambda x, y: np.asarray(ufunc(forwards(x), forwards(y))))
 
 
 def of_reals(kernel: Kernel) -> Kernel:
@@ -136,6 +140,14 @@ def ordered(x: np.ndarray) -> np.ndarray:
 def row_major(x: np.ndarray) -> np.ndarray:
     """x, or a row-major copy where it lies otherwise or off its alignment."""
     return x if x.flags.num & _PLAIN == _PLAIN else np.array(x, order="C")
+
+
+def forwards(x: np.ndarray) -> np.ndarray:
+    """x, or where the order is fixed a copy if it runs backwards in memory: with AVX-512, NumPy computes `exp` and its
+    like by vector code, but not of such an operand, and the two round differently."""
+    if not _Order.is_fixed or x.flags.num & _PLAIN == _PLAIN:
+        return x
+    return np.array(x, order="K") if any(step < 0 for step in x.strides) else x
 
 
 _PLAIN = 0x101
