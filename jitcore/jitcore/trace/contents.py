@@ -14,6 +14,7 @@ import math
 import operator
 import threading
 import types
+import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -157,6 +158,11 @@ def attribute_getter(walker: Walker, value: Any, what: str, names: frozenset[str
         walker.refuse(f"{what} is an operator.attrgetter, which cannot be watched; write a lambda")
 
 
+def weak_reference(walker: Walker, value: Any, what: str, names: frozenset[str], is_held: bool) -> None:
+    """Conditions on what it leads to would keep that alive."""
+    walker.refuse(f"{what} is a {type(value).__name__}, whose object may be gone in another call; refer to it directly")
+
+
 WATCHED: dict[type, Callable] = {
     np.ndarray: numpy_array,
     bytearray: buffer,
@@ -176,6 +182,10 @@ WATCHED: dict[type, Callable] = {
     types.BuiltinMethodType: built_in_method,
     types.MethodWrapperType: built_in_method,
     operator.attrgetter: attribute_getter,
+    weakref.ref: weak_reference,
+    weakref.WeakSet: weak_reference,
+    weakref.WeakKeyDictionary: weak_reference,
+    weakref.WeakValueDictionary: weak_reference,
 }
 
 

@@ -11,10 +11,11 @@ import dis
 import enum
 import functools
 import os
+import re
 import sys
 import sysconfig
 import types
-from collections import deque
+from collections import ChainMap, deque
 from collections.abc import Iterator
 from types import CodeType
 from typing import Any
@@ -154,12 +155,14 @@ class Walker:
             if is_held and value.__dict__:
                 self._names(value.__dict__, what, names)
             self._stores(value, what, names)
+            self._class_attributes(type(value), what, names)
         elif isinstance(value, types.FunctionType):
             self.function(value, what, names)
         elif isinstance(value, types.MethodType):
             self.visit("", value.__func__, what, names)
             self.visit("", value.__self__, what, names)
         elif isinstance(value, functools.partial):
+            names |= {text for text in value.args if isinstance(text, str)}  # for getattr
             for part in ("func", "args", "keywords"):
                 self.visit("", getattr(value, part), f"{part} of {what}", names)
         elif isinstance(value, _SEQUENCES):
@@ -190,6 +193,7 @@ class Walker:
             self.attributes(value, what, names)
         elif isinstance(value, type):
             self._class_attributes(value, what, names)
+            self._class_attributes(type(value), f"the class of {what}", names)
         elif isinstance(value, types.ModuleType):
             if not is_library(getattr(value, "__file__", None)):
                 self.namespaces.add(id(value.__dict__))
@@ -323,6 +327,9 @@ class Walker:
             self.visit(f"{bound}.get({self.checks.bind(key)}, missing)", item, f"{what}[{_label(key)}]", names)
 
     def _module(self, module: Any, what: str, names: frozenset[str]) -> None:
+        from ..nn import functional
+        from ..nn.layers import Row
+
         attributes = module.__dict__
         if "training" not in attributes:
             return  # its constructor has not got that far: it is made by the run itself
@@ -334,7 +341,11 @@ class Walker:
         for name in attributes:
             if name in _HOOKS and isinstance(attributes[name], dict):
                 self.visit("", attributes[name], f"{label}.{name}", names)
-        names |= frozenset(attributes.get("_passed", ()))  # what a layer of a table gives its function
+        row = getattr(type(module), "_row", None)
+        if isinstance(row, Row):  # a layer of a table: what it calls, and what with
+            names |= frozenset(attributes.get("_passed", ()))
+            if self.is_new(functional, row.function):
+                self._library(functional, "jitcore.nn.functional", frozenset([row.function]))
         self._own_dict(attributes, label, names - {"training", "_parameters", "_buffers", "_modules"})
         self.class_of(module, label, names)
 
@@ -409,6 +420,8 @@ class Walker:
         the names that are there."""
         names |= _IMPLICIT
         found: list[str] = []
+        if (ours := next((b for b in cls.__mro__ if b.__module__.startswith("jitcore.")), None)) is not None:
+            self._methods(ours, names)
         for base in reversed(cls.__mro__):
             if _is_library_class(base):
                 found += [name for name in vars(base) if name == "forward"]
@@ -426,6 +439,16 @@ class Walker:
                 if isinstance(item, types.FunctionType) and name not in held:
                     self.function(item, f"{base.__name__}.{name}", names)  # its closure may hold what it uses
         return found
+
+    def _methods(self, cls: type, names: frozenset[str]) -> None:
+        """That methods of a class of ours have not been exchanged."""
+        if not self.is_new(cls, (hash(names), "methods")):
+            return
+        held = ChainMap(*map(dict, map(vars, cls.__mro__)))
+        for name in sorted(names.intersection(held)):
+            item = held[name]
+            if isinstance(item, types.FunctionType | property):
+                self.checks.same_object(f"{self.checks.bind(cls)}.{name}", item, f"{cls.__name__}.{name} was another")
 
     def attribute(self, thing: Any, name: str, names: frozenset[str]) -> None:
         """What one attribute is, or that there is none: code has asked for it by a name that it made."""
@@ -494,13 +517,15 @@ def code_names(code: CodeType | None) -> frozenset[str]:
     if not is_own and code.co_exceptiontable and _HANDLED & found:
         found |= {MAYBE + name for name in code.co_names}
     for constant in code.co_consts:
-        if isinstance(constant, str) and constant.isidentifier():
-            found.add(constant)
+        if isinstance(constant, str):
+            found.update([constant] if constant.isidentifier() else _FIELD.findall(constant))
         elif isinstance(constant, CodeType):
             found |= code_names(constant)
     return frozenset(found)
 
 
+_FIELD = re.compile(r"(?<=[.\w])\.([A-Za-z_]\w*)(?=[^{}]*\})")
+"""Attributes in a text for `str.format`: `{0.name}`."""
 _HANDLED = frozenset({"AttributeError", "Exception", "BaseException"})
 
 
