@@ -31,7 +31,7 @@ from .random import default_generator
 from .source import is_own_file
 from .tensor import Tensor, wrap
 from .trace.capture import Recording, record
-from .trace.pieces import FromOutput, FromRoot, Static
+from .trace.pieces import Again, FromOutput, FromRoot, Static
 from .trace.recorder import Recorder
 from .trace.retrace import advice
 from .trace.sizes import ShapeGuard, Sizes, Specialization
@@ -311,9 +311,11 @@ def _refuse(recording: Recording) -> None:
     if recording.problem is not None:
         raise ExportError(f"cannot be exported: {recording.problem}{advice(recording.problem)}")
     for piece in recording.pieces:
-        if not isinstance(piece, FromOutput | FromRoot):
+        if not isinstance(piece, FromOutput | FromRoot | Again) and piece != Static(None):
             what = repr(piece.value) if isinstance(piece, Static) else "a number that item() gave"
-            raise ExportError(f"the function returns {what}, which no tensor of this run is; return tensors only")
+            raise ExportError(f"the function returns {what}, which no tensor of this run is; return tensors or None")
+    if all(isinstance(piece, Static) for piece in recording.pieces):
+        raise ExportError("the function returns no tensor; return what it computes")
 
 
 def _named_tensors(function: Callable) -> list[tuple[str, Tensor]]:

@@ -466,7 +466,8 @@ def condition(w: Writer) -> str:
         f"{x.name}.requires_grad", "a is b", f"float({total}) < -0.37", f"isinstance({x.name}, jitcore.Tensor)",
         f"{x.name}.dtype == jitcore.float32", f"{x.name}.is_contiguous()", "s1 > 0.37", "len(table) > 2", "n",
         "jitcore.is_grad_enabled()", 'hasattr(settings, "extra")', '"extra" in vars(settings)', "settings.level > 1",
-        "1.5 in settings.steps", "settings.pair == (1, 2.0)",
+        "1.5 in settings.steps", "settings.pair == (1, 2.0)", "a is s0", "b is net.weight.grad", "a is table[0]",
+        "net.weight.grad is None", "b.is_leaf",
     ]  # fmt: skip
     return w.pick(options)
 
@@ -631,6 +632,14 @@ _CHANGES = (
 )  # fmt: skip
 
 
+_HELD = (
+    "s0", "table[0]", "net.weight", "s0[1:]", "net.parts[0]", "s0[:2]", "s0[:]", "s0.detach()", "s1", "table[1][:2]",
+    "net.count", "net.weight.detach()", "s0.view(3, 1)[1:].t()[0]", 'names["p"]', "net.parts[1][::2]",
+    "s0 if net.weight.grad is None else net.weight.grad", "s1 if net.weight.grad is None else net.weight.grad[1:]",
+)  # fmt: skip
+"""Tensors of the program's own, and parts of them, which arguments may be."""
+
+
 def calls(w: Writer, shapes, kinds) -> list[str]:
     """The text of `calls()`."""
     lines = ["def calls():", "    global factor, s0"]
@@ -650,8 +659,8 @@ def calls(w: Writer, shapes, kinds) -> list[str]:
                 lines.append(f"{pad}{'ab'[kinds.index('f')]}.requires_grad_()")
             if not w.pure and turn and w.chance(10):
                 lines.append(f"{pad}{w.pick('ab')} = next((t for t in result if isinstance(t, jitcore.Tensor)), a)")
-        if not w.pure and w.chance(10):
-            lines.append(f"{pad}{w.pick('ab')} = {w.pick(['s0', 'table[0]', 'net.weight', 's0[1:]', 'net.parts[0]'])}")
+        if not w.pure and w.chance(20):
+            lines.append(f"{pad}{w.pick('ab')} = {w.pick(_HELD)}")
         if not turn or w.chance(30):
             n = w.pick(["1", "2", "3", "0", "2.0", "True", "-0.5", "0.0", "-0.0", "1.0"])
         if not w.pure and w.chance(10):

@@ -15,8 +15,8 @@ from jitcore_serialize.writer import write_archive
 
 from ..errors import ExportError
 from ..trace.capture import Recording
-from ..trace.containers import LEAF
-from ..trace.pieces import FromOutput
+from ..trace.containers import LEAF, SAME
+from ..trace.pieces import Again, FromOutput, FromRoot, Piece, Static
 from .compile import EXACT_TARGETS, compile_graph
 from .cpu.pool import build_pool_image
 from .cuda import device_code, parse_target
@@ -40,7 +40,7 @@ def write_program(
     what `write_archive` raises and, for GPUs, what `device_code` does.
     """
     graph = recording.graph
-    results = [_value(recording, piece) for piece in recording.pieces]
+    results = [_value(recording, piece) for piece in recording.pieces if isinstance(piece, FromOutput | FromRoot)]
     advanced = [recording.roots[number].current for number in recording.written]  # states of generators
     graph.block.append(ops.RETURN, [*results, *advanced])
     states = [recording.roots[number].value for number in recording.written]
@@ -48,7 +48,7 @@ def write_program(
     weights = _drop_unused(graph, weights)
     updates = tuple((len(results) + n, value.index) for n, value in enumerate(states))
     constant = tuple(set(weights) - {value.index for value in states})
-    structure, names = _structure(recording.structure)
+    structure, names = _structure(recording.structure, recording.pieces)
     graph = optimize(graph)
     assert recording.recorder is not None
     limits = recording.recorder.sizes.ranges.items()
@@ -105,21 +105,40 @@ def _number(recording: Recording, graph: Graph, name: str) -> int:
     return next(i for i, root in enumerate(recording.roots) if root.value.name == name)
 
 
-def _structure(structure: Any) -> tuple[Any, list[str]]:
-    """The archive's form of a result structure, and the results' names."""
+def _structure(structure: Any, pieces: Sequence[Piece]) -> tuple[Any, list[str]]:
+    """The archive's form of a result structure, whose leaves are `pieces`, and the results' names."""
     names: list[str] = []
+    leaves: list[int | None] = []  # the result that each leaf is
+    parts: list[Any] = []  # lists and dicts, by their numbers in the structure
 
     def convert(part: Any, name: str) -> Any:
         if part is LEAF or part == LEAF:
-            names.append(name or f"output{len(names)}")
-            return len(names) - 1
+            piece = pieces[len(leaves)]
+            if isinstance(piece, Again):
+                leaves.append(leaves[piece.position])
+            elif isinstance(piece, Static):
+                leaves.append(None)
+            else:
+                leaves.append(len(names))
+                names.append(name or f"output{len(names)}")
+            return leaves[-1]
         kind = part[0]
-        if kind in (tuple, list):
-            return kind(convert(p, "") for p in part[1])
+        if kind is SAME:
+            if parts[part[1]] is None:
+                raise ExportError("the function returns a list or dict that holds itself, which an archive cannot")
+            return parts[part[1]]
+        if kind is tuple:
+            return tuple(convert(p, "") for p in part[1])
         if issubclass(kind, tuple) and hasattr(kind, "_fields"):
             return tuple(convert(p, name) for p, name in zip(part[1], kind._fields, strict=True))
-        if kind is dict and all(isinstance(key, str) for key in part[1]):
-            return {key: convert(p, key) for key, p in zip(part[1], part[2], strict=True)}
+        if kind is list or (kind is dict and all(isinstance(key, str) for key in part[1])):
+            number = len(parts)
+            parts.append(None)
+            if kind is list:
+                parts[number] = [convert(p, "") for p in part[1]]
+            else:
+                parts[number] = {key: convert(p, key) for key, p in zip(part[1], part[2], strict=True)}
+            return parts[number]
         raise ExportError(
             f"the function returns a {kind.__name__}; return a tensor, or tuples, lists and dicts of tensors"
         )

@@ -14,7 +14,7 @@ from ..symbolic import SymInt
 from ..tensor import Size, Tensor
 
 LEAF = "leaf"
-_SAME = "same"
+SAME = "same"
 """In a structure, with its number: a list, dict or object that was there before."""
 _USUAL = frozenset([Tensor, int, float, bool, str, type(None)])
 """Types that are leaves at first sight, for speed."""
@@ -51,7 +51,7 @@ def _flatten(
         return _structure(tree, kind, leaves, varies, whole, met)
     number = met.setdefault(id(tree), count := len(met))
     if number < count:
-        return (_SAME, number)
+        return (SAME, number)
     structure = _structure(tree, kind, leaves, varies, whole, met)
     if structure is LEAF:
         for within in list(met)[count:]:  # which nobody will make
@@ -102,12 +102,12 @@ def count_leaves(structure: Any) -> int:
     """How many leaves a tree of this structure has."""
     if structure == LEAF:
         return 1
-    return 0 if structure[0] is _SAME else sum(map(count_leaves, structure[-1]))
+    return 0 if structure[0] is SAME else sum(map(count_leaves, structure[-1]))
 
 
 def has_shared(structure: Any) -> bool:
     """Whether a list, dict or object is in several places of a tree of this structure."""
-    return structure != LEAF and (structure[0] is _SAME or any(map(has_shared, structure[-1])))
+    return structure != LEAF and (structure[0] is SAME or any(map(has_shared, structure[-1])))
 
 
 Path = tuple[Any, ...]
@@ -229,7 +229,7 @@ def _unflatten(structure: Any, leaves: Iterator[Any], made: list[Any]) -> Any:
     if structure is LEAF or structure == LEAF:
         return next(leaves)
     kind = structure[0]
-    if kind is _SAME:
+    if kind is SAME:
         return made[structure[1]]
     if kind is tuple or kind is Size:
         return kind([_unflatten(part, leaves, made) for part in structure[1]])
