@@ -90,6 +90,8 @@ GOOD = [
     (ops.LOGCUMSUMEXP, "f32[N,2]", {"axis": 0}, "f32[N,2]"),
     (ops.SEARCHSORTED, "f32[2,N] f32[2,5]", {"right": False}, "i64[2,5]"),
     (ops.NONZERO, "bool[2,N]", {"count": 7}, "i64[7,2]"),
+    (ops.CTC, "f32[T,N,5] bool[N,5] i64[N] i64[N]", {}, "f32[N]"),
+    (ops.CTC_POSTERIOR, "f64[T,2,5] bool[2,5] i64[2] i64[2]", {}, "f64[T,2,5]"),
     (ops.CHOLESKY, "f32[B,3,3]", {"strict": True}, "f32[B,3,3]"),
     (ops.CHOLESKY_INFO, "c64[2,3,3]", {}, "i32[2]"),
     (ops.LU, "f32[N,3]", {}, "f32[3*N + min(3, N) + 1]"),

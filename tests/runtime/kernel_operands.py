@@ -283,6 +283,16 @@ def draw_nonzero(draw, spec):
     return [x], {"count": max(0, np.count_nonzero(x) + draw(st.integers(-2, 2)))}
 
 
+def draw_alignment(draw, spec):
+    steps, samples, labels = (draw(st.integers(0, 4)) for _ in range(3))
+    scores = -np.abs(
+        fill(draw, draw(st.sampled_from([dtypes.float32, dtypes.float64])), (steps, samples, 2 * labels + 1))
+    )
+    skips = fill(draw, dtypes.bool_, scores.shape[1:])
+    lengths = [draw(st.lists(st.integers(0, most), min_size=samples, max_size=samples)) for most in (steps, labels)]
+    return [scores, skips, *(np.array(x, np.int64) for x in lengths)], {}
+
+
 def draw_special(draw, spec):
     function = draw(st.sampled_from(sorted(FUNCTIONS if spec is ops.SPECIAL else FUNCTIONS_OF_TWO)))
     dtype = draw(st.sampled_from(dtypes.FLOATING))
@@ -310,7 +320,7 @@ MATRICES = (
 
 STRATEGIES = {
     ops.CUSTOM_CALL: draw_custom_call, ops.SEARCHSORTED: draw_search, ops.NONZERO: draw_nonzero,
-    **dict.fromkeys(MATRICES, draw_matrices),
+    **dict.fromkeys(MATRICES, draw_matrices), **dict.fromkeys((ops.CTC, ops.CTC_POSTERIOR), draw_alignment),
     **dict.fromkeys((ops.REAL, ops.IMAG, ops.VIEW_AS_REAL, ops.VIEW_AS_COMPLEX), draw_parts),
     **dict.fromkeys((ops.FFT, ops.RFFT, ops.IRFFT), draw_fourier),
     **dict.fromkeys((ops.ARGSORT, ops.TOP_POSITIONS, ops.RUNNING_POSITION, ops.LOGCUMSUMEXP), draw_order),

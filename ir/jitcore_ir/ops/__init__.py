@@ -1,5 +1,6 @@
 """Every primitive operation, by family. `from jitcore_ir import ops; ops.ADD`."""
 
+from .alignment import *  # noqa: F403
 from .complex_numbers import *  # noqa: F403
 from .contraction import *  # noqa: F403
 from .control import *  # noqa: F403

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from jitcore_ir import ops
 from jitcore_ir.dtypes import int64
 
+from ..dispatch import apply
 from ..tensor import Tensor, shape_of
 from .autocasting import in_full_precision
 from .creation import arange, full, full_like
@@ -31,7 +33,7 @@ def ctc_loss(
 
     log_probs: [T, N, C] or [T, C], logarithms of probabilities. targets: [N, S], or all targets in one vector. Lengths:
     int tensors or tuples of N. "mean" divides by the target lengths (at least 1) first. Gradients are PyTorch's: those
-    for log_probs that come out of log_softmax.
+    for log_probs that come out of log_softmax; they cannot be differentiated again.
     """
     single = log_probs._array.ndim == 2
     if single:
@@ -43,11 +45,11 @@ def ctc_loss(
     labels, most = _padded(targets, wanted, count)
     extended = _with_blanks(labels, most, blank)
     scores = gather(log_probs, 2, extended.unsqueeze(0).expand(steps, count, 2 * most + 1))
-    total = _forward(scores, extended, given, wanted, blank)
+    total = apply(ops.CTC, (scores, _may_skip(extended, blank), given, wanted))
     loss = -total
     if zero_infinity:
         loss = where(loss == float("inf"), full_like(loss, 0.0), loss)
-    inside = (arange(int(steps)).unsqueeze(1) < given.unsqueeze(0)).unsqueeze(-1)
+    inside = (arange(steps).unsqueeze(1) < given.unsqueeze(0)).unsqueeze(-1)
     weights = where(inside, log_probs, full_like(log_probs, _NEVER)).exp().sum((0, 2))
     if zero_infinity:
         weights = where(total == _NEVER, weights * 0, weights)
@@ -87,32 +89,8 @@ def _with_blanks(labels: Tensor, most: int, blank: int) -> Tensor:
     return cat([pairs, full((shape_of(labels)[0], 1), blank, dtype=int64)], 1)
 
 
-def _forward(scores: Tensor, extended: Tensor, given: Tensor, wanted: Tensor, blank: int) -> Tensor:
-    """The log-probability of each sample: the forward recursion over time, in logarithms."""
-    steps, count, width = (int(d) for d in shape_of(scores))
-    never = full((count, 1), _NEVER, dtype=scores.dtype)
-    place = arange(width).unsqueeze(0)
-    alpha = where(place < 2, scores[0], full_like(scores[0], _NEVER))
-    alpha = where((place == 1) & (wanted == 0).unsqueeze(1), full_like(alpha, _NEVER), alpha)
-    # From two back only where that skips a blank between two different labels.
+def _may_skip(extended: Tensor, blank: int) -> Tensor:
+    """Which states may follow the one two before: labels after another label, over the blank between them."""
+    count, width = shape_of(extended)
     before = cat([full((count, 2), -1, dtype=int64), extended[:, :-2]], 1) if width > 2 else full_like(extended, -1)
-    may_skip = (extended != blank) & (extended != before)
-    for step in range(1, steps):
-        one = cat([never, alpha[:, :-1]], 1)
-        two = cat([never, never, alpha[:, :-2]], 1) if width > 2 else full_like(alpha, _NEVER)
-        two = where(may_skip, two, full_like(two, _NEVER))
-        following = _log_sum(stack([alpha, one, two])) + scores[step]
-        alpha = where((step < given).unsqueeze(1), following, alpha)
-    last = (2 * wanted).unsqueeze(1)
-    ends = cat([gather(alpha, 1, last), gather(alpha, 1, (last - 1).clamp(min=0))], 1)
-    missing = cat([wanted < 0, wanted == 0]).reshape(2, count).t()
-    return _log_sum(where(missing, full_like(ends, _NEVER), ends).t())
-
-
-def _log_sum(x: Tensor) -> Tensor:
-    """logsumexp over the first dimension whose gradient is 0, not NaN, where all is -inf."""
-    top = x.detach().amax(0)
-    safe = where(top == _NEVER, full_like(top, 0.0), top)
-    total = (x - safe).exp().sum(0)
-    empty = total == 0
-    return where(empty, full_like(safe, _NEVER), where(empty, full_like(total, 1.0), total).log() + safe)
+    return (extended != blank) & (extended != before)

@@ -60,7 +60,7 @@ def _may_fail(operation: Operation) -> bool:
             return False
         known = _known(divisor)
         return known is None or not known.all()
-    return operation.spec is ops.CUSTOM_CALL or operation.attributes.get("strict") is True
+    return operation.spec in (ops.CUSTOM_CALL, ops.CTC, ops.CTC_POSTERIOR) or operation.attributes.get("strict") is True
 
 
 def _within(indices: Value, size: Dim) -> bool:

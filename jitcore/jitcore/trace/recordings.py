@@ -104,9 +104,11 @@ class Recordings:
         return [variant for entry in self.entries.values() for variant in entry.variants]
 
     def watch(self, containers: frozenset[int]) -> None:
-        """Have forms of calls tell of these as well."""
-        self.containers |= containers
-        if len(self.containers) > MOST_KEYS and all(entry.job is None for entry in self.entries.values()):
+        """Have forms of calls tell of these as well, and of none that only forgotten recordings told of: another object
+        may be at that address now."""
+        if any(entry.job is not None for entry in self.entries.values()):  # whose recordings are in no tree yet
+            self.containers |= containers
+        else:
             self.containers = containers.union(*(variant.recording.containers for variant in self.variants()))
 
     def enter(self, kind: Any, pattern: Pattern, leaves: Sequence[Any], words: tuple[str, ...]) -> Entry:

@@ -10,6 +10,7 @@ Kernels trust shapes and dtypes (the spec's rule checks those); they check what 
 from jitcore_ir.spec import OpSpec
 
 from . import (
+    alignment,
     complex_numbers,
     contraction,
     creation,
@@ -37,6 +38,7 @@ KERNELS: dict[OpSpec, Kernel] = {
     **fourier.KERNELS,
     **special_functions.KERNELS,
     **order.KERNELS,
+    **alignment.KERNELS,
     **custom.KERNELS,
 }
 

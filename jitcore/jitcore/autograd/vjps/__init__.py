@@ -1,6 +1,7 @@
 """Derivatives of the primitives, by family. Importing this package fills `VJPS`."""
 
 from . import (
+    alignment,
     complex_numbers,
     contraction,
     custom,
@@ -15,6 +16,6 @@ from . import (
 )  # fmt: skip
 
 __all__ = [
-    "complex_numbers", "contraction", "custom", "elementwise", "fourier", "indexing", "linear_algebra", "movement",
-    "reduction", "special", "undifferentiable",
+    "alignment", "complex_numbers", "contraction", "custom", "elementwise", "fourier", "indexing", "linear_algebra",
+    "movement", "reduction", "special", "undifferentiable",
 ]  # fmt: skip

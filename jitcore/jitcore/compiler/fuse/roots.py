@@ -23,11 +23,11 @@ CONTRACTIONS = (ops.DOT, ops.CONV, ops.CONV_TRANSPOSE, ops.CONV_WEIGHT_GRADIENT)
 SCANS = (ops.CUMSUM, ops.CUMPROD)
 WRITES = (ops.PUT, ops.SCATTER, ops.SCATTER_REDUCE, ops.SLICE_UPDATE)
 CALL_OUT: set[OpSpec] = {
-    ops.ARGSORT, ops.CHOLESKY, ops.CHOLESKY_INFO, ops.COFACTOR, ops.CUSTOM_CALL, ops.DET, ops.EIG, ops.EIGH,
-    ops.EIGVALS, ops.EIGVALSH, ops.FFT, ops.INV, ops.IRFFT, ops.LDL, ops.LDL_SOLVE, ops.LOGCUMSUMEXP, ops.LU,
-    ops.MATRIX_EXP, ops.NONZERO, ops.PINV, ops.PIVOT_ORDER, ops.QR, ops.REFLECTORS, ops.RFFT, ops.RUNNING_POSITION,
-    ops.SEARCHSORTED, ops.SLOGDET, ops.SOLVE, ops.SOLVE_TRIANGULAR, ops.SPECIAL, ops.SPECIAL_OF_TWO, ops.SVD,
-    ops.SVDVALS, ops.TOP_POSITIONS,
+    ops.ARGSORT, ops.CHOLESKY, ops.CHOLESKY_INFO, ops.COFACTOR, ops.CTC, ops.CTC_POSTERIOR, ops.CUSTOM_CALL, ops.DET,
+    ops.EIG, ops.EIGH, ops.EIGVALS, ops.EIGVALSH, ops.FFT, ops.INV, ops.IRFFT, ops.LDL, ops.LDL_SOLVE, ops.LOGCUMSUMEXP,
+    ops.LU, ops.MATRIX_EXP, ops.NONZERO, ops.PINV, ops.PIVOT_ORDER, ops.QR, ops.REFLECTORS, ops.RFFT,
+    ops.RUNNING_POSITION, ops.SEARCHSORTED, ops.SLOGDET, ops.SOLVE, ops.SOLVE_TRIANGULAR, ops.SPECIAL,
+    ops.SPECIAL_OF_TWO, ops.SVD, ops.SVDVALS, ops.TOP_POSITIONS,
 }  # fmt: skip
 """Operations without native code: their NumPy kernels are called from the program, on operands in memory."""
 
