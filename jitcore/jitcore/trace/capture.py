@@ -166,6 +166,7 @@ def record(
         finally:
             state.recorder = None
             recorder.open = False
+            del recorder.on_hooks  # with the watcher, which holds whatever it has seen
         if recorder.made_up:
             undo.put_back()
     if before != [x._requires_grad for x in tensors]:
