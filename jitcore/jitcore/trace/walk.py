@@ -138,6 +138,7 @@ class Walker:
         return True
 
     def _parts(self, value: Any, what: str, names: frozenset[str], is_held: bool) -> None:
+        from ..jit_function import JitFunction
         from ..nn.module import Module
         from ..optim.lr_scheduler import LRScheduler
         from ..optim.optimizer import Optimizer
@@ -205,6 +206,8 @@ class Walker:
                 self.refuse(f"{what} is an iterator ({type(value).__name__}), which gives another item each time")
         elif type(value).__module__ == "numpy.random._generator" or isinstance(value, np.random.RandomState):
             self.sources.append((value, numpy_state(value), what))
+        elif isinstance(value, JitFunction):
+            self.visit("", value._function, what, names)
         elif type(value).__module__.startswith(("jitcore.", "jitcore_")):
             pass  # our own machinery: what matters of it is in the key
         elif (watch := watcher_of(value)) is not None:

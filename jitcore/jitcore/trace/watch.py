@@ -239,8 +239,10 @@ class Watcher(Walker):
     def is_local(self, value: Any) -> bool:
         frame = None if self._first is None else sys._getframe(1)  # None: the run has not begun
         while frame is not None and frame is not self._first:
-            if _is_watched(frame) and any(local is value for local in frame.f_locals.values()):
-                return True
+            if _is_watched(frame):
+                free = frame.f_code.co_freevars  # of a function made elsewhere: no local variables of this frame
+                if any(local is value for name, local in frame.f_locals.items() if name not in free):
+                    return True
             frame = frame.f_back
         return False
 
