@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jitcore_runtime.errors import OperationFailed
+from jitcore_runtime.errors import DivisionError, OperationFailed, PositionError
 from jitcore_runtime.kernels.floating import fix_order
 from jitcore_runtime.program import Program
 
@@ -108,8 +108,8 @@ class JitFunction:
             except CannotReplay as reason:
                 self._eager_reasons[str(reason)] += 1
                 return self._eagerly(arguments, keywords)
-            except OperationFailed:
-                return self._fail(leaves, arguments, keywords)
+            except (OperationFailed, PositionError, DivisionError):  # which its code may be ready for
+                return self._eagerly(arguments, keywords)
             if result is not MISSED:
                 if len(entries) == 1 and key == self._latest and form is structure:
                     self._remember(entry, leaves, structure)
@@ -200,15 +200,6 @@ class JitFunction:
                 if undo and refuse is not None:
                     refuse(f"{self._name}, a jitted function, has failed and undone what it wrote", user_location())
                 raise
-
-    def _fail(self, leaves: list[Any], arguments: tuple, keywords: dict) -> Any:
-        """Run eagerly what failed in a program: it raises what PyTorch would and leaves tensors as they were."""
-        self._eager_calls += 1
-        result, recording = self._capture(arguments, keywords, leaves, *Kind().pattern(leaves, False))
-        if recording is None:
-            return result
-        assert recording.recorder is not None
-        return settled(result, recording.recorder)
 
     def _remember(self, entry: Entry, leaves: Sequence[Any], structure: Any) -> None:
         """Let the next call be compared with this one first, where there is one way to go. That takes a while to write

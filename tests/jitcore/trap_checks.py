@@ -41,6 +41,14 @@ def agree(jitted, function, *calls):
                     tuple(x for x in theirs if isinstance(x, jitcore.Tensor)))  # fmt: skip
 
 
+def seen_alike(program):
+    """`program(wrap)` makes a world of its own, wraps functions in it, and gives a list of what is seen: the same
+    eagerly and under jit, as text."""
+    eager, jitted = (list(map(repr, program(wrap))) for wrap in (lambda f: f, jit))
+    assert jitted == eager
+    return True
+
+
 def quiet(function):
     """Runs a test without the warnings about functions that stay eager."""
 

@@ -214,6 +214,7 @@ def retain_grad(self: Tensor) -> None:
     if not self._requires_grad:
         raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
     if self._node is not None:
+        _tell_recorder(self)
         if state.undo is not None:
             state.undo.change(self._node, ("retains",))
         self._node.retains = weakref.ref(self)
@@ -225,6 +226,7 @@ def register_hook(self: Tensor, hook: Callable[[Tensor], Tensor | None]) -> Hand
     sync(self)
     if not self._requires_grad:
         raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
+    _tell_recorder(self)
     return Handle(node_hooks(self._node) if self._node is not None else hooks_of(self).before, hook)
 
 
@@ -236,4 +238,11 @@ def register_post_accumulate_grad_hook(self: Tensor, hook: Callable[[Tensor], No
         raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
     if self._node is not None:
         raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
+    _tell_recorder(self)
     return Handle(hooks_of(self).after, hook)
+
+
+def _tell_recorder(tensor: Tensor) -> None:
+    """That a hook will be put on a tensor, which replays would not do."""
+    if (tell := getattr(state.recorder, "hook_is_put", None)) is not None:
+        tell(tensor)

@@ -47,7 +47,25 @@ def product(sizes: Sequence[Any]) -> Any:
 @method
 def reshape(input: Tensor, *shape: Any) -> Tensor:
     """The same elements in another shape; one size may be -1. A view wherever strides allow."""
-    return apply(ops.RESHAPE, (input,), {"shape": resolve_shape(input, size_arguments(shape))})
+    shape = resolve_shape(input, size_arguments(shape))
+    result = apply(ops.RESHAPE, (input,), {"shape": shape})
+    if state.recorder is not None:
+        _decide_layout(input, result._storage is input._storage, shape)
+    return result
+
+
+def _decide_layout(input: Tensor, is_shared: bool, shape: tuple = ()) -> None:
+    """Sizes that are symbols decide whether a result shares the memory of an argument: steps along a size of 1 do not
+    matter, nor any where the shape stays what it is."""
+    recorder: Any = state.recorder
+    if getattr(recorder, "made_up", True) or recorder.is_inside(input):
+        return
+    sizes = shape_of(input)
+    for n in sizes:
+        if type(n) is not int and (not is_shared or n.value <= 1):
+            bool(n > 1)
+    if is_shared and not input._array.flags.c_contiguous and len(shape) == len(sizes):
+        all(a == b for a, b in zip(shape, sizes, strict=True))
 
 
 def resolve_shape(input: Tensor, shape: tuple) -> tuple:
@@ -369,7 +387,10 @@ def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
 @method
 def contiguous(input: Tensor, *, memory_format: Any = None) -> Tensor:
     """input itself where its memory is row-major, else a row-major copy."""
-    return input if input._array.flags.c_contiguous else apply(ops.COPY, (input,), NONE)
+    is_shared = input._array.flags.c_contiguous
+    if state.recorder is not None:
+        _decide_layout(input, is_shared)
+    return input if is_shared else apply(ops.COPY, (input,), NONE)
 
 
 @method

@@ -105,6 +105,8 @@ def repeat_interleave(input: Tensor, repeats: Any, dim: int | None = None, *, ou
             positions = np.repeat(np.arange(int(shape[axis])), peek(repeats))
             return index_select(input, axis, constant(positions))
         repeats = int(repeats)
+    if repeats < 0:
+        raise RuntimeError(f"repeats can not be negative, got {repeats}")
     apart = reshape(input, (*shape[: axis + 1], 1, *shape[axis + 1 :]))
     wide = expand(apart, (*shape[: axis + 1], repeats, *shape[axis + 1 :]))
     return reshape(wide, (*shape[:axis], shape[axis] * repeats, *shape[axis + 1 :]))

@@ -19,6 +19,7 @@ SAME = "same"
 _USUAL = frozenset([Tensor, int, float, bool, str, type(None)])
 """Types that are leaves at first sight, for speed."""
 _TEXT = frozenset([str])
+_PLAIN = frozenset([int, bool, str, bytes, complex, type(None), frozenset])
 
 
 def flatten(
@@ -147,6 +148,9 @@ def _key(key: Any) -> Any:
     """A dict's key; of a number of a recording, which depends on it from then on, the number itself."""
     if type(key) is SymInt:
         return key.value
+    if type(key) is tuple or type(key) is frozenset:
+        parts = [_key(part) for part in key]
+        return key if all(a is b for a, b in zip(parts, key, strict=True)) else type(key)(parts)
     return key.plain if getattr(type(key), "is_recorded", False) else key
 
 
@@ -162,8 +166,15 @@ def _is_module(tree: Any) -> bool:
 
 
 def _types(tree: dict) -> tuple:
-    """Of keys that are not strings, what they are besides equal: 1 is True, and 0.0 is -0.0."""
-    return tuple((type(key), str(key) if type(key) is float else None) for key in tree)
+    """Of keys that are not strings, what they are besides equal: 1 is True, 0.0 is -0.0, and objects may say that they
+    are equal to others."""
+    return tuple((type(key), _told_apart(key)) for key in tree)
+
+
+def _told_apart(key: Any) -> Any:
+    if type(key) is tuple:
+        return tuple((type(part), _told_apart(part)) for part in key)
+    return str(key) if type(key) is float else None if type(key) in _PLAIN else id(key)
 
 
 def _is_object(tree: Any) -> bool:

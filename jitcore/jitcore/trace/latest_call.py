@@ -14,7 +14,7 @@ from typing import Any
 from numpy import ndarray
 
 from jitcore_runtime.arena import address_of
-from jitcore_runtime.errors import GuardFailed, InputError, OperationFailed
+from jitcore_runtime.errors import DivisionError, GuardFailed, InputError, OperationFailed, PositionError
 
 from ..random import Generator
 from ..storage import Storage, layout_of
@@ -54,7 +54,7 @@ class LatestCall:
             variant.check_memory(inputs)
             call = variant.begin(inputs, arguments, keywords)
             return variant.results(leaves, inputs, self.run(given), call, (arguments, keywords))
-        except (GuardFailed, CannotReplay, OperationFailed):
+        except (GuardFailed, CannotReplay, OperationFailed, PositionError, DivisionError):
             return MISSED
 
     @classmethod

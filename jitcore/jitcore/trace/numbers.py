@@ -310,12 +310,13 @@ def settled(result: Any, recorder: Reads) -> Any:
         if type(holder) is list:
             holder[:] = [plain(item) for item in holder]
         elif isinstance(holder, dict):
-            for key in [k for k, item in holder.items() if type(item) is RecordedNumber]:
-                holder[key] = holder[key].plain
-            if any(type(key) is RecordedNumber for key in holder):
-                entries = [(plain(key), item) for key, item in holder.items()]
-                holder.clear()
-                holder.update(entries)
+            entries = dict.items(holder)  # whatever a class derived from dict makes of that
+            for key in [k for k, item in entries if type(item) is RecordedNumber]:
+                dict.__setitem__(holder, key, dict.__getitem__(holder, key).plain)
+            if any(type(key) is RecordedNumber for key in dict.keys(holder)):
+                made = [(plain(key), item) for key, item in entries]
+                dict.clear(holder)
+                dict.update(holder, made)
         elif type(holder) is set:
             numbers = [item for item in holder if type(item) is RecordedNumber]
             holder.difference_update(numbers)

@@ -150,6 +150,10 @@ class Pieces:
             return FromRoot(number, leaf._view, is_fixed=is_fixed, base=base)
         if leaf._grad is not None:
             recorder.refuse("a tensor made inside the function is returned with a gradient", UNKNOWN)
+        if type(leaf) is not Tensor or leaf.__dict__:
+            recorder.refuse(
+                "a tensor made inside the function is returned with attributes or a class of its own", UNKNOWN
+            )
         output = self.values.setdefault(recorder.own_value(leaf), len(self.values))
         whole = leaf._storage.array
         if not whole.flags.c_contiguous:
@@ -173,7 +177,9 @@ class Pieces:
 
     def _object(self, leaf: Any) -> Static:
         recorder = self.recorder
-        if not (isinstance(leaf, _UNCHANGING) or id(leaf) in self.watcher.outside):
+        parts = (leaf.start, leaf.stop, leaf.step) if type(leaf) is slice else ()
+        is_made = not isinstance(leaf, _UNCHANGING) or not all(type(part) in (int, type(None)) for part in parts)
+        if is_made and id(leaf) not in self.watcher.outside:
             recorder.refuse(f"the function returns a {type(leaf).__name__} that it made itself", UNKNOWN)
         state_tensor = getattr(leaf, "_state", None)
         if any(root.tensor is state_tensor and root.source is not None for root in recorder.roots):

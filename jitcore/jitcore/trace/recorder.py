@@ -8,6 +8,7 @@ them are committed after a replay.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -47,6 +48,8 @@ class Recorder(Reads):
     """Outside tensors of which Python asked whether they are leaves, by id, with the answer."""
     hooked: dict[int, Any] = field(default_factory=dict)
     """Leaves whose gradients came in, by id."""
+    hooks_put: dict[int, tuple[Any, int]] = field(default_factory=dict)
+    """Tensors on which the run puts hooks, by id, with how many they had."""
     pins: dict[int, tuple[float, Location]] = field(default_factory=dict)
     """Argument leaves on whose very number the run depends."""
     problem: str | None = None
@@ -76,6 +79,8 @@ class Recorder(Reads):
     made_up: bool = False
     """The inputs hold made-up values: an operation that does not take them (a singular matrix) gives zeros."""
     forgiven: tuple[type[Exception], ...] = (LinAlgError,)
+    stdout: Any = field(default_factory=lambda: sys.stdout)
+    """Where print() printed when the run began."""
     mark: int = field(default_factory=sequence_mark)
     """Nodes of the tape with lower numbers were there before the run."""
 
@@ -177,6 +182,10 @@ class Recorder(Reads):
         self.sizes.rely_on(difference, relation, user_location(), needed)
 
     # What the tracer calls
+
+    def hook_is_put(self, tensor: Any) -> None:
+        """A hook is about to be put on a tensor."""
+        self.hooks_put.setdefault(id(tensor), (tensor, number_of_hooks(tensor)))
 
     def integer(self, leaf: int, dim: Dim, value: int) -> Any:
         """An integer argument that is a symbol. It enters as the size of an empty tensor."""
@@ -360,3 +369,10 @@ class Recorder(Reads):
 
     def _emitter(self, location: Location) -> Any:
         return lambda spec, values, attributes: self._append(spec, values, attributes, location)
+
+
+def number_of_hooks(tensor: Any) -> int:
+    """How many hooks a tensor's gradient has; keeping it is one."""
+    if tensor._node is not None:
+        return len(tensor._node.hooks or ()) + (tensor._node.retains is not None)
+    return 0 if tensor._hooks is None else len(tensor._hooks.before) + len(tensor._hooks.after)

@@ -219,9 +219,9 @@ class Variant:
                 return memory
             if piece.base is not None:
                 base = piece.base if isinstance(piece.base, Tensor) else whole_of(leaves[piece.base])
-                made = view_through(base, piece.chain[len(base._view) :], values)
+                made = _without_history(base, piece.chain[len(base._view) :], values)
             elif piece.owner is None:
-                made = view_through(alias(memory) if memory.requires_grad else memory, piece.chain, values)
+                made = _without_history(memory, piece.chain, values)
             else:
                 owner = owners.get(piece.owner.number)
                 if owner is None:
@@ -260,6 +260,15 @@ class Variant:
             if isinstance(piece, FromOutput) and not piece.chain and not self._gradients:
                 return piece.output
         return None
+
+
+def _without_history(base: Tensor, chain: Chain, values: Mapping[str, int] | None) -> Tensor:
+    """A view of `base` as no_grad gives it, if gradients flow to that."""
+    before, state.grad_enabled = state.grad_enabled, state.grad_enabled and not base.requires_grad
+    try:
+        return view_through(base, chain, values)
+    finally:
+        state.grad_enabled = before
 
 
 def _owned(memory: Tensor, piece: FromRoot | FromOutput, values: Mapping[str, int] | None) -> Tensor:

@@ -103,9 +103,11 @@ class Walker:
             return
         if type(value) is RecordedNumber or id(value) in STAND_INS:
             return  # made by the run itself; what it decides is a guard
-        if isinstance(value, SCALARS):
+        if isinstance(value, SCALARS) and not _is_enum_with_state(value):
             if fetch:
                 self.checks.same_value(fetch, value, f"{what} was {value!r}")
+            if isinstance(value, enum.Enum) and not _is_library_class(type(value)):
+                self._class_attributes(type(value), what, names)
             return
         if fetch and is_plain(value):
             self.checks.alike(fetch, value, f"{what} was {value!r:.60}")
@@ -178,6 +180,8 @@ class Walker:
                 self.visit("", item, f"an item of {what}", names)
         elif isinstance(value, Module):
             self._module(value, what, names)
+        elif isinstance(value, Optimizer) and not value.__dict__.keys() >= {"state", "param_groups"}:
+            pass  # its constructor has not got that far
         elif isinstance(value, Optimizer):
             self.optimizers[id(value)] = value
             self._groups(value, what)
@@ -199,6 +203,7 @@ class Walker:
             if not is_library(getattr(value, "__file__", None)):
                 self.namespaces.add(id(value.__dict__))
                 self._names(value.__dict__, what, names)
+                self._lacks(value, what, names)
             elif self.is_new(value, (hash(names), "library")):
                 self._library(value, what, names)
         elif isinstance(value, Iterator) and not hasattr(value, "__dict__"):
@@ -272,6 +277,7 @@ class Walker:
             self.visit(f"{bound}.__kwdefaults__", function.__kwdefaults__, f"defaults of {function.__name__}", inner)
         if function.__dict__:
             self._names(function.__dict__, what, inner)
+        self._lacks(function, what, names)
 
     def _sequence(self, value: Any, what: str, names: frozenset[str], is_held: bool) -> None:
         bound = self.checks.bind(value)
@@ -354,6 +360,8 @@ class Walker:
 
     def attributes(self, value: Any, what: str, names: frozenset[str]) -> None:
         """What an object holds under `names`, in its dict, its slots and its class."""
+        if isinstance(value, enum.Enum):
+            names |= {"_value_"}
         if hasattr(value, "__dict__"):
             self._own_dict(value.__dict__, what, names)
         for cls in type(value).__mro__:
@@ -363,7 +371,7 @@ class Walker:
                     name = f"_{cls.__name__.lstrip('_')}{name}"
                 if name not in names:
                     continue
-                if hasattr(value, name) or MAYBE + name in names:
+                if hasattr(value, name) or MAYBE + name in names or STORED + name in names:
                     self._slot(value, name, what, names)
         self.class_of(value, what, names)
 
@@ -388,6 +396,10 @@ class Walker:
         own = getattr(thing, "__dict__", None)
         if own is not None:
             self.checks.without(own, _marked(names, STORED), f"{what} had no")
+
+    def _lacks(self, thing: Any, what: str, names: frozenset[str]) -> None:
+        """That a function or module lacks attributes which code assigns, or asks for though they may not be there."""
+        self.checks.without(thing.__dict__, _marked(names, STORED) | _maybe(names), f"{what} had no")
 
     def _library(self, module: types.ModuleType, what: str, names: frozenset[str]) -> None:
         """A module that is none of the user's: that its functions have not been exchanged, and plain values."""
@@ -433,7 +445,7 @@ class Walker:
             if not self.is_new(base, (hash(names), "class", tuple(found))):
                 found += sorted(held)
                 continue
-            absent = _maybe(names) if "__getattr__" not in (*held, *found) else names
+            absent = _maybe(names) | _marked(names, STORED) if "__getattr__" not in (*held, *found) else names
             self.checks.without(self._class_dict(base), absent.union(found), f"{base.__name__} had no")
             found += sorted(held)
             for name in sorted(held):
@@ -545,6 +557,17 @@ def _maybe(names: frozenset[str]) -> frozenset[str]:
 def _label(key: Any) -> str:
     """A dict's key in words."""
     return repr(key) if isinstance(key, _PLAIN) else type(key).__name__
+
+
+def _is_enum_with_state(value: Any) -> bool:
+    """Whether it is a member of an enumeration that holds more than a scalar."""
+    if not isinstance(value, enum.Enum):
+        return False
+    held = {name: part for name, part in value.__dict__.items() if name not in _OF_ENUMS}
+    return bool(held) or not (isinstance(value._value_, SCALARS) or is_plain(value._value_))
+
+
+_OF_ENUMS = frozenset(["_name_", "_value_", "__objclass__", "_sort_order_"])
 
 
 def is_plain(value: Any) -> bool:
