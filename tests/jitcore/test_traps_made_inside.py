@@ -4,6 +4,7 @@ import collections
 import contextlib
 import enum
 import io
+import json
 
 import pytest
 from trap_checks import quiet, seen_alike, vector
@@ -77,6 +78,32 @@ def dicts_of_a_class(wrap):
 def numbers_inside_keys(wrap):
     f = wrap(lambda x: {(x.sum().item(), "a"): 1})
     return [type(next(iter(f(ones(1) * n)))[0]) for n in range(3)]
+
+
+def sizes_kept_by_the_user(wrap):
+    class Log:
+        total = 0
+
+    sizes, last, by_name, all_sizes, log = [], collections.deque(maxlen=2), {}, set(), Log()
+    n = 0
+
+    def f(x):
+        nonlocal n
+        n = x.shape[0]
+        sizes.append(n)
+        last.append(n)
+        by_name["n"] = n
+        all_sizes.add(n)
+        log.total += n
+        x.tag = n
+        return x * 2
+
+    f = wrap(f)
+    for count in (1, 2, 3, 4, 5):
+        x = ones(count)
+        f(x)
+        yield json.dumps([sizes, list(last), by_name, sorted(all_sizes), log.total, n, x.tag])
+        yield [type(v) for v in (*sizes, *last, *all_sizes, by_name["n"], log.total, n, x.tag)]
 
 
 class Slots:
@@ -231,9 +258,9 @@ def results_made_under_no_grad(wrap):
 
 CASES = [
     printed_to_a_file_of_its_own, printed_while_redirected, slices, parameters, tensors_with_attributes, optimizers,
-    counters, dicts_of_a_class, numbers_inside_keys, stored_in_a_slot, stored_on_a_class_of_a_closure,
-    stored_on_a_function_of_a_closure, missing_on_a_function, members_of_an_enumeration, keys_that_say_they_are_equal,
-    errors_that_it_is_ready_for, results_made_under_no_grad,
+    counters, dicts_of_a_class, sizes_kept_by_the_user, numbers_inside_keys, stored_in_a_slot,
+    stored_on_a_class_of_a_closure, stored_on_a_function_of_a_closure, missing_on_a_function,
+    members_of_an_enumeration, keys_that_say_they_are_equal, errors_that_it_is_ready_for, results_made_under_no_grad,
 ]  # fmt: skip
 
 

@@ -14,6 +14,7 @@ import os
 import sysconfig
 import types
 import weakref
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -304,23 +305,36 @@ def settled(result: Any, recorder: Reads) -> Any:
         result = unflatten(structure, [hint(plain(leaf)) for leaf in leaves])
     del leaves
     alive = [number for number in (reference() for reference in recorder.numbers) if number is not None]
+    if getattr(recorder, "sizes", None):
+        alive += [x for x in gc.get_objects() if type(x) is SymInt and x.owner is recorder]
     for holder in gc.get_referrers(*alive) if alive else ():
-        if holder is alive:
-            continue
-        if type(holder) is list:
-            holder[:] = [plain(item) for item in holder]
-        elif isinstance(holder, dict):
-            entries = dict.items(holder)  # whatever a class derived from dict makes of that
-            for key in [k for k, item in entries if type(item) is RecordedNumber]:
-                dict.__setitem__(holder, key, dict.__getitem__(holder, key).plain)
-            if any(type(key) is RecordedNumber for key in dict.keys(holder)):
-                made = [(plain(key), item) for key, item in entries]
-                dict.clear(holder)
-                dict.update(holder, made)
-        elif type(holder) is set:
-            numbers = [item for item in holder if type(item) is RecordedNumber]
-            holder.difference_update(numbers)
-            holder.update(map(plain, numbers))
-        elif isinstance(holder, types.CellType):
-            holder.cell_contents = plain(holder.cell_contents)
+        if holder is not alive:
+            _settle(holder)
     return result
+
+
+def _settle(holder: Any) -> None:
+    """Put plain numbers in the places of a recording's in a list, dict, set, cell or object."""
+    if type(holder) is list or type(holder) is deque:
+        for position, item in enumerate(holder):
+            if type(item) in _RECORDED:
+                holder[position] = hint(plain(item))
+    elif isinstance(holder, dict):
+        entries = list(dict.items(holder))  # whatever a class derived from dict makes of that
+        if any(type(key) in _RECORDED for key, _ in entries):
+            dict.clear(holder)
+            dict.update(holder, [(hint(plain(key)), hint(plain(item))) for key, item in entries])
+        for key, item in entries:
+            if type(item) in _RECORDED and type(key) not in _RECORDED:
+                dict.__setitem__(holder, key, hint(plain(item)))
+    elif type(holder) is set:
+        numbers = [item for item in holder if type(item) in _RECORDED]
+        holder.difference_update(numbers)
+        holder.update(hint(plain(item)) for item in numbers)
+    elif isinstance(holder, types.CellType):
+        holder.cell_contents = hint(plain(holder.cell_contents))
+    elif not type(holder).__module__.startswith("jitcore") and type(getattr(holder, "__dict__", None)) is dict:
+        _settle(holder.__dict__)  # which an object makes when it is first asked for it
+
+
+_RECORDED = (RecordedNumber, SymInt)
