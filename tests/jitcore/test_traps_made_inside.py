@@ -34,6 +34,19 @@ def printed_while_redirected(wrap):
     return [f(ones(1) * n) for n in range(3)]
 
 
+def printed_to_an_object_of_its_own(wrap):
+    class Lines(list):
+        write = list.append
+
+    def f(x):
+        lines = Lines()
+        print(x.sum().item(), file=lines)
+        return "".join(lines)
+
+    f = wrap(f)
+    return [f(ones(1) * n) for n in range(3)]
+
+
 def slices(wrap):
     f, g = wrap(lambda x: slice(0, x * 2)), wrap(lambda n: slice(n // 2, n))
     return [f(ones(1) * n) for n in range(3)] + [g(n) for n in range(3, 7)]
@@ -257,9 +270,9 @@ def results_made_under_no_grad(wrap):
 
 
 CASES = [
-    printed_to_a_file_of_its_own, printed_while_redirected, slices, parameters, tensors_with_attributes, optimizers,
-    counters, dicts_of_a_class, sizes_kept_by_the_user, numbers_inside_keys, stored_in_a_slot,
-    stored_on_a_class_of_a_closure, stored_on_a_function_of_a_closure, missing_on_a_function,
+    printed_to_a_file_of_its_own, printed_to_an_object_of_its_own, printed_while_redirected, slices, parameters,
+    tensors_with_attributes, optimizers, counters, dicts_of_a_class, sizes_kept_by_the_user, numbers_inside_keys,
+    stored_in_a_slot, stored_on_a_class_of_a_closure, stored_on_a_function_of_a_closure, missing_on_a_function,
     members_of_an_enumeration, keys_that_say_they_are_equal, errors_that_it_is_ready_for, results_made_under_no_grad,
 ]  # fmt: skip
 

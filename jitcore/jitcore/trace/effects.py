@@ -187,9 +187,9 @@ def _recorded_print(*arguments: Any, **keywords: Any) -> None:
     if recorder is None or not hasattr(recorder, "effects"):
         _print(*arguments, **keywords)
         return
-    file = keywords.get("file") or sys.stdout
-    if isinstance(file, io.StringIO) and file is not recorder.stdout:  # type: ignore[attr-defined]
-        recorder.refuse("text is printed to a StringIO, which replays would not make", user_location())  # type: ignore
+    file = sys.stdout if keywords.get("file") is None else keywords["file"]
+    if not isinstance(file, io.TextIOWrapper) and all(file is not s for s in recorder.streams):  # type: ignore[attr-defined]
+        recorder.refuse(f"text is printed to a {type(file).__name__}, which replays would not do", user_location())  # type: ignore
     shown = _made_here(recorder)  # type: ignore[arg-type]
     parts = [_argument(recorder, argument) for argument in arguments]  # type: ignore[arg-type]
     recorder.effects.append(Print(tuple(_filled(parts, shown)), keywords))

@@ -79,7 +79,7 @@ class Recorder(Reads):
     made_up: bool = False
     """The inputs hold made-up values: an operation that does not take them (a singular matrix) gives zeros."""
     forgiven: tuple[type[Exception], ...] = (LinAlgError,)
-    stdout: Any = field(default_factory=lambda: sys.stdout)
+    streams: tuple[Any, ...] = field(default_factory=lambda: (sys.stdout, sys.stderr))
     """Where print() printed when the run began."""
     mark: int = field(default_factory=sequence_mark)
     """Nodes of the tape with lower numbers were there before the run."""
