@@ -7,7 +7,7 @@ import io
 import json
 
 import pytest
-from trap_checks import quiet, seen_alike, vector
+from trap_checks import jit, quiet, seen_alike, vector
 
 import jitcore
 from jitcore import nn, ones
@@ -302,6 +302,33 @@ def test_sizes_of_1_decide_whether_an_argument_is_written(view, sizes):
             yield x
 
     assert seen_alike(program)
+
+
+@quiet
+@pytest.mark.parametrize("sizes", [(2, 3, 1, 4), (1, 3, 2, 1)])
+def test_sizes_of_1_decide_whether_a_tensor_of_the_run_is_written(sizes):
+    def f(x):
+        y = x * 2
+        y.t().reshape(-1).mul_(5)
+        z = x * 3
+        return y, z, z.t().contiguous()
+
+    def program(wrap):
+        jitted = wrap(f)
+        for n in sizes:
+            y, z, flat = jitted(ones(n, 3))
+            flat.add_(1)
+            yield y, z, flat
+
+    assert seen_alike(program)
+
+
+def test_sizes_of_1_are_nothing_special_where_nobody_can_tell():
+    encoder = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+    f = jit(encoder)
+    for n in (2, 3, 1, 4):
+        f(ones(n, 5, 16))
+    assert sorted(v.hits for entry in f._recordings.entries.values() for v in entry.variants) == [0, 2]
 
 
 @quiet

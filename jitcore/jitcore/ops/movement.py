@@ -50,20 +50,21 @@ def reshape(input: Tensor, *shape: Any) -> Tensor:
     shape = resolve_shape(input, size_arguments(shape))
     result = apply(ops.RESHAPE, (input,), {"shape": shape})
     if state.recorder is not None:
-        _decide_layout(input, result._storage is input._storage, shape)
+        _layout_is_used(input, result, shape)
     return result
 
 
-def _decide_layout(input: Tensor, is_shared: bool, shape: tuple = ()) -> None:
-    """Sizes that are symbols decide whether a result shares the memory of an argument: steps along a size of 1 do not
-    matter, nor any where the shape stays what it is."""
+def _layout_is_used(input: Tensor, result: Tensor, shape: tuple = ()) -> None:
+    """Whether a result shares memory hangs on which sizes are 1 (steps along them do not matter), and on those that are
+    equal where a shape stays what it is."""
     recorder: Any = state.recorder
-    if getattr(recorder, "made_up", True) or recorder.is_inside(input):
-        return
     sizes = shape_of(input)
-    for n in sizes:
-        if type(n) is not int and (not is_shared or n.value <= 1):
-            bool(n > 1)
+    symbols = [n for n in sizes if type(n) is not int]
+    if not symbols or getattr(recorder, "made_up", True):
+        return
+    is_shared = result._storage is input._storage
+    if not is_shared or any(n.value <= 1 for n in symbols):
+        recorder.layout_is_used(input._storage, result._storage, [n.expr for n in symbols])
     if is_shared and not input._array.flags.c_contiguous and len(shape) == len(sizes):
         all(a == b for a, b in zip(shape, sizes, strict=True))
 
@@ -387,10 +388,10 @@ def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
 @method
 def contiguous(input: Tensor, *, memory_format: Any = None) -> Tensor:
     """input itself where its memory is row-major, else a row-major copy."""
-    is_shared = input._array.flags.c_contiguous
+    result = input if input._array.flags.c_contiguous else apply(ops.COPY, (input,), NONE)
     if state.recorder is not None:
-        _decide_layout(input, is_shared)
-    return input if is_shared else apply(ops.COPY, (input,), NONE)
+        _layout_is_used(input, result)
+    return result
 
 
 @method

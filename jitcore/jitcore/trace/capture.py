@@ -185,6 +185,7 @@ def _finish(recorder: Recorder, watcher: Watcher, result: Any, undo: Undo) -> Re
     slots = [slot for slot in recorder.gradients.values() if not _is_own(slot.leaf, recorder, watcher)]
     recorder.gradients = {id(slot.leaf): slot for slot in slots}
     leaves, structure = flatten(result, is_of_the_run, _returned_whole(recorder, watcher), once=True)
+    recorder.settle_layouts({id(leaf._storage) for leaf in leaves if isinstance(leaf, Tensor)})
     for text in recorder.texts:
         recorder.pin(text.number)
     found = Pieces(recorder, watcher)

@@ -50,6 +50,8 @@ class Recorder(Reads):
     """Leaves whose gradients came in, by id."""
     hooks_put: dict[int, tuple[Any, int]] = field(default_factory=dict)
     """Tensors on which the run puts hooks, by id, with how many they had."""
+    layouts: list[tuple[Any, Any, list[Expr], Location]] = field(default_factory=list)
+    """Memory from which other memory was copied, or was not, by what sizes are 1: with both, and those sizes."""
     pins: dict[int, tuple[float, Location]] = field(default_factory=dict)
     """Argument leaves on whose very number the run depends."""
     problem: str | None = None
@@ -88,6 +90,7 @@ class Recorder(Reads):
         self.graph = Graph(self.name)
         self._inside: dict[int, Value] = {}  # storage id -> current value, for storages this run made
         self._roots_of: dict[int, list[Root]] = {}  # storage id -> roots on it
+        self._written: set[int] = set()  # ids of storages that this run made and then wrote
         self._alive: list[Any] = []  # keeps storages, and so their ids, from being reused
         self._views: dict[tuple[int, int], tuple[Any, Value]] = {}
         self._owners: dict[Value, int] = {}  # value of a result -> id of the storage that it is of
@@ -121,6 +124,7 @@ class Recorder(Reads):
             if storage in self._inside:
                 chain, current = target._view, self._inside[storage]
                 self._inside[storage] = write_through(self._emitter(location), current, chain, update)
+                self._written.add(storage)
                 return
             root = self.outside_root(target)
             chain = target._view[len(root.chain) :]
@@ -186,6 +190,20 @@ class Recorder(Reads):
     def hook_is_put(self, tensor: Any) -> None:
         """A hook is about to be put on a tensor."""
         self.hooks_put.setdefault(id(tensor), (tensor, number_of_hooks(tensor)))
+
+    def layout_is_used(self, source: Any, result: Any, sizes: list[Expr]) -> None:
+        """Whether two storages are one was decided by which sizes are 1."""
+        self.layouts.append((source, result, sizes, user_location()))
+
+    def settle_layouts(self, returned: set[int]) -> None:
+        """Rely on these decisions where it can be seen that two storages are one: one of them is written, or both get
+        out. `returned`: ids of storages of results."""
+        written = self._written | {id(root.tensor._storage) for root in self.roots if root.written}
+        for source, result, sizes, location in self.layouts:
+            gets_out = id(result) in returned and (id(source) in returned or id(source) not in self._inside)
+            if gets_out or id(source) in written or id(result) in written:
+                for size in sizes:
+                    self.sizes.rely_on(shapes.sub(size, 1), ">", location, True)
 
     def integer(self, leaf: int, dim: Dim, value: int) -> Any:
         """An integer argument that is a symbol. It enters as the size of an empty tensor."""
