@@ -57,14 +57,14 @@ def reshape(input: Tensor, *shape: Any) -> Tensor:
 def _layout_is_used(input: Tensor, result: Tensor, shape: tuple = ()) -> None:
     """Whether a result shares memory hangs on which sizes are 1 (steps along them do not matter), and on those that are
     equal where a shape stays what it is."""
-    recorder: Any = state.recorder
+    note = getattr(state.recorder, "layout_is_used", None)
     sizes = shape_of(input)
     symbols = [n for n in sizes if type(n) is not int]
-    if not symbols or getattr(recorder, "made_up", True):
+    if note is None or not symbols:
         return
     is_shared = result._storage is input._storage
     if not is_shared or any(n.value <= 1 for n in symbols):
-        recorder.layout_is_used(input._storage, result._storage, [n.expr for n in symbols])
+        note(input._storage, result._storage, [n.expr for n in symbols])
     if is_shared and not input._array.flags.c_contiguous and len(shape) == len(sizes):
         all(a == b for a, b in zip(shape, sizes, strict=True))
 

@@ -192,8 +192,9 @@ class Recorder(Reads):
         self.hooks_put.setdefault(id(tensor), (tensor, number_of_hooks(tensor)))
 
     def layout_is_used(self, source: Any, result: Any, sizes: list[Expr]) -> None:
-        """Whether two storages are one was decided by which sizes are 1."""
-        self.layouts.append((source, result, sizes, user_location()))
+        """Whether two storages are one was decided by which sizes are 1. (Nobody writes to what an export returns.)"""
+        if not self.made_up:
+            self.layouts.append((source, result, sizes, user_location()))
 
     def settle_layouts(self, returned: set[int]) -> None:
         """Rely on these decisions where it can be seen that two storages are one: one of them is written, or both get
