@@ -6,7 +6,7 @@ import functools
 import weakref
 
 import pytest
-from trap_checks import jit, quiet, same, vector
+from trap_checks import jit, quiet, same, seen_alike, vector
 
 import jitcore
 import jitcore.nn.functional as F
@@ -159,3 +159,77 @@ def test_an_attribute_of_the_class_of_a_class():
     for scale in (2, 2, 3, 3):
         Meta.scale = scale
         assert same(jitted(vector(1, 2)), vector(1, 2) * scale)
+
+
+def exchanged_on_one_object(f, thing, name, other):
+    jitted = jit(f)
+    x = jitcore.arange(-2.0, 2.0).reshape(2, 2)
+    for _ in range(3):
+        assert same(jitted(x), f(x))
+    setattr(thing, name, other)
+    for _ in range(2):
+        assert same(jitted(x), f(x))
+    delattr(thing, name)
+    assert same(jitted(x), f(x))
+
+
+@pytest.mark.parametrize("name", ["step", "zero_grad"])
+def test_methods_of_one_optimizer(name):
+    weight = nn.Parameter(vector(1, 2))
+    optimizer = optim.SGD([weight], lr=0.5)
+
+    def f(x):
+        with jitcore.no_grad():
+            weight.fill_(1)
+        weight.grad = jitcore.ones(2)
+        optimizer.step()
+        optimizer.zero_grad()
+        return weight.detach().clone(), weight.grad is None
+
+    exchanged_on_one_object(f, optimizer, name, lambda *arguments: None)
+
+
+def test_methods_of_one_layer():
+    layer = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
+    exchanged_on_one_object(lambda x: layer(x) * 2, layer[1], "forward", lambda x: x * -7)
+    exchanged_on_one_object(lambda x: layer(x) * 2, layer, "forward", lambda x: x * -7)
+
+
+def test_methods_of_one_scaler():
+    scaler = jitcore.amp.GradScaler("cpu", init_scale=4.0)
+    exchanged_on_one_object(lambda x: scaler.scale(x.sum()), scaler, "scale", lambda x: x * -7)
+
+
+def test_numbers_in_an_optimizers_state():
+    weight = nn.Parameter(vector(1, 2))
+    optimizer = optim.Adam([weight], lr=0.5)
+    weight.grad = vector(1, 1)
+    optimizer.step()
+    jitted = jit(lambda x: x * optimizer.state[weight]["foo"])
+    for n in (3, 3, 5, 5):
+        optimizer.state[weight]["foo"] = n
+        assert same(jitted(vector(1, 2)), vector(1, 2) * n)
+
+
+def test_a_backward_function_that_changes_state_runs_once_for_each_backward():
+    def program(wrap):
+        count, log = [0], []
+
+        class Counting(jitcore.autograd.Function):
+            @staticmethod
+            def forward(ctx, x):
+                return x * 2
+
+            @staticmethod
+            def backward(ctx, g):
+                count[0] += 1
+                log.append(count[0])
+                return g * count[0]
+
+        f = wrap(lambda x: Counting.apply(x).sum())
+        for _ in range(4):
+            x = vector(1, 2).requires_grad_()
+            f(x).backward()
+            yield x.grad, list(count), list(log)
+
+    assert seen_alike(program)

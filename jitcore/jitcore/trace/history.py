@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dis
+import types
+from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..autograd.tape import Node, edge_of
+from ..source import is_own_file
 from ..tensor import Tensor
 
 if TYPE_CHECKING:
@@ -30,12 +34,41 @@ def outside_leaf(recorder: Recorder, results: Sequence[Tensor]) -> Tensor | None
 
 
 def hooks_between(starts: Sequence[Any], ends: Sequence[Any]) -> str | None:
-    """The user's hooks on nodes: what they do beside their result must be done once in each backward pass."""
+    """The user's hooks on nodes, and backward functions that change Python state: what they do beside their result must
+    be done once in each backward pass."""
     for node in _between(starts, ends):
         hooks = node.hooks or (node.extra is not None and (node.extra.before or node.extra.after))
         if hooks or getattr(getattr(node, "function", None), "runs_hooks", False):
             return "a hook on a gradient inside it"
+        backward = getattr(getattr(node, "function", None), "backward", None)
+        if isinstance(backward, types.FunctionType) and _changes_state(backward):
+            return f"{backward.__qualname__} changes Python state"
     return None
+
+
+def _changes_state(function: types.FunctionType) -> bool:
+    """Whether its code stores variables from outside it, attributes, or entries of a container from outside."""
+    code = function.__code__
+    if is_own_file(code.co_filename):
+        return False
+    steps = {step.opname for step in dis.get_instructions(code)}
+    if not steps.isdisjoint(("STORE_GLOBAL", "STORE_DEREF", "STORE_ATTR")):
+        return True
+    if steps.isdisjoint(("STORE_SUBSCR", "DELETE_SUBSCR")) and _CHANGING.isdisjoint(code.co_names):
+        return False
+    try:
+        held = [cell.cell_contents for cell in function.__closure__ or ()]
+    except ValueError:  # not there yet
+        return True
+    held += [function.__globals__[name] for name in code.co_names if name in function.__globals__]
+    return any(isinstance(thing, list | dict | set | deque) for thing in held)
+
+
+_CHANGING = frozenset([
+    "append", "appendleft", "extend", "insert", "add", "update", "setdefault", "pop", "popleft", "popitem", "remove",
+    "discard", "clear", "write",
+])  # fmt: skip
+"""Methods of containers and files that change them."""
 
 
 def saves_between(starts: Sequence[Any], ends: Sequence[Any]) -> bool:

@@ -188,6 +188,8 @@ class Walker:
             for group in value.param_groups:
                 self._hyperparameters(group, type(value).__name__, value.run_time_scalars, names)
             self._names(value.__dict__, what, names - {"param_groups", "state", "defaults"})
+            if "state" in names and OURS not in names:
+                self._optimizer_state(value, what, names)
             self.class_of(value, what, names)
         elif isinstance(value, Generator):
             self.generators.add(id(value._state._storage))
@@ -214,7 +216,10 @@ class Walker:
         elif isinstance(value, JitFunction):
             self.visit("", value._function, what, names)
         elif type(value).__module__.startswith(("jitcore.", "jitcore_")):
-            pass  # our own machinery: what matters of it is in the key
+            if hasattr(value, "__dict__"):
+                self.class_of(value, what, names)  # methods may be exchanged; what else matters of it is in the key
+                in_front = frozenset(n for n in names.intersection(value.__dict__) if hasattr(type(value), n))
+                self._names(value.__dict__, what, in_front)
         elif (watch := watcher_of(value)) is not None:
             watch(self, value, what, names, is_held)
         elif hasattr(value, "__dict__") or hasattr(type(value), "__slots__"):
@@ -229,6 +234,14 @@ class Walker:
         self.checks.same_length(groups, len(optimizer.param_groups), f"the number of groups of {what}")
         for number, group in enumerate(optimizer.param_groups):
             self.checks.same_object(f"{groups}[{number}]", group, f"group {number} of {what} was another")
+
+    def _optimizer_state(self, optimizer: Any, what: str, names: frozenset[str]) -> None:
+        """What the user's code reads in it besides tensors."""
+        for entries in optimizer.state.values():
+            for key in sorted(names.intersection(entries)) if isinstance(entries, dict) else ():
+                if not hasattr(entries[key], "_storage"):
+                    fetch = f"{self.checks.bind(entries)}.get({key!r}, missing)"
+                    self.visit(fetch, entries[key], f"{what}.state[...][{key!r}]", names)
 
     def _hyperparameters(self, group: dict, what: str, run_time: tuple[str, ...], names: frozenset[str]) -> None:
         """Everything in an optimizer's group but the numbers that replays read anew; of those, whether they are 0."""
@@ -436,7 +449,7 @@ class Walker:
         names |= _IMPLICIT
         found: list[str] = []
         if (ours := next((b for b in cls.__mro__ if b.__module__.startswith("jitcore.")), None)) is not None:
-            self._methods(ours, names)
+            found += self._methods(ours, names)
         for base in reversed(cls.__mro__):
             if _is_library_class(base):
                 found += [name for name in vars(base) if name == "forward"]
@@ -455,15 +468,15 @@ class Walker:
                     self.function(item, f"{base.__name__}.{name}", names)  # its closure may hold what it uses
         return found
 
-    def _methods(self, cls: type, names: frozenset[str]) -> None:
-        """That methods of a class of ours have not been exchanged."""
-        if not self.is_new(cls, (hash(names), "methods")):
-            return
+    def _methods(self, cls: type, names: frozenset[str]) -> list[str]:
+        """That methods of a class of ours have not been exchanged; gives their names."""
         held = ChainMap(*map(dict, map(vars, cls.__mro__)))
-        for name in sorted(names.intersection(held)):
-            item = held[name]
-            if isinstance(item, types.FunctionType | property):
-                self.checks.same_object(f"{self.checks.bind(cls)}.{name}", item, f"{cls.__name__}.{name} was another")
+        found = [n for n in sorted(names.intersection(held)) if isinstance(held[n], types.FunctionType | property)]
+        if self.is_new(cls, (hash(names), "methods")):
+            for name in found:
+                fetch = f"{self.checks.bind(cls)}.{name}"
+                self.checks.same_object(fetch, held[name], f"{cls.__name__}.{name} was another")
+        return found
 
     def attribute(self, thing: Any, name: str, names: frozenset[str]) -> None:
         """What one attribute is, or that there is none: code has asked for it by a name that it made."""
