@@ -233,3 +233,35 @@ def test_a_backward_function_that_changes_state_runs_once_for_each_backward():
             yield x.grad, list(count), list(log)
 
     assert seen_alike(program)
+
+
+def test_what_a_captured_tensor_says_of_itself():
+    def program(wrap):
+        layer = nn.Linear(3, 3)
+        asks = [
+            lambda x: x * sum(p.numel() for p in layer.parameters() if p.requires_grad),
+            lambda x: x.to(layer.weight.dtype) * 2,
+            lambda x: x * layer.weight.shape[0],
+            lambda x: x * layer.weight.numel(),
+        ]
+        jitted = [wrap(f) for f in asks]
+        changes = [
+            lambda: None, lambda: None, lambda: layer.weight.requires_grad_(False), lambda: layer.double(),
+            lambda: setattr(layer.weight, "data", jitcore.ones(9, 3)), lambda: layer.weight.requires_grad_(True),
+        ]  # fmt: skip
+        for change in changes:
+            change()
+            yield [f(vector(1)) for f in jitted]
+
+    assert seen_alike(program)
+
+
+@quiet
+def test_a_function_that_changes_requires_grad():
+    def program(wrap):
+        w = vector(1).requires_grad_()
+        f = wrap(lambda: w.requires_grad_(not w.requires_grad) * 2)
+        for _ in range(4):
+            yield f().requires_grad, w.requires_grad
+
+    assert seen_alike(program)

@@ -24,7 +24,7 @@ from .kinds import Pattern, sizes_at
 from .links import Links, asked_of_tape, held_tensors, joined
 from .numbers import is_of_the_run
 from .pieces import Again, FromRoot, Piece, Pieces
-from .recorder import Recorder, number_of_hooks
+from .recorder import Recorder, hooks_on
 from .roots import GradientSlot, Read, Root
 from .sources import Argument, MemoryOf, StateOf
 from .views import same_chain, whole_memory
@@ -211,8 +211,9 @@ def _finish(recorder: Recorder, watcher: Watcher, result: Any, undo: Undo) -> Re
     for value in (value for effect in recorder.effects for value in effect.values()):
         values.setdefault(value, len(values))
     for tensor, before in recorder.hooks_put.values():
-        stays = not _is_own(tensor, recorder, watcher) or any(tensor is leaf for leaf in leaves)
-        if stays and number_of_hooks(tensor) != before:
+        now = hooks_on(tensor)
+        is_result = any(tensor is leaf for leaf in leaves)  # replays keep the gradient of one, if told to
+        if (now[0] != before[0] and is_result) or (now != before and not _is_own(tensor, recorder, watcher)):
             recorder.refuse("a hook is put on a tensor that outlives the call", UNKNOWN)
     for slot, piece in gradients:
         if isinstance(piece, FromRoot) and slot.after is not slot.before:

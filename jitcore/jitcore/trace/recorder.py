@@ -48,8 +48,8 @@ class Recorder(Reads):
     """Outside tensors of which Python asked whether they are leaves, by id, with the answer."""
     hooked: dict[int, Any] = field(default_factory=dict)
     """Leaves whose gradients came in, by id."""
-    hooks_put: dict[int, tuple[Any, int]] = field(default_factory=dict)
-    """Tensors on which the run puts hooks, by id, with how many they had."""
+    hooks_put: dict[int, tuple[Any, tuple[int, bool]]] = field(default_factory=dict)
+    """Tensors on which the run puts hooks, by id, with what `hooks_on` said before."""
     layouts: list[tuple[Any, Any, list[Expr], Location]] = field(default_factory=list)
     """Memory from which other memory was copied, or was not, by what sizes are 1: with both, and those sizes."""
     pins: dict[int, tuple[float, Location]] = field(default_factory=dict)
@@ -189,7 +189,7 @@ class Recorder(Reads):
 
     def hook_is_put(self, tensor: Any) -> None:
         """A hook is about to be put on a tensor."""
-        self.hooks_put.setdefault(id(tensor), (tensor, number_of_hooks(tensor)))
+        self.hooks_put.setdefault(id(tensor), (tensor, hooks_on(tensor)))
 
     def layout_is_used(self, source: Any, result: Any, sizes: list[Expr]) -> None:
         """Whether two storages are one was decided by which sizes are 1. (Nobody writes to what an export returns.)"""
@@ -390,8 +390,8 @@ class Recorder(Reads):
         return lambda spec, values, attributes: self._append(spec, values, attributes, location)
 
 
-def number_of_hooks(tensor: Any) -> int:
-    """How many hooks a tensor's gradient has; keeping it is one."""
+def hooks_on(tensor: Any) -> tuple[int, bool]:
+    """How many hooks a tensor's gradient has, and whether it is to be kept."""
     if tensor._node is not None:
-        return len(tensor._node.hooks or ()) + (tensor._node.retains is not None)
-    return 0 if tensor._hooks is None else len(tensor._hooks.before) + len(tensor._hooks.after)
+        return len(tensor._node.hooks or ()), tensor._node.retains is not None
+    return 0 if tensor._hooks is None else len(tensor._hooks.before) + len(tensor._hooks.after), False

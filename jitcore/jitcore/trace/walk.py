@@ -140,6 +140,7 @@ class Walker:
         return True
 
     def _parts(self, value: Any, what: str, names: frozenset[str], is_held: bool) -> None:
+        from ..amp.grad_scaler import GradScaler
         from ..jit_function import JitFunction
         from ..nn.module import Module
         from ..optim.lr_scheduler import LRScheduler
@@ -159,6 +160,8 @@ class Walker:
                 self._names(value.__dict__, what, names)
             self._stores(value, what, names)
             self._class_attributes(type(value), what, names)
+            if is_held and OURS not in names:
+                self._what_tensor_is(value, what, names)
         elif isinstance(value, types.FunctionType):
             self.function(value, what, names)
         elif isinstance(value, types.MethodType):
@@ -216,7 +219,7 @@ class Walker:
         elif isinstance(value, JitFunction):
             self.visit("", value._function, what, names)
         elif type(value).__module__.startswith(("jitcore.", "jitcore_")):
-            if hasattr(value, "__dict__"):
+            if isinstance(value, GradScaler):
                 self.class_of(value, what, names)  # methods may be exchanged; what else matters of it is in the key
                 in_front = frozenset(n for n in names.intersection(value.__dict__) if hasattr(type(value), n))
                 self._names(value.__dict__, what, in_front)
@@ -224,6 +227,16 @@ class Walker:
             watch(self, value, what, names, is_held)
         elif hasattr(value, "__dict__") or hasattr(type(value), "__slots__"):
             self.attributes(value, what, names)
+
+    def _what_tensor_is(self, tensor: Any, what: str, names: frozenset[str]) -> None:
+        """That what the user's code may ask a tensor besides its elements is as it was."""
+        if "requires_grad" in names:
+            self.checks.same_flag(tensor, f"{what} had another requires_grad")
+        array = f"{self.checks.bind(tensor)}._array"
+        if not names.isdisjoint(_OF_DTYPE):
+            self.checks.same_value(f"{array}.dtype", tensor._array.dtype, f"{what} was of another dtype")
+        if not names.isdisjoint(_OF_SHAPE):
+            self.checks.same_value(f"{array}.shape", tensor._array.shape, f"{what} had another shape")
 
     def _groups(self, optimizer: Any, what: str) -> None:
         """The tables of state and the list of groups, which `load_state_dict` and `add_param_group` change."""
@@ -580,6 +593,9 @@ def _is_enum_with_state(value: Any) -> bool:
     return bool(held) or not (isinstance(value._value_, SCALARS) or is_plain(value._value_))
 
 
+_OF_DTYPE = frozenset(["dtype", "type", "is_floating_point", "is_complex", "element_size", "itemsize", "nbytes"])
+_OF_SHAPE = frozenset(["shape", "size", "numel", "ndim", "dim", "nelement", "ndimension", "stride", "is_contiguous"])
+"""Names of what a tensor says of its dtype, and of its shape."""
 _OF_ENUMS = frozenset(["_name_", "_value_", "__objclass__", "_sort_order_"])
 
 
