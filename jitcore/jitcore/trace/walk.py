@@ -7,17 +7,14 @@ Of objects with attributes only those are looked at that the running code names.
 
 from __future__ import annotations
 
-import dis
 import enum
 import functools
 import os
-import re
 import sys
 import sysconfig
 import types
 from collections import ChainMap, deque
 from collections.abc import Iterator
-from types import CodeType
 from typing import Any
 
 import numpy as np
@@ -29,6 +26,7 @@ from ..symbolic import SymInt
 from .checks import Checks
 from .containers import attributes_of, is_container
 from .contents import items_of_set, plain_list, watcher_of
+from .names import MAYBE, OURS, STORED, code_names, marked
 from .numbers import RecordedNumber
 from .user_builtins import STAND_INS
 
@@ -41,12 +39,6 @@ _STANDARD = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib
 _NUMPY = os.path.dirname(np.__file__) + os.sep
 _MOST = 20_000
 """Conditions after which a function's state counts as too large to watch."""
-OURS = "<jitcore>"
-"""Among the names of our own code."""
-MAYBE = "?"
-"""Before the name of an attribute that code asks for though it may not be there."""
-STORED = "="
-"""Before the name of an attribute that code assigns."""
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_full_backward_hooks", "_full_backward_pre_hooks")
 """Those that a call of a module runs."""
 _IMPLICIT = frozenset(
@@ -414,18 +406,18 @@ class Walker:
             if name in names:
                 bound = bound or self.checks.bind(table)
                 self.visit(f"{bound}.get({name!r}, missing)", item, f"{what}.{name}", names)
-        self.checks.without(table, _maybe(names), f"{what} had no")
+        self.checks.without(table, marked(names, MAYBE), f"{what} had no")
 
     def _stores(self, thing: Any, what: str, names: frozenset[str]) -> None:
         """That an object lacks attributes which code assigns, as the run itself may do. Of objects that it made this is
         forgotten."""
         own = getattr(thing, "__dict__", None)
         if own is not None:
-            self.checks.without(own, _marked(names, STORED), f"{what} had no")
+            self.checks.without(own, marked(names, STORED), f"{what} had no")
 
     def _lacks(self, thing: Any, what: str, names: frozenset[str]) -> None:
         """That a function or module lacks attributes which code assigns, or asks for though they may not be there."""
-        self.checks.without(thing.__dict__, _marked(names, STORED) | _maybe(names), f"{what} had no")
+        self.checks.without(thing.__dict__, marked(names, STORED) | marked(names, MAYBE), f"{what} had no")
 
     def _library(self, module: types.ModuleType, what: str, names: frozenset[str]) -> None:
         """A module that is none of the user's: that its functions have not been exchanged, and plain values."""
@@ -471,7 +463,7 @@ class Walker:
             if not self.is_new(base, (hash(names), "class", tuple(found))):
                 found += sorted(held)
                 continue
-            absent = _maybe(names) | _marked(names, STORED) if "__getattr__" not in (*held, *found) else names
+            absent = marked(names, MAYBE) | marked(names, STORED) if "__getattr__" not in (*held, *found) else names
             self.checks.without(self._class_dict(base), absent.union(found), f"{base.__name__} had no")
             found += sorted(held)
             for name in sorted(held):
@@ -547,39 +539,6 @@ class Walker:
 
 
 @functools.cache
-def code_names(code: CodeType | None) -> frozenset[str]:
-    """Names that `code` and the code nested in it can look up: globals, attributes, and strings (for getattr)."""
-    if code is None:
-        return frozenset()
-    is_own = is_own_file(code.co_filename)
-    found = {*code.co_names, *([OURS] if is_own else [])}
-    if not is_own:
-        found |= {STORED + step.argval for step in dis.get_instructions(code) if step.opname == "STORE_ATTR"}
-    if not is_own and code.co_exceptiontable and _HANDLED & found:
-        found |= {MAYBE + name for name in code.co_names}
-    for constant in code.co_consts:
-        if isinstance(constant, str):
-            found.update([constant] if constant.isidentifier() else _FIELD.findall(constant))
-        elif isinstance(constant, CodeType):
-            found |= code_names(constant)
-    return frozenset(found)
-
-
-_FIELD = re.compile(r"(?<=[.\w])\.([A-Za-z_]\w*)(?=[^{}]*\})")
-"""Attributes in a text for `str.format`: `{0.name}`."""
-_HANDLED = frozenset({"AttributeError", "Exception", "BaseException"})
-
-
-@functools.lru_cache(maxsize=4096)
-def _marked(names: frozenset[str], mark: str) -> frozenset[str]:
-    return frozenset(name[len(mark) :] for name in names if name.startswith(mark))
-
-
-def _maybe(names: frozenset[str]) -> frozenset[str]:
-    """The names that code asks for though there may be nothing under them."""
-    return _marked(names, MAYBE)
-
-
 def _label(key: Any) -> str:
     """A dict's key in words."""
     return repr(key) if isinstance(key, _PLAIN) else type(key).__name__

@@ -29,9 +29,10 @@ import numpy as np
 from ..source import is_own_file, restore_profile
 from ..tensor import Tensor
 from .contents import filled_caches
+from .names import OURS, code_names
 from .own import own_objects
 from .user_builtins import NAMES, listening, replace_in
-from .walk import LAYERS, OURS, SCALARS, Walker, code_names, is_library, numpy_state
+from .walk import LAYERS, SCALARS, Walker, is_library, numpy_state
 
 _ENVIRONMENT = type(os.environ).__getitem__.__code__
 _ENVIRONMENT_KEYS = (type(os.environ).__iter__.__code__, type(os.environ).__len__.__code__)
