@@ -17,6 +17,7 @@ from ..tensor import Tensor
 from ..undo import Undo, undone_on_error
 from .checks import Checks
 from .containers import count_leaves, flatten, mutable_parts, objects_in
+from .contents import alike
 from .effects import Effect, watched_prints
 from .history import outside_leaf
 from .keys import named_modes
@@ -276,7 +277,7 @@ def _unaccounted(recorder: Recorder, watcher: Watcher) -> str | None:
     watcher.see_generator(default_generator)
     for optimizer in watcher.optimizers.values():
         if _watch_optimizer(optimizer, watcher, recorder):
-            return "the function itself changes Python state: it makes state of an optimizer"
+            return "the function itself changes Python state: it makes or counts state of an optimizer"
     for root in recorder.roots:
         if root.source is not None:
             continue
@@ -300,7 +301,8 @@ def _first_use(root: Any) -> Any:
 def _watch_optimizer(optimizer: Any, watcher: Watcher, recorder: Recorder) -> bool:
     """Optimizer state is made lazily, so it is looked at after the run: its tensors by identity.
 
-    Returns whether the run itself made a tensor of it, which a replay would make anew instead of going on with it.
+    Returns whether the run itself made a tensor of it, which a replay would make anew instead of going on with it, or
+    changed a number.
     """
     checks = watcher.checks
     made = False
@@ -315,5 +317,7 @@ def _watch_optimizer(optimizer: Any, watcher: Watcher, recorder: Recorder) -> bo
                 made = made or recorder.is_inside(value)
                 checks.same_object(fetch, value, f"optimizer state {name!r} was another tensor")
             else:
+                before = watcher.numbers_of_optimizers.get((id(entries), name), checks)
+                made = made or not (before is value or alike(before, value))
                 checks.same_value(fetch, value, f"optimizer state {name!r} was {value!r}")
     return made

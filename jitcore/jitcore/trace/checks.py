@@ -99,6 +99,10 @@ class Checks:
         if keys == list(mapping):  # else the run itself changed them, which the first check will tell
             self._add(f"[*{bound}] == {self.bind(keys)}" if keys else f"not {bound}", description)
 
+    def nothing_put(self, tensor: Any, description: str) -> None:
+        """That the tensor has no attributes of the user's."""
+        self._add(f"not {self.bind(tensor)}.__dict__", description)
+
     def same_truth(self, fetch: str, expected: Any, description: str) -> None:
         """Zero, or empty, as `expected` is."""
         self._add(f"bool({fetch}) is {bool(expected)}", description)

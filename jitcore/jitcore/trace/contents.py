@@ -8,10 +8,13 @@ from __future__ import annotations
 import array
 import collections
 import contextvars
+import ctypes
 import functools
 import gc
+import io
 import math
 import operator
+import queue
 import threading
 import types
 import weakref
@@ -19,6 +22,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from .names import MAYBE, STORED, marked
 
 if TYPE_CHECKING:
     from .walk import Walker
@@ -122,16 +127,18 @@ def context_variable(walker: Walker, value: Any, what: str, names: frozenset[str
 
 def thread_local(walker: Walker, value: Any, what: str, names: frozenset[str], is_held: bool) -> None:
     """The attributes that the thread of the call sees."""
-    bound = walker.checks.bind(value)
-    for name, item in list(value.__dict__.items()):
-        if name in names:
-            walker.visit(f"getattr({bound}, {name!r}, missing)", item, f"{what}.{name}", names)
-    walker.class_of(value, what, names)
+    for name in sorted((names & value.__dict__.keys()) | marked(names, MAYBE) | marked(names, STORED)):
+        walker.slot(value, name, what, names)
+    walker.checks.same_class(value, f"{what} was a {type(value).__name__}")
+    walker.class_attributes(type(value), what, names)
 
 
 def cached_function(walker: Walker, value: Any, what: str, names: frozenset[str], is_held: bool) -> None:
     """A function of `functools.lru_cache`: the results that it has, and that the run adds none (`filled_caches`)."""
     walker.visit("", value.__wrapped__, what, names)
+    if "cache_info" in names:
+        counts = value.cache_info()
+        walker.checks.custom(value, lambda: value.cache_info() == counts, f"{what} had {counts}")
     walker.caches[id(value)] = (value, value.cache_info().misses, what)
     inside = [x for x in gc.get_referents(value) if x is not value.__dict__ and not isinstance(x, type)]
     cache = next((x for x in inside if type(x) is dict), {})
@@ -163,6 +170,50 @@ def weak_reference(walker: Walker, value: Any, what: str, names: frozenset[str],
     walker.refuse(f"{what} is a {type(value).__name__}, whose object may be gone in another call; refer to it directly")
 
 
+def exception(walker: Walker, value: Any, what: str, names: frozenset[str], is_held: bool) -> None:
+    """Its arguments and attributes."""
+    walker.visit(f"{walker.checks.bind(value)}.args", value.args, f"{what}.args", names)
+    walker.attributes(value, what, names)
+
+
+def c_data(walker: Walker, value: Any, what: str, names: frozenset[str], is_held: bool) -> None:
+    """A value, array or structure of ctypes: its bytes."""
+    if ctypes.sizeof(value) > SMALL or isinstance(value, _POINTERS):
+        walker.refuse(f"{what} is a {type(value).__name__} of ctypes, which cannot be watched")
+    elif walker.is_new(value, "content"):
+        _bytes(walker, value, lambda: bytes(value), what, None, lambda: None)
+    walker.attributes(value, what, names)
+
+
+def text_buffer(walker: Walker, value: Any, what: str, names: frozenset[str], is_held: bool) -> None:
+    """A stream in memory: what it holds, and where it stands."""
+    if not walker.is_new(value, "content"):
+        return
+
+    def now() -> Any:
+        return None if value.closed else (value.getvalue(), value.tell())
+
+    before = now()
+    if before is not None and len(before[0]) > SMALL:
+        walker.refuse(f"{what} is a {type(value).__name__} of {len(before[0])} elements, too large to watch")
+    walker.checks.custom(value, lambda: now() == before, f"{what} held another text, or was read")
+
+
+def lock(walker: Walker, value: Any, what: str, names: frozenset[str], is_held: bool) -> None:
+    """Whether somebody has it, where code asks."""
+    if "locked" in names:
+        is_locked = value.locked()
+        walker.checks.custom(value, lambda: value.locked() is is_locked, f"{what} was locked: {is_locked}")
+
+
+def simple_queue(walker: Walker, value: Any, what: str, names: frozenset[str], is_held: bool) -> None:
+    """How many items wait in it."""
+    size = value.qsize()
+    walker.checks.custom(value, lambda: value.qsize() == size, f"{what} had {size} items")
+
+
+_POINTERS = (ctypes._Pointer, ctypes.py_object, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_wchar_p)
+
 WATCHED: dict[type, Callable] = {
     np.ndarray: numpy_array,
     bytearray: buffer,
@@ -186,7 +237,27 @@ WATCHED: dict[type, Callable] = {
     weakref.WeakSet: weak_reference,
     weakref.WeakKeyDictionary: weak_reference,
     weakref.WeakValueDictionary: weak_reference,
+    BaseException: exception,
+    ctypes.c_int.__mro__[-2]: c_data,
+    io.StringIO: text_buffer,
+    io.BytesIO: text_buffer,
+    type(threading.Lock()): lock,
+    queue.SimpleQueue: simple_queue,
 }
+
+_UNCHANGING = frozenset(
+    ["builtins", "collections", "datetime", "decimal", "fractions", "functools", "operator", "re", "types", "_abc",
+     "_struct", "_thread", "zoneinfo"]
+)  # fmt: skip
+"""Modules of classes written in C whose objects never change, or which a walk looks into."""
+
+
+def is_unknown(value: Any, method: str) -> bool:
+    """Whether a method is one of a class written in C of which nothing is known: it may read or change any state."""
+    cls = next((cls for cls in type(value).__mro__ if method in vars(cls)), object)
+    if cls in WATCHED or cls.__module__.partition(".")[0] in (*_UNCHANGING, "numpy", "jitcore", "ml_dtypes"):
+        return False
+    return not isinstance(vars(cls).get(method), types.FunctionType)
 
 
 def watcher_of(value: Any) -> Callable | None:

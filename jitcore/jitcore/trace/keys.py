@@ -35,7 +35,7 @@ def key_of(leaves: Sequence[Any], form: Any) -> Any:
             tensors += 1
         elif type(leaf) is float:
             parts.append(float)
-        elif isinstance(leaf, _BY_VALUE):
+        elif is_by_value(leaf):
             parts += (type(leaf), _by_value(leaf))
         else:
             parts.append(id(leaf))
@@ -54,6 +54,11 @@ def _attributes(tensor: Tensor) -> list[Any]:
         if name != MARKS
     ]
     return [type(tensor), *found] if found or type(tensor) is not Tensor else []
+
+
+def is_by_value(leaf: Any) -> bool:
+    """Whether a leaf is a scalar that its value tells all about, and not one of a class that can have attributes."""
+    return isinstance(leaf, _BY_VALUE) and (type(leaf) in _BY_VALUE or not hasattr(leaf, "__dict__"))
 
 
 def _by_value(leaf: Any) -> Any:
@@ -76,7 +81,7 @@ def kind_of(leaves: Sequence[Any], form: Any, key: Any) -> Any:
                 parts += _attributes(leaf)
         elif type(leaf) in (int, float):
             parts.append(type(leaf))
-        elif isinstance(leaf, _BY_VALUE):
+        elif is_by_value(leaf):
             parts += (type(leaf), _by_value(leaf))
         else:
             parts.append(id(leaf))

@@ -304,37 +304,68 @@ def settled(result: Any, recorder: Reads) -> Any:
     if any(type(leaf) in (RecordedNumber, SymInt) for leaf in leaves) or has_recorded_keys(result):
         result = unflatten(structure, [hint(plain(leaf)) for leaf in leaves])
     del leaves
-    alive = [number for number in (reference() for reference in recorder.numbers) if number is not None]
+    alive: list[Any] = [number for number in (reference() for reference in recorder.numbers) if number is not None]
     if getattr(recorder, "sizes", None):
         alive += [x for x in gc.get_objects() if type(x) is SymInt and x.owner is recorder]
-    for holder in gc.get_referrers(*alive) if alive else ():
-        if holder is not alive:
-            _settle(holder)
+    _settle_holders(alive)
     return result
 
 
-def _settle(holder: Any) -> None:
-    """Put plain numbers in the places of a recording's in a list, dict, set, cell or object."""
+def _settle_holders(alive: list[Any]) -> None:
+    """Put plain numbers wherever the user's objects refer to numbers of a recording. Tuples that hold some are made
+    anew, and take the places of the former ones."""
+    plain_of: dict[int, Any] = {id(number): hint(plain(number)) for number in alive}
+    while alive:
+        outer: list[Any] = []
+        for holder in gc.get_referrers(*alive):
+            if holder is alive or holder is outer:
+                continue
+            if not isinstance(holder, tuple | frozenset):
+                _settle(holder, plain_of)
+            elif id(holder) not in plain_of and not type(holder).__module__.startswith("jitcore"):
+                items = [plain_of.get(id(item), item) for item in holder]
+                plain_of[id(holder)] = holder._make(items) if hasattr(holder, "_make") else type(holder)(items)
+                outer.append(holder)
+        alive = outer
+
+
+def _settle(holder: Any, plain_of: dict[int, Any]) -> None:
+    """Put other things, given by id, in their places in a list, dict, set, cell or object."""
     if type(holder) is list or type(holder) is deque:
         for position, item in enumerate(holder):
-            if type(item) in _RECORDED:
-                holder[position] = hint(plain(item))
+            if id(item) in plain_of:
+                holder[position] = plain_of[id(item)]
     elif isinstance(holder, dict):
         entries = list(dict.items(holder))  # whatever a class derived from dict makes of that
-        if any(type(key) in _RECORDED for key, _ in entries):
+        if any(id(key) in plain_of for key, _ in entries):
             dict.clear(holder)
-            dict.update(holder, [(hint(plain(key)), hint(plain(item))) for key, item in entries])
+            dict.update(holder, [(plain_of.get(id(key), key), plain_of.get(id(item), item)) for key, item in entries])
         for key, item in entries:
-            if type(item) in _RECORDED and type(key) not in _RECORDED:
-                dict.__setitem__(holder, key, hint(plain(item)))
+            if id(item) in plain_of and id(key) not in plain_of:
+                dict.__setitem__(holder, key, plain_of[id(item)])
     elif type(holder) is set:
-        numbers = [item for item in holder if type(item) in _RECORDED]
-        holder.difference_update(numbers)
-        holder.update(hint(plain(item)) for item in numbers)
+        items = [item for item in holder if id(item) in plain_of]
+        holder.difference_update(items)
+        holder.update(plain_of[id(item)] for item in items)
     elif isinstance(holder, types.CellType):
-        holder.cell_contents = hint(plain(holder.cell_contents))
-    elif not type(holder).__module__.startswith("jitcore") and type(getattr(holder, "__dict__", None)) is dict:
-        _settle(holder.__dict__)  # which an object makes when it is first asked for it
+        holder.cell_contents = plain_of.get(id(holder.cell_contents), holder.cell_contents)
+    elif isinstance(holder, BaseException):
+        holder.args = plain_of.get(id(holder.args), holder.args)
+    elif not type(holder).__module__.startswith("jitcore"):
+        if type(getattr(holder, "__dict__", None)) is dict:
+            _settle(holder.__dict__, plain_of)  # which an object makes when it is first asked for it
+        for slot in _slots(type(holder)):
+            item = slot.__get__(holder) if hasattr(holder, slot.__name__) else None
+            if id(item) in plain_of:
+                slot.__set__(holder, plain_of[id(item)])
 
 
-_RECORDED = (RecordedNumber, SymInt)
+def _slots(cls: type) -> list[Any]:
+    """What stands for the slots of a class written in Python and of its bases."""
+    return [
+        item
+        for base in cls.__mro__
+        if "__slots__" in vars(base)
+        for item in vars(base).values()
+        if isinstance(item, types.MemberDescriptorType)
+    ]

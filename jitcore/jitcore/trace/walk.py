@@ -7,11 +7,13 @@ Of objects with attributes only those are looked at that the running code names.
 
 from __future__ import annotations
 
+import abc
 import enum
 import functools
 import os
 import sys
 import sysconfig
+import threading
 import types
 from collections import ChainMap, deque
 from collections.abc import Iterator
@@ -28,19 +30,21 @@ from .containers import attributes_of, is_container
 from .contents import items_of_set, plain_list, watcher_of
 from .names import MAYBE, OURS, STORED, code_names, marked
 from .numbers import RecordedNumber
+from .our_objects import watcher_of_ours
 from .user_builtins import STAND_INS
 
 SCALARS = (int, float, complex, str, bytes, bool, type(None), range, slice, enum.Enum, np.generic, DType, OpSpec)
+_EXACT = (int, float, complex, str, bytes)
 _PLAIN = (int, float, bool, str, type(None))
 _SEQUENCES = (list, tuple, deque)
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-LAYERS = tuple(os.path.join(_PACKAGE, part) + os.sep for part in ("nn", "optim"))
+LAYERS = tuple(os.path.join(_PACKAGE, part) + os.sep for part in ("nn", "optim", "amp"))
 _STANDARD = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib"))
 _NUMPY = os.path.dirname(np.__file__) + os.sep
+_MOST_IN_LIBRARY = 100
+"""Items up to which lists of library modules are watched."""
 _MOST = 20_000
 """Conditions after which a function's state counts as too large to watch."""
-_HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_full_backward_hooks", "_full_backward_pre_hooks")
-"""Those that a call of a module runs."""
 _IMPLICIT = frozenset(
     ["__call__", "__getitem__", "__len__", "__iter__", "__contains__", "__getattr__", "__getattribute__", "__bool__",
      "__enter__", "__exit__", "forward"]
@@ -65,6 +69,7 @@ class Walker:
         self.passed: set[int] = set()  # ids of objects of dataclasses among the arguments: what they hold is in the key
         self.generators: set[int] = set()  # ids of storages of generators' states
         self.optimizers: dict[int, Any] = {}
+        self.numbers_of_optimizers: dict[tuple[int, Any], Any] = {}  # before the run (`numbers_in_state`)
         self.sources: list[tuple[Any, Any, str]] = []  # NumPy generators: with their state before the run, and words
         self.caches: dict[int, tuple[Any, int, str]] = {}  # of functions: with how often they were filled, and words
         self.namespaces: set[int] = set()  # ids of modules' dicts
@@ -95,11 +100,11 @@ class Walker:
             return
         if type(value) is RecordedNumber or id(value) in STAND_INS:
             return  # made by the run itself; what it decides is a guard
-        if isinstance(value, SCALARS) and not _is_enum_with_state(value):
+        if isinstance(value, SCALARS) and not is_scalar_with_state(value):
             if fetch:
                 self.checks.same_value(fetch, value, f"{what} was {value!r}")
             if isinstance(value, enum.Enum) and not _is_library_class(type(value)):
-                self._class_attributes(type(value), what, names)
+                self.class_attributes(type(value), what, names)
             return
         if fetch and is_plain(value):
             self.checks.alike(fetch, value, f"{what} was {value!r:.60}")
@@ -131,29 +136,19 @@ class Walker:
         self._alive.append(value)
         return True
 
-    def _parts(self, value: Any, what: str, names: frozenset[str], is_held: bool) -> None:
-        from ..amp.grad_scaler import GradScaler
-        from ..jit_function import JitFunction
-        from ..nn.module import Module
-        from ..optim.lr_scheduler import LRScheduler
-        from ..optim.optimizer import Optimizer
-        from ..random import Generator
-        from ..tensor import Tensor
+    def leave_out(self, value: Any, aspect: Any) -> None:
+        """Count an aspect of a value as met."""
+        self._visited.add((id(value), aspect))
+        self._alive.append(value)
 
+    def _parts(self, value: Any, what: str, names: frozenset[str], is_held: bool) -> None:
         if not is_held and id(value) in self.passed:
             self._passed_object(value, what, names)
             return
         if isinstance(value, list | tuple | dict | set | frozenset | deque) and not _is_library_class(type(value)):
             self.attributes(value, what, names)  # methods of a class of the user's may use them
-        if isinstance(value, Tensor):
-            if self.is_new(value, "tensor"):
-                self.see(value)
-            if is_held and value.__dict__:
-                self._names(value.__dict__, what, names)
-            self._stores(value, what, names)
-            self._class_attributes(type(value), what, names)
-            if is_held and OURS not in names:
-                self._what_tensor_is(value, what, names)
+        if (watch := watcher_of_ours(value)) is not None:
+            watch(self, value, what, names, is_held)
         elif isinstance(value, types.FunctionType):
             self.function(value, what, names)
         elif isinstance(value, types.MethodType):
@@ -173,94 +168,34 @@ class Walker:
         elif isinstance(value, frozenset):
             for item in value:
                 self.visit("", item, f"an item of {what}", names)
-        elif isinstance(value, Module):
-            self._module(value, what, names)
-        elif isinstance(value, Optimizer) and not value.__dict__.keys() >= {"state", "param_groups"}:
-            pass  # its constructor has not got that far
-        elif isinstance(value, Optimizer):
-            self.optimizers[id(value)] = value
-            self._groups(value, what)
-            for group in value.param_groups:
-                self._hyperparameters(group, type(value).__name__, value.run_time_scalars, names)
-            self._names(value.__dict__, what, names - {"param_groups", "state", "defaults"})
-            if "state" in names and OURS not in names:
-                self._optimizer_state(value, what, names)
-            self.class_of(value, what, names)
-        elif isinstance(value, Generator):
-            self.generators.add(id(value._state._storage))
-            if is_held:
-                self.hold(value._state, value)
-            self.visit("", value._state, what, names)
-        elif isinstance(value, LRScheduler):
-            self.attributes(value, what, names)
         elif isinstance(value, type):
-            self._class_attributes(value, what, names)
-            self._class_attributes(type(value), f"the class of {what}", names)
+            if isinstance(value, abc.ABCMeta) and OURS not in names:
+                self._registered(value, what)
+            self.class_attributes(value, what, names)
+            self.class_attributes(type(value), f"the class of {what}", names)
         elif isinstance(value, types.ModuleType):
-            if not is_library(getattr(value, "__file__", None)):
+            if not is_library_module(value):
                 self.namespaces.add(id(value.__dict__))
-                self._names(value.__dict__, what, names)
+                self.names_in(value.__dict__, what, names)
                 self._lacks(value, what, names)
             elif self.is_new(value, (hash(names), "library")):
-                self._library(value, what, names)
+                self.library(value, what, names)
         elif isinstance(value, Iterator) and not hasattr(value, "__dict__"):
             if is_held:
                 self.refuse(f"{what} is an iterator ({type(value).__name__}), which gives another item each time")
         elif type(value).__module__ == "numpy.random._generator" or isinstance(value, np.random.RandomState):
             self.sources.append((value, numpy_state(value), what))
-        elif isinstance(value, JitFunction):
-            self.visit("", value._function, what, names)
         elif type(value).__module__.startswith(("jitcore.", "jitcore_")):
-            if isinstance(value, GradScaler):
-                self.class_of(value, what, names)  # methods may be exchanged; what else matters of it is in the key
-                in_front = frozenset(n for n in names.intersection(value.__dict__) if hasattr(type(value), n))
-                self._names(value.__dict__, what, in_front)
+            pass
         elif (watch := watcher_of(value)) is not None:
             watch(self, value, what, names, is_held)
         elif hasattr(value, "__dict__") or hasattr(type(value), "__slots__"):
             self.attributes(value, what, names)
 
-    def _what_tensor_is(self, tensor: Any, what: str, names: frozenset[str]) -> None:
-        """That what the user's code may ask a tensor besides its elements is as it was."""
-        if "requires_grad" in names:
-            self.checks.same_flag(tensor, f"{what} had another requires_grad")
-        array = f"{self.checks.bind(tensor)}._array"
-        if not names.isdisjoint(_OF_DTYPE):
-            self.checks.same_value(f"{array}.dtype", tensor._array.dtype, f"{what} was of another dtype")
-        if not names.isdisjoint(_OF_SHAPE):
-            self.checks.same_value(f"{array}.shape", tensor._array.shape, f"{what} had another shape")
-
-    def _groups(self, optimizer: Any, what: str) -> None:
-        """The tables of state and the list of groups, which `load_state_dict` and `add_param_group` change."""
-        bound = self.checks.bind(optimizer.__dict__)
-        for name in ("state", "param_groups"):
-            self.checks.same_object(f"{bound}.get({name!r}, missing)", getattr(optimizer, name), f"{what}.{name}")
-        groups = self.checks.bind(optimizer.param_groups)
-        self.checks.same_length(groups, len(optimizer.param_groups), f"the number of groups of {what}")
-        for number, group in enumerate(optimizer.param_groups):
-            self.checks.same_object(f"{groups}[{number}]", group, f"group {number} of {what} was another")
-
-    def _optimizer_state(self, optimizer: Any, what: str, names: frozenset[str]) -> None:
-        """What the user's code reads in it besides tensors."""
-        for entries in optimizer.state.values():
-            for key in sorted(names.intersection(entries)) if isinstance(entries, dict) else ():
-                if not hasattr(entries[key], "_storage"):
-                    fetch = f"{self.checks.bind(entries)}.get({key!r}, missing)"
-                    self.visit(fetch, entries[key], f"{what}.state[...][{key!r}]", names)
-
-    def _hyperparameters(self, group: dict, what: str, run_time: tuple[str, ...], names: frozenset[str]) -> None:
-        """Everything in an optimizer's group but the numbers that replays read anew; of those, whether they are 0."""
-        bound = self.checks.bind(group)
-        self._visited.add((id(group), "entries"))  # where it is met again, as a dict, nothing is to be added
-        self._alive.append(group)
-        for key, value in group.items():
-            fetch = f"{bound}.get({key!r}, missing)"
-            numbers = value if isinstance(value, tuple) else (value,)
-            by_user = key in names and OURS not in names
-            if by_user or key not in run_time or not all(isinstance(number, int | float) for number in numbers):
-                self.visit(fetch, value, f"{what} {key}", names)
-            elif key != "lr":
-                self.checks.same_truth(fetch, value, f"{what} {key} was {value!r}")
+    def _registered(self, cls: type, what: str) -> None:
+        """That no class has been registered with an abstract one, which `isinstance` asks."""
+        token = abc.get_cache_token()
+        self.checks.custom(cls, lambda: abc.get_cache_token() == token, f"a class was registered with {what}, say")
 
     def is_local(self, value: Any) -> bool:
         """Whether a function that is running within the run has `value` in a local variable, where each call has its
@@ -293,8 +228,11 @@ class Walker:
             self.visit(f"{bound}.__defaults__", function.__defaults__, f"defaults of {function.__name__}", inner)
         if function.__kwdefaults__:
             self.visit(f"{bound}.__kwdefaults__", function.__kwdefaults__, f"defaults of {function.__name__}", inner)
+        if OURS not in names:
+            for name in sorted(_OF_FUNCTIONS & names):
+                self.visit(f"{bound}.{name}", getattr(function, name), f"{name} of {function.__name__}", names)
         if function.__dict__:
-            self._names(function.__dict__, what, inner)
+            self.names_in(function.__dict__, what, inner)
         self._lacks(function, what, names)
 
     def _sequence(self, value: Any, what: str, names: frozenset[str], is_held: bool) -> None:
@@ -327,7 +265,7 @@ class Walker:
             if name in names:
                 self.visit("", item, f"{what}.{name}", names)
         self.is_passing = before
-        self._class_attributes(type(value), what, names)  # of the object itself nothing is kept: it holds its tensors
+        self.class_attributes(type(value), what, names)  # of the object itself nothing is kept: it holds its tensors
 
     def _dict(self, value: dict, what: str, names: frozenset[str]) -> None:
         if (id(value), "entries") in self._visited:
@@ -353,35 +291,12 @@ class Walker:
                 self.visit("", key, f"a key of {what}", names)
             self.visit(f"{bound}.get({self.checks.bind(key)}, missing)", item, f"{what}[{_label(key)}]", names)
 
-    def _module(self, module: Any, what: str, names: frozenset[str]) -> None:
-        from ..nn import functional
-        from ..nn.layers import Row
-
-        attributes = module.__dict__
-        if "training" not in attributes:
-            return  # its constructor has not got that far: it is made by the run itself
-        label = what if what != "self" else type(module).__name__
-        bound = self.checks.bind(attributes)
-        self.visit(f"{bound}.get('training', missing)", module.training, f"{label}.training", names)
-        for table in ("_parameters", "_buffers", "_modules"):
-            self.visit("", attributes[table], f"{label}", names)
-        for name in attributes:
-            if name in _HOOKS and isinstance(attributes[name], dict):
-                self.visit("", attributes[name], f"{label}.{name}", names)
-        row = getattr(type(module), "_row", None)
-        if isinstance(row, Row):  # a layer of a table: what it calls, and what with
-            names |= frozenset(attributes.get("_passed", ()))
-            if self.is_new(functional, row.function):
-                self._library(functional, "jitcore.nn.functional", frozenset([row.function]))
-        self._own_dict(attributes, label, names - {"training", "_parameters", "_buffers", "_modules"})
-        self.class_of(module, label, names)
-
     def attributes(self, value: Any, what: str, names: frozenset[str]) -> None:
         """What an object holds under `names`, in its dict, its slots and its class."""
         if isinstance(value, enum.Enum):
             names |= {"_value_"}
         if hasattr(value, "__dict__"):
-            self._own_dict(value.__dict__, what, names)
+            self.own_dict(value.__dict__, what, names)
         for cls in type(value).__mro__:
             slots = cls.__dict__.get("__slots__", ())
             for name in (slots,) if isinstance(slots, str) else slots:
@@ -390,17 +305,17 @@ class Walker:
                 if name not in names:
                     continue
                 if hasattr(value, name) or MAYBE + name in names or STORED + name in names:
-                    self._slot(value, name, what, names)
+                    self.slot(value, name, what, names)
         self.class_of(value, what, names)
 
-    def _own_dict(self, table: dict[str, Any], what: str, names: frozenset[str]) -> None:
+    def own_dict(self, table: dict[str, Any], what: str, names: frozenset[str]) -> None:
         """The attributes of an object; all of them where code reaches for its `__dict__`."""
         if "__dict__" in names and OURS not in names:
             self._dict(table, what, names)
         else:
-            self._names(table, what, names)
+            self.names_in(table, what, names)
 
-    def _names(self, table: dict[str, Any], what: str, names: frozenset[str]) -> None:
+    def names_in(self, table: dict[str, Any], what: str, names: frozenset[str]) -> None:
         bound = None
         for name, item in list(table.items()):
             if name in names:
@@ -408,7 +323,7 @@ class Walker:
                 self.visit(f"{bound}.get({name!r}, missing)", item, f"{what}.{name}", names)
         self.checks.without(table, marked(names, MAYBE), f"{what} had no")
 
-    def _stores(self, thing: Any, what: str, names: frozenset[str]) -> None:
+    def stores(self, thing: Any, what: str, names: frozenset[str]) -> None:
         """That an object lacks attributes which code assigns, as the run itself may do. Of objects that it made this is
         forgotten."""
         own = getattr(thing, "__dict__", None)
@@ -419,7 +334,7 @@ class Walker:
         """That a function or module lacks attributes which code assigns, or asks for though they may not be there."""
         self.checks.without(thing.__dict__, marked(names, STORED) | marked(names, MAYBE), f"{what} had no")
 
-    def _library(self, module: types.ModuleType, what: str, names: frozenset[str]) -> None:
+    def library(self, module: types.ModuleType, what: str, names: frozenset[str]) -> None:
         """A module that is none of the user's: that its functions have not been exchanged, and plain values."""
         table = module.__dict__
         bound = self.checks.bind(table)
@@ -428,10 +343,10 @@ class Walker:
             if callable(item):
                 self.checks.same_object(fetch, item, f"{what}.{name} was another")
             elif isinstance(item, types.ModuleType):
-                if is_library(getattr(item, "__file__", None)) and self.is_new(item, (hash(names), "library")):
-                    self._library(item, f"{what}.{name}", names)
+                if is_library_module(item) and self.is_new(item, (hash(names), "library")):
+                    self.library(item, f"{what}.{name}", names)
             elif not is_own_file(getattr(module, "__file__", None) or "") and (
-                isinstance(item, SCALARS) or _is_plain_list(item)
+                isinstance(item, SCALARS) or (type(item) is list and len(item) <= _MOST_IN_LIBRARY)
             ):
                 self.visit(fetch, item, f"{what}.{name}", names)
 
@@ -440,21 +355,26 @@ class Walker:
         has none of its own in front of them."""
         cls = type(value)
         self.checks.same_class(value, f"{what} was a {cls.__name__}")
-        self._stores(value, what, names)
+        self.stores(value, what, names)
         own = getattr(value, "__dict__", None)
-        found = self._class_attributes(cls, what, names)
+        found = self.class_attributes(cls, what, names)
         if own is not None:
             if "__getattr__" in found:  # asked for all that is not there
                 found = sorted({*found, *(n for n in names if n.isidentifier())})
             self.checks.without(own, frozenset(found), f"{what} had no")
 
-    def _class_attributes(self, cls: type, what: str, names: frozenset[str]) -> list[str]:
+    def class_attributes(self, cls: type, what: str, names: frozenset[str]) -> list[str]:
         """Check what the classes of a user's class hold under `names`, and that none stands in front of another; gives
         the names that are there."""
         names |= _IMPLICIT
         found: list[str] = []
         if (ours := next((b for b in cls.__mro__ if b.__module__.startswith("jitcore.")), None)) is not None:
             found += self._methods(ours, names)
+        if not _is_library_class(cls):
+            bound = self.checks.bind(cls)
+            self.checks.same_object(f"{bound}.__mro__", cls.__mro__, f"{cls.__name__} had other base classes")
+            for name in sorted(_OF_CLASSES & names) if OURS not in names else ():
+                self.checks.same_value(f"{bound}.{name}", getattr(cls, name), f"{name} of {what} was another")
         for base in reversed(cls.__mro__):
             if _is_library_class(base):
                 found += [name for name in vars(base) if name == "forward"]
@@ -487,7 +407,14 @@ class Walker:
         """What one attribute is, or that there is none: code has asked for it by a name that it made."""
         own = getattr(thing, "__dict__", None)
         is_module = isinstance(thing, types.ModuleType)
-        if isinstance(thing, SCALARS) or (is_module and is_library(getattr(thing, "__file__", None))):
+        if isinstance(thing, SCALARS) and not is_scalar_with_state(thing):
+            return
+        if is_module and is_library_module(thing):
+            self.library(thing, thing.__name__, names | {name})
+            self.checks.without(own, frozenset({name}), f"{thing.__name__} had no")
+            return
+        if isinstance(thing, threading.local):
+            self.slot(thing, name, type(thing).__name__, names)
             return
         what = thing.__name__ if is_module or isinstance(thing, type) else type(thing).__name__
         is_in_key = self._is_in_key(thing)
@@ -500,7 +427,7 @@ class Walker:
             self._entry(self._class_dict(base), name, base.__name__, names)
             item = vars(base).get(name)
             if isinstance(item, types.MemberDescriptorType) and not is_in_key:
-                self._slot(thing, name, what, names)
+                self.slot(thing, name, what, names)
             if name in vars(base):
                 break
 
@@ -524,7 +451,7 @@ class Walker:
         if inner is not None:
             self.visit("", inner, f"{what}.{name}", names)
 
-    def _slot(self, thing: Any, name: str, what: str, names: frozenset[str]) -> None:
+    def slot(self, thing: Any, name: str, what: str, names: frozenset[str]) -> None:
         fetch = f"getattr({self.checks.bind(thing)}, {name!r}, missing)"
         if hasattr(thing, name):
             self.visit(fetch, getattr(thing, name), f"{what}.{name}", names)
@@ -544,17 +471,20 @@ def _label(key: Any) -> str:
     return repr(key) if isinstance(key, _PLAIN) else type(key).__name__
 
 
-def _is_enum_with_state(value: Any) -> bool:
-    """Whether it is a member of an enumeration that holds more than a scalar."""
-    if not isinstance(value, enum.Enum):
+def is_scalar_with_state(value: Any) -> bool:
+    """Whether it is a scalar of a class of the user's that may have attributes, or a member of an enumeration that
+    holds more than a scalar."""
+    if type(value) in _EXACT:
         return False
+    if not isinstance(value, enum.Enum):
+        return isinstance(value, _EXACT) and not _is_library_class(type(value))
     held = {name: part for name, part in value.__dict__.items() if name not in _OF_ENUMS}
     return bool(held) or not (isinstance(value._value_, SCALARS) or is_plain(value._value_))
 
 
-_OF_DTYPE = frozenset(["dtype", "type", "is_floating_point", "is_complex", "element_size", "itemsize", "nbytes"])
-_OF_SHAPE = frozenset(["shape", "size", "numel", "ndim", "dim", "nelement", "ndimension", "stride", "is_contiguous"])
-"""Names of what a tensor says of its dtype, and of its shape."""
+_OF_FUNCTIONS = frozenset(["__annotations__", "__doc__", "__module__", "__name__", "__qualname__"])
+_OF_CLASSES = _OF_FUNCTIONS - {"__annotations__", "__doc__", "__module__"}
+"""What functions and classes say of themselves."""
 _OF_ENUMS = frozenset(["_name_", "_value_", "__objclass__", "_sort_order_"])
 
 
@@ -565,10 +495,6 @@ def is_plain(value: Any) -> bool:
     return all((isinstance(item, SCALARS) and type(item) not in _RECORDED) or is_plain(item) for item in value)
 
 
-def _is_plain_list(value: Any) -> bool:
-    return type(value) is list and all(isinstance(item, SCALARS) for item in value)
-
-
 _RECORDED = (RecordedNumber, SymInt)
 """They say that they are numbers, which they are in one run only."""
 
@@ -577,7 +503,15 @@ def _is_library_class(cls: type) -> bool:
     """Whether a class is none of the user's."""
     origin = sys.modules.get(cls.__module__)
     is_main = cls.__module__ == "__main__" or origin is None  # or code run by exec
-    return cls is object or (not is_main and is_library(getattr(origin, "__file__", None)))
+    return cls is object or (not is_main and is_library_module(origin))
+
+
+def is_library_module(module: Any) -> bool:
+    """Whether a module is none of the user's. Those without a file and a specification were made by hand."""
+    file = getattr(module, "__file__", None)
+    if file is None:
+        return getattr(module, "__spec__", None) is not None
+    return is_library(file)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -28,11 +28,12 @@ import numpy as np
 
 from ..source import is_own_file, restore_profile
 from ..tensor import Tensor
-from .contents import filled_caches
+from .contents import alike, filled_caches, is_unknown
 from .names import OURS, code_names
 from .own import own_objects
+from .process_state import BUILT_IN_READERS, readers
 from .user_builtins import NAMES, listening, replace_in
-from .walk import LAYERS, SCALARS, Walker, is_library, numpy_state
+from .walk import LAYERS, SCALARS, Walker, is_library, is_library_module, is_scalar_with_state, numpy_state
 
 _ENVIRONMENT = type(os.environ).__getitem__.__code__
 _ENVIRONMENT_KEYS = (type(os.environ).__iter__.__code__, type(os.environ).__len__.__code__)
@@ -70,6 +71,7 @@ class Watcher(Walker):
         self.passed.update(map(id, passed))
         self._previous: Any = None
         self._busy = False
+        self._readers = readers()
         self._collects = False
         self._first: FrameType | None = None
         self.namespaces.add(id(sys.modules))  # as wide as those of modules
@@ -83,7 +85,7 @@ class Watcher(Walker):
         self.visit("", self._function, "the function", names)
         for argument in self.arguments:
             self.outside.add(id(argument))
-            keeps = isinstance(argument, (Tensor, Generator, *SCALARS))  # others: what they hold is not in the key
+            keeps = isinstance(argument, (Tensor, Generator, *SCALARS)) and not is_scalar_with_state(argument)
             self.visit("" if keeps else self.checks.bind(argument), argument, "an argument", names)
             if isinstance(argument, Tensor):  # what is put on it is in the key, by identity
                 for name, value in argument.__dict__.items():
@@ -152,6 +154,8 @@ class Watcher(Walker):
                     self.refuse(f"an item goes through a {type(frame.f_locals['self']).__name__}")
                 if _is_watched(frame) and not self._is_importing(frame):
                     self._function_starts(frame)
+                elif frame.f_code in self._readers:
+                    self.process_state(self._readers[frame.f_code])
                 elif frame.f_globals.get("__name__") in _LOOK_THROUGH:
                     replace_in(frame, self)
                 elif frame.f_code is _ENVIRONMENT:
@@ -163,6 +167,8 @@ class Watcher(Walker):
                 elif frame.f_code is _IMPORT_MODULE:
                     for name in _resolved(frame.f_locals["name"], frame.f_locals["package"]):
                         self._module_is_imported(name, self._names_of_callers(frame))
+                elif _is_library_method(frame.f_code) and id(owner := frame.f_locals["self"]) in self.outside:
+                    self.visit("", owner, f"a {type(owner).__name__}", self._names_of_callers(frame))
             elif event == "return" and self._to_come and frame.f_code.co_name == "<module>":
                 self._module_is_there(frame.f_globals.get("__name__", ""))
             elif event == "c_call" and self.problem is None and not is_own_file(frame.f_code.co_filename):
@@ -215,7 +221,7 @@ class Watcher(Walker):
             self._to_come.setdefault(name, []).append((names, taken))
             return
         self.visit(f"{self.checks.bind(sys.modules)}.get({name!r}, missing)", module, f"module {name!r}", names)
-        if not is_library(getattr(module, "__file__", None)):
+        if not is_library_module(module):
             self.checks.without(module.__dict__, taken, f"module {name!r} had no")
 
     def _module_is_there(self, name: str) -> None:
@@ -278,6 +284,11 @@ class Watcher(Walker):
         else:
             self.checks.absent(fetch, f"{what} was not set")
 
+    def process_state(self, read: Callable[[], Any]) -> None:
+        """Code asks for a setting of the whole process."""
+        before = read()
+        self.checks.custom(read, lambda: alike(read(), before), f"{read.__name__}() gave {before!r:.60}")
+
     def _same_thread(self) -> None:
         thread, name = threading.current_thread(), threading.current_thread().name
 
@@ -306,6 +317,10 @@ class Watcher(Walker):
             self.problem = f"{origin}.{name}() at {where}, which gives another result each time"
         elif origin in ("_io", "io") and name in _OUTPUT and direct:
             self.problem = f"{name}() to a file at {where}, which replays would not do"
+        elif direct and (origin, name) in BUILT_IN_READERS:
+            self.process_state(function)
+        elif direct and id(owner) in self.outside and is_unknown(owner, name):
+            self.problem = f"{name}() of a {type(owner).__name__} at {where}, whose state cannot be watched"
 
 
 def _is_unrepeatable(origin: str, name: str, direct: bool) -> bool:
@@ -317,6 +332,13 @@ def _is_unrepeatable(origin: str, name: str, direct: bool) -> bool:
     if origin == "_queue" and name.removesuffix("_nowait") in _QUEUE:
         return True
     return direct and (origin == "time" or (origin, name) in (("builtins", "input"), ("posix", "getpid")))
+
+
+def _is_library_method(code: CodeType) -> bool:
+    """Whether it is a method of a class of Python's own library or NumPy, which may read the object's state."""
+    if code.co_argcount == 0 or code.co_varnames[0] != "self" or code.co_filename == os.__file__:
+        return False
+    return is_library(code.co_filename) and not is_own_file(code.co_filename)
 
 
 def _user_of_library(frame: FrameType | None) -> FrameType | None:
