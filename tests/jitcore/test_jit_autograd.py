@@ -140,6 +140,25 @@ def test_checkpointed_part_is_computed_again_from_its_input():
     assert kept(lambda x: inner(x * 2)) >= 32 * 256 * 4
 
 
+def test_a_checkpoint_with_a_backward_pass_of_its_own():
+    inner = nn.Sequential(nn.Linear(3, 3), nn.Tanh())
+
+    def check(f):
+        x = numbers(2, 3).requires_grad_()
+        inner.zero_grad()
+        f(x).backward()
+        with pytest.raises(RuntimeError, match="use_reentrant=False"):
+            grad(f(x), [x])
+        return x.grad.tolist(), inner[0].weight.grad.tolist()
+
+    def f(x):
+        return jitcore.utils.checkpoint.checkpoint(inner, x * 2, use_reentrant=True).sum()
+
+    jitted = jitcore.jit(f)
+    assert [check(jitted) for _ in range(3)] == [check(f)] * 3
+    assert "use_reentrant=True" in jitted.explain()
+
+
 def test_explain_says_what_is_kept():
     jitted = jitcore.jit(nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4)))
     for _ in range(2):

@@ -5,6 +5,7 @@ import contextlib
 import enum
 import io
 import json
+from typing import NamedTuple
 
 import pytest
 from trap_checks import jit, quiet, seen_alike, vector
@@ -121,6 +122,30 @@ def sizes_kept_by_the_user(wrap):
 
 class Slots:
     __slots__ = ("v",)
+
+
+class Entry(NamedTuple):
+    step: int
+    loss: float
+
+
+def numbers_kept_inside_of_what_does_not_change(wrap):
+    history, by_name, thing, error = [], {}, Slots(), ValueError("no loss yet")
+
+    def f(x):
+        loss = x.sum().item()
+        history.append((x.shape[0], (loss, "s")))
+        history.append(Entry(x.shape[0], loss))
+        by_name["seen"] = frozenset([loss])
+        thing.v = loss
+        error.args = ("loss", loss)
+        return x * 2
+
+    f = wrap(f)
+    for count in (1, 2, 3):
+        f(ones(count))
+        yield json.dumps([history, list(by_name["seen"]), thing.v, error.args])
+        yield type(history[-1]), type(history[0][1][0]), type(thing.v), type(error.args[1])
 
 
 def stored_in_a_slot(wrap):
@@ -272,6 +297,7 @@ def results_made_under_no_grad(wrap):
 CASES = [
     printed_to_a_file_of_its_own, printed_to_an_object_of_its_own, printed_while_redirected, slices, parameters,
     tensors_with_attributes, optimizers, counters, dicts_of_a_class, sizes_kept_by_the_user, numbers_inside_keys,
+    numbers_kept_inside_of_what_does_not_change,
     stored_in_a_slot, stored_on_a_class_of_a_closure, stored_on_a_function_of_a_closure, missing_on_a_function,
     members_of_an_enumeration, keys_that_say_they_are_equal, errors_that_it_is_ready_for, results_made_under_no_grad,
 ]  # fmt: skip

@@ -76,7 +76,7 @@ def run(
             leaves[edge] = None
 
     before, undo = (state.grad_enabled, state.captures), state.undo
-    state.grad_enabled, state.captures = create_graph, captured is not None
+    state.grad_enabled, state.captures = create_graph, state.captures if ends else captured is not None
     try:
         for edge, g in roots:
             taken.add(g._storage)

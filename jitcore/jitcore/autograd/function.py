@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -127,6 +127,9 @@ class Function:
     Instead of taking ctx, forward may leave it to a static method `setup_context(ctx, inputs, output)`. backward
     returns one gradient (or None) for each argument of forward.
     """
+
+    beside: ClassVar[str | None] = None
+    """What backward does besides giving gradients, in words: such a backward pass is run eagerly under `jit`."""
 
     @staticmethod
     def forward(*args: Any, **kwargs: Any) -> Any:

@@ -71,7 +71,7 @@ def forward_with_backward_hooks(module: Any, arguments: tuple, keywords: dict) -
     count, given_arguments = len(arguments), arguments
 
     class Outputs(Function):
-        runs_hooks = True
+        beside = "a hook of a module on its gradients"
 
         @staticmethod
         def forward(ctx: Any, *tensors: Tensor) -> Any:
@@ -95,7 +95,7 @@ def forward_with_backward_hooks(module: Any, arguments: tuple, keywords: dict) -
             return gradients
 
     class Inputs(Function):
-        runs_hooks = True
+        beside = "a hook of a module on its gradients"
 
         @staticmethod
         def forward(ctx: Any, *tensors: Tensor) -> Any:

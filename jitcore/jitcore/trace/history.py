@@ -6,6 +6,7 @@ import dis
 import types
 from collections import deque
 from collections.abc import Iterator, Sequence
+from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 from ..autograd.tape import Node, edge_of
@@ -38,30 +39,35 @@ def hooks_between(starts: Sequence[Any], ends: Sequence[Any]) -> str | None:
     be done once in each backward pass."""
     for node in _between(starts, ends):
         hooks = node.hooks or (node.extra is not None and (node.extra.before or node.extra.after))
-        if hooks or getattr(getattr(node, "function", None), "runs_hooks", False):
+        if hooks:
             return "a hook on a gradient inside it"
-        backward = getattr(getattr(node, "function", None), "backward", None)
+        function = getattr(node, "function", None)
+        if getattr(function, "beside", None) is not None:
+            return function.beside
+        backward = getattr(function, "backward", None)
         if isinstance(backward, types.FunctionType) and _changes_state(backward):
             return f"{backward.__qualname__} changes Python state"
     return None
 
 
-def _changes_state(function: types.FunctionType) -> bool:
-    """Whether its code stores variables from outside it, attributes, or entries of a container from outside."""
+def _changes_state(function: types.FunctionType, known: frozenset[CodeType] = frozenset()) -> bool:
+    """Whether its code, or that of functions which it names, stores variables from outside it, attributes, or entries
+    of a container from outside."""
     code = function.__code__
-    if is_own_file(code.co_filename):
+    if is_own_file(code.co_filename) or code in known:
         return False
     steps = {step.opname for step in dis.get_instructions(code)}
     if not steps.isdisjoint(("STORE_GLOBAL", "STORE_DEREF", "STORE_ATTR")):
         return True
-    if steps.isdisjoint(("STORE_SUBSCR", "DELETE_SUBSCR")) and _CHANGING.isdisjoint(code.co_names):
-        return False
     try:
         held = [cell.cell_contents for cell in function.__closure__ or ()]
     except ValueError:  # not there yet
         return True
     held += [function.__globals__[name] for name in code.co_names if name in function.__globals__]
-    return any(isinstance(thing, list | dict | set | deque) for thing in held)
+    changes = not steps.isdisjoint(("STORE_SUBSCR", "DELETE_SUBSCR")) or not _CHANGING.isdisjoint(code.co_names)
+    if changes and any(isinstance(thing, list | dict | set | deque) for thing in held):
+        return True
+    return any(_changes_state(thing, known | {code}) for thing in held if isinstance(thing, types.FunctionType))
 
 
 _CHANGING = frozenset([

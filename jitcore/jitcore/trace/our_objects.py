@@ -31,6 +31,7 @@ def tensor(walker: Walker, value: Any, what: str, names: frozenset[str], is_held
     besides its elements."""
     if walker.is_new(value, "tensor"):
         walker.see(value)
+    is_held = is_held or id(value) in walker.held  # by what a caller names
     if is_held and value.__dict__:
         walker.names_in(value.__dict__, what, names)
     walker.stores(value, what, names)

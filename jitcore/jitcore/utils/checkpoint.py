@@ -67,6 +67,8 @@ def checkpoint(
 class _Checkpoint(Function):
     """use_reentrant=True."""
 
+    beside = "a backward pass of its own (use_reentrant=True), which adds to gradients"
+
     @staticmethod
     def forward(ctx: Any, function: Callable, preserve: bool, *args: Any) -> Any:
         if not any(isinstance(x, Tensor) and x.requires_grad for x in args) and state.grad_enabled:
