@@ -42,8 +42,8 @@ def hooks_between(starts: Sequence[Any], ends: Sequence[Any]) -> str | None:
         if hooks:
             return "a hook on a gradient inside it"
         function = getattr(node, "function", None)
-        if getattr(function, "beside", None) is not None:
-            return function.beside
+        if (beside := getattr(function, "beside", None)) is not None:
+            return beside
         backward = getattr(function, "backward", None)
         if isinstance(backward, types.FunctionType) and _changes_state(backward):
             return f"{backward.__qualname__} changes Python state"

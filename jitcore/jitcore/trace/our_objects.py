@@ -9,7 +9,7 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from .names import OURS
+from .names import OURS, STORED
 
 if TYPE_CHECKING:
     from .walk import Walker
@@ -34,7 +34,7 @@ def tensor(walker: Walker, value: Any, what: str, names: frozenset[str], is_held
     is_held = is_held or id(value) in walker.held  # by what a caller names
     if is_held and value.__dict__:
         walker.names_in(value.__dict__, what, names)
-    walker.stores(value, what, names)
+    walker.lacks(value, what, names, STORED)
     found = walker.class_attributes(type(value), what, names)
     if not is_held or OURS in names:
         return

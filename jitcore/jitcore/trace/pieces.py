@@ -21,8 +21,8 @@ from ..symbolic import SymInt, expression
 from ..tensor import Size, Tensor
 from .containers import Path
 from .numbers import RecordedNumber
+from .scalars import SCALARS
 from .views import Chain
-from .walk import SCALARS
 
 if TYPE_CHECKING:
     from .recorder import Recorder

@@ -29,11 +29,13 @@ import numpy as np
 from ..source import is_own_file, restore_profile
 from ..tensor import Tensor
 from .contents import alike, filled_caches, is_unknown
+from .libraries import LAYERS, is_library, is_library_module
 from .names import OURS, code_names
 from .own import own_objects
 from .process_state import BUILT_IN_READERS, readers
+from .scalars import SCALARS, is_scalar_with_state
 from .user_builtins import NAMES, listening, replace_in
-from .walk import LAYERS, SCALARS, Walker, is_library, is_library_module, is_scalar_with_state, numpy_state
+from .walk import Walker, numpy_state
 
 _ENVIRONMENT = type(os.environ).__getitem__.__code__
 _ENVIRONMENT_KEYS = (type(os.environ).__iter__.__code__, type(os.environ).__len__.__code__)
