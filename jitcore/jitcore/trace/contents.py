@@ -177,12 +177,19 @@ def exception(walker: Walker, value: Any, what: str, names: frozenset[str], is_h
 
 
 def c_data(walker: Walker, value: Any, what: str, names: frozenset[str], is_held: bool) -> None:
-    """A value, array or structure of ctypes: its bytes."""
-    if ctypes.sizeof(value) > SMALL or isinstance(value, _POINTERS):
+    """A value, array or structure of ctypes: its bytes. Of a pointer also the first thing that it points to."""
+    if ctypes.sizeof(value) > SMALL or isinstance(value, ctypes.py_object):
         walker.refuse(f"{what} is a {type(value).__name__} of ctypes, which cannot be watched")
     elif walker.is_new(value, "content"):
-        _bytes(walker, value, lambda: bytes(value), what, None, lambda: None)
+        before = _memory(value)
+        walker.checks.custom(value, lambda: _memory(value) == before, f"{what} held something else")
     walker.attributes(value, what, names)
+
+
+def _memory(value: Any) -> tuple[Any, ...]:
+    if isinstance(value, ctypes._Pointer):
+        return bytes(value), bytes(value.contents) if value else None
+    return bytes(value), value.value if isinstance(value, ctypes.c_char_p | ctypes.c_wchar_p) else None
 
 
 def text_buffer(walker: Walker, value: Any, what: str, names: frozenset[str], is_held: bool) -> None:
@@ -211,8 +218,6 @@ def simple_queue(walker: Walker, value: Any, what: str, names: frozenset[str], i
     size = value.qsize()
     walker.checks.custom(value, lambda: value.qsize() == size, f"{what} had {size} items")
 
-
-_POINTERS = (ctypes._Pointer, ctypes.py_object, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_wchar_p)
 
 WATCHED: dict[type, Callable] = {
     np.ndarray: numpy_array,
