@@ -3,6 +3,8 @@
 import cProfile
 import logging
 import math
+import os
+import subprocess
 import warnings
 
 import pytest
@@ -95,3 +97,59 @@ def test_a_profiler_goes_on_after_a_recording():
     finally:
         profile.disable()
     assert any("factorial" in str(entry.code) for entry in profile.getstats())
+
+
+@pytest.mark.parametrize("filter", ["always", "default", "ignore", "error"])
+def test_warnings_are_given_in_each_call(filter):
+    def seen(wrap, name):
+        def helper(x):
+            warnings.warn(f"{name}: {x.shape[0]} rows", RuntimeWarning, stacklevel=2)
+            if x.shape[0] == 3:
+                warnings.warn(DeprecationWarning(f"{name}: three"))  # noqa: B028
+            return x * 2
+
+        f = wrap(lambda x: helper(x) + 1)
+        found = []
+        with warnings.catch_warnings(record=True) as given:
+            warnings.simplefilter(filter)
+            for rows in (2, 2, 3, 3, 2, 3):
+                try:
+                    found.append(f(jitcore.ones(rows)).tolist())
+                except Warning as warning:
+                    found.append(repr(warning))
+        mine = [w for w in given if name in str(w.message)]
+        return found, [(str(w.message), w.category, w.filename, w.lineno) for w in mine]
+
+    eager, jitted = seen(lambda f: f, "same"), seen(jitcore.jit, "same.")
+    assert repr(jitted).replace("same.", "same") == repr(eager)
+
+
+@pytest.mark.parametrize(
+    "act", [lambda place: os.mkdir(place), lambda place: os.system(f"mkdir {place}"),
+            lambda place: subprocess.run(["mkdir", place], check=True), lambda place: place.mkdir()],
+    ids=["os.mkdir", "os.system", "subprocess", "pathlib"],
+)  # fmt: skip
+def test_what_changes_the_world_outside_is_done_in_each_call(act, tmp_path):
+    def f(x):
+        act(tmp_path / "made")
+        return x * 2
+
+    jitted = jitcore.jit(f)
+    with pytest.warns(jitcore.JitWarning, match="outside the program"):
+        for _ in range(4):
+            jitted(vector(1))
+            (tmp_path / "made").rmdir()
+
+
+def test_environment_variables_are_set_in_each_call(monkeypatch):
+    def f(x):
+        os.environ["JITCORE_TEST_VARIABLE"] = "1"
+        return x * 2
+
+    monkeypatch.setenv("JITCORE_TEST_VARIABLE", "0")
+    jitted = jitcore.jit(f)
+    with pytest.warns(jitcore.JitWarning):
+        for _ in range(4):
+            jitted(vector(1))
+            assert os.environ["JITCORE_TEST_VARIABLE"] == "1"
+            os.environ["JITCORE_TEST_VARIABLE"] = "0"

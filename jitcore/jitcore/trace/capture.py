@@ -18,7 +18,7 @@ from ..undo import Undo, undone_on_error
 from .checks import Checks
 from .containers import count_leaves, flatten, mutable_parts, objects_in
 from .contents import alike
-from .effects import Effect, watched_prints
+from .effects import Effect, watched_effects
 from .history import outside_leaf
 from .keys import named_modes
 from .kinds import Pattern, sizes_at
@@ -159,7 +159,7 @@ def record(
     with undone_on_error(recorder.is_inside) as undo:
         state.recorder = recorder
         try:
-            with watcher, watched_prints():
+            with watcher, watched_effects():
                 results = [function(*arguments, **keywords)]
             watcher.forget_own(results)
             result = results.pop()

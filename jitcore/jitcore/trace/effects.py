@@ -1,6 +1,6 @@
 """What a recorded function does beside computing: done while it is recorded, and by every replay with the values of its
-own call, when the program has run, in the order of the recording. Known are `print`, and calls that are put off with
-`later` (a learning-rate schedule's step).
+own call, when the program has run, in the order of the recording. Known are `print`, `warnings.warn`, and calls that
+are put off with `later` (a learning-rate schedule's step).
 
 Text made of a recorded number would pin the number. Not so where the text is made within a call of `print`, as in
 `print(f"loss {loss.item():.3f}")`: there the number's place in the printed text is found again, and each replay fills
@@ -13,6 +13,7 @@ import builtins
 import io
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -141,13 +142,14 @@ def note_text(number: RecordedNumber, text: str, spec: str | None) -> str:
 
 
 @contextmanager
-def watched_prints() -> Iterator[None]:
-    """While a function is recorded, its calls of `print` come here; those of other threads go through."""
-    global _depth, _print
+def watched_effects() -> Iterator[None]:
+    """While a function is recorded, its calls of `print` and `warnings.warn` come here; those of other threads go
+    through."""
+    global _depth, _print, _warn
     with _lock:
         if not _depth:
-            _print = builtins.print
-            builtins.print = _recorded_print
+            _print, _warn = builtins.print, warnings.warn
+            builtins.print, warnings.warn = _recorded_print, recorded_warn
         _depth += 1
     try:
         yield
@@ -156,6 +158,8 @@ def watched_prints() -> Iterator[None]:
             _depth -= 1
             if not _depth and builtins.print is _recorded_print:
                 builtins.print = _print
+            if not _depth and warnings.warn is recorded_warn:
+                warnings.warn = _warn
 
 
 @contextmanager
@@ -163,7 +167,7 @@ def no_effects() -> Iterator[list[str]]:
     """Inside, effects of this thread are left out, for what runs twice; gives a list of where they were to be."""
     before, _silent.places = _silent.places, []
     try:
-        with watched_prints():
+        with watched_effects():
             yield _silent.places
     finally:
         _silent.places = before
@@ -177,6 +181,7 @@ _silent = _Silent()
 _lock = threading.Lock()
 _depth = 0
 _print = builtins.print
+_warn = warnings.warn
 
 
 def _recorded_print(*arguments: Any, **keywords: Any) -> None:
@@ -198,6 +203,31 @@ def _recorded_print(*arguments: Any, **keywords: Any) -> None:
         _print(*(a.plain if type(a) is RecordedNumber else a for a in arguments), **keywords)
     finally:
         state.recorder = recorder
+
+
+def recorded_warn(message: Any, category: Any = None, stacklevel: int = 1, source: Any = None, **keywords: Any) -> None:
+    recorder = state.recorder
+    if _silent.places is not None:
+        _silent.places.append(str(user_location()))
+    elif recorder is None or not getattr(recorder, "repeats_warnings", False):
+        _warn(message, category, max(stacklevel, 1) + 1, source, **keywords)
+    elif keywords:
+        recorder.refuse("a warning is given with skip_file_prefixes", user_location())  # type: ignore[attr-defined]
+        _warn(message, category, max(stacklevel, 1) + 1, source, **keywords)
+    else:
+        frame: FrameType | None = sys._getframe(1)
+        for _ in range(stacklevel - 1):
+            frame = None if frame is None else frame.f_back
+        table, file, line = (vars(sys), "sys", 1) if frame is None else _place(frame)
+        kind = type(message) if isinstance(message, Warning) else category or UserWarning
+        registry = table.setdefault("__warningregistry__", {})
+        given = {"module": table.get("__name__") or "<string>", "registry": registry, "source": source}
+        recorder.effects.append(Later(warnings.warn_explicit, (message, kind, file, line), given))  # type: ignore
+        warnings.warn_explicit(message, kind, file, line, **given)
+
+
+def _place(frame: FrameType) -> tuple[dict[str, Any], str, int]:
+    return frame.f_globals, frame.f_code.co_filename, frame.f_lineno
 
 
 def _argument(recorder: Recorder, argument: Any) -> Any:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -59,6 +59,8 @@ class Recorder(Reads):
     """Argument leaves, by the tensor's id, in memory that another graph input stands for."""
     effects: list[Any] = field(default_factory=list)
     """What the function printed and put off (see `effects`)."""
+    repeats_warnings: ClassVar[bool] = True
+    """Whether replays give warnings that the function gave."""
     put_off: bool = False
     """Whether hyperparameters have changed by a call that replays make when the program has run."""
     texts: list[Any] = field(default_factory=list)

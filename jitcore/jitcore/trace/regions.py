@@ -38,6 +38,8 @@ class RegionRecorder(Recorder):
     """Records a body. Whatever has an effect outside it is refused at once, except drawing random numbers: the state of
     a generator is a root that is written."""
 
+    repeats_warnings = False
+
     def __init__(self, what: str, outer: Recorder | None) -> None:
         super().__init__(what, made_up=True, forgiven=_FAILURES)
         self.what = what

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..symbolic import SymInt
 from ..tensor import Tensor
+from .effects import recorded_warn
 from .numbers import RecordedNumber
 
 if TYPE_CHECKING:
@@ -119,8 +120,8 @@ _REPLACED = {
     "globals": _globals, "id": _id, "type": _Type,
 }  # fmt: skip
 NAMES = frozenset(_REPLACED)
-STAND_INS = frozenset(map(id, _REPLACED.values()))
-"""Ids of the functions that are in the built-ins' places, which are not the user's state."""
+STAND_INS = frozenset(map(id, [*_REPLACED.values(), recorded_warn]))
+"""Ids of the functions that are in others' places while a run is recorded, which are not the user's state."""
 _PUT: dict[int, tuple[dict[str, Any], dict[str, set[int]]]] = {}
 """By the id of a table of globals: the table, and for each name in it which watchers need it."""
 _lock = threading.Lock()

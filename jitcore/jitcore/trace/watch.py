@@ -48,6 +48,16 @@ _FILES = frozenset(
     [("io", "open"), ("_io", "open"), ("builtins", "open"), *(("posix", name) for name in (
         "open", "stat", "lstat", "listdir", "scandir", "access", "getcwd", "readlink"))]
 )  # fmt: skip
+_OUTSIDE = frozenset(
+    ["posix", "nt", "_posixsubprocess", "_signal", "_socket", "_sqlite3", "_winapi", "atexit", "fcntl", "resource",
+     "select", "syslog", "termios"]
+)  # fmt: skip
+"""Modules whose functions ask or change what is outside the program."""
+_PURE = frozenset(
+    ["fspath", "_path_normpath", "_path_splitroot", "_path_splitroot_ex", "cpu_count", "sched_getaffinity", "getpid",
+     "strerror", "uname", "register_at_fork"]
+)  # fmt: skip
+"""Of these, such that do neither."""
 _SOURCE_READERS = (
     "importlib",
     "_frozen_importlib",
@@ -317,6 +327,11 @@ class Watcher(Walker):
             self.problem = f"files are read or looked at ({name}() at {where}), which may be others each time"
         elif _is_unrepeatable(origin, name, direct) and not (origin == "_queue" and _is_for_us(frame)):
             self.problem = f"{origin}.{name}() at {where}, which gives another result each time"
+        elif (origin in _OUTSIDE or (origin == "_warnings" and direct)) and name not in _PURE:
+            user = _user_of_library(frame)
+            if user is not None:
+                where = f"{user.f_code.co_filename}:{user.f_lineno}"
+                self.problem = f"{origin}.{name}() at {where}, which asks or changes what is outside the program"
         elif origin in ("_io", "io") and name in _OUTPUT and direct:
             self.problem = f"{name}() to a file at {where}, which replays would not do"
         elif direct and (origin, name) in BUILT_IN_READERS:
