@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping, Sequence, Set
 
     from jitcore_ir import OpSpec
     from jitcore_ir.dtypes import DType
@@ -75,7 +75,9 @@ class State(threading.local):
     grad_enabled: bool = True
     inference: bool = False
     captures: bool = False
-    """A backward for chosen inputs is running, as opposed to one for all leaves."""
+    """Whether the user's running backward is one for chosen inputs."""
+    wanted: Set[Any] | None = None
+    """In a backward for chosen inputs: the edges that lead to them. None in one for all leaves."""
     recorder: Recorder | None = None
     undo: Undo | None = None
     """What keeps tensors as they were before a call that is to leave no trace if it fails; see `undo`."""

@@ -75,8 +75,9 @@ def run(
         else:
             leaves[edge] = None
 
-    before, undo = (state.grad_enabled, state.captures), state.undo
-    state.grad_enabled, state.captures = create_graph, state.captures if ends else captured is not None
+    before, undo = (state.grad_enabled, state.captures, state.wanted), state.undo
+    state.grad_enabled, state.wanted = create_graph, wanted
+    state.captures = state.captures if ends else captured is not None
     try:
         for edge, g in roots:
             taken.add(g._storage)
@@ -121,7 +122,7 @@ def run(
                     for hook in list(hooks.after.values()):
                         hook(leaf)
     finally:
-        state.grad_enabled, state.captures = before
+        state.grad_enabled, state.captures, state.wanted = before
     return [] if captured is None else [results.get(edge) for edge in captured]
 
 

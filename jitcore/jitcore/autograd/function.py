@@ -117,7 +117,7 @@ class FunctionNode(Node):
     def release(self) -> None:
         self.context._saved = None if self.context._saved else []
 
-    def held(self) -> tuple[Any, str] | None:
+    def held(self) -> tuple[Any, ...] | None:
         return self.context, "_saved"
 
 

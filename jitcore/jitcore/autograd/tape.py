@@ -156,8 +156,9 @@ class Node:
     def release(self) -> None:
         """Give up saved tensors after a backward that does not retain the graph."""
 
-    def held(self) -> tuple[Any, str] | None:
-        """The object whose attribute of that name `release` clears."""
+    def held(self) -> tuple[Any, ...] | None:
+        """An object and the names of its attributes that `release` changes. What the first one holds is None once that
+        has been done. None where there is nothing to release."""
         return None
 
     def __repr__(self) -> str:
@@ -195,8 +196,8 @@ class OpNode(Node):
         if self.saved:
             self.saved = None
 
-    def held(self) -> tuple[Any, str] | None:
-        return (self, "saved") if self.saved else None
+    def held(self) -> tuple[Any, ...] | None:
+        return None if self.saved == {} else (self, "saved")
 
 
 class CallNode(Node):

@@ -25,13 +25,14 @@ from ..undo import undone_on_error
 from .capture import Recording
 from .checks import Checks
 from .effects import no_effects
-from .history import hooks_between, reached_from_another, saves_between
+from .history import hooks_between
 from .recompute import operands, size_of, values_to_keep
 from .recorder import Recorder
 from .roots import Read, Root
 from .segments import binding
 from .sources import Entry, Number
 from .watch import Watcher
+from .ways import Ways, bits, numbers_in, ways_in_program, ways_on_tape
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,23 +72,23 @@ class Backward:
     inputs: list[Seed | FromForward | Captured] = field(default_factory=list)
     has_gradient: list[bool] = field(default_factory=list)
     varies: list[bool] = field(default_factory=list)
-    """For each gradient that there is, whether it depends on inputs that receive gradients: not that of `2 * x`."""
+    """For each root, whether there is a gradient and it depends on inputs that receive them: not that of `2 * x`."""
     copied: list[tuple[int, int]] = field(default_factory=list)
     """Kept outputs that hold the same as a result, as (output, result): in memory of their own."""
     watched_inputs: list[int] = field(default_factory=list)
     watched_outputs: list[int] = field(default_factory=list)
     leaves: list[int] = field(default_factory=list)
     retained: list[int] = field(default_factory=list)
-    inner: list[int] = field(default_factory=list)
-    """Positions in `outputs` of those that others are computed from."""
+    histories: list[int] = field(default_factory=list)
+    """Outputs with history, in order: `outputs`, and those that the function itself has gone backward through, so that
+    nobody else can."""
+    ways: Ways = field(default_factory=Ways)
     kept: tuple[int, int] = (0, 0)
     """How many values are kept for the backward pass beside inputs and results, and their bytes."""
     recomputed: int = 0
     reads: list[Read] = field(default_factory=list)
     checks: Checks = field(default_factory=Checks)
     problem: str | None = None
-    spent: bool = False
-    """The function called backward itself: the history of its result cannot be used again."""
     autocast: Any = None
     written: tuple[int, ...] = ()
     sets_gradients: bool = False
@@ -98,8 +99,6 @@ class Backward:
     executor: Executor | None = None
     kept_at: list[tuple[bool, int] | None] = field(default_factory=list)
     """For each of `inputs` that is a forward input or output: whether it is an input, and its number."""
-    saves: bool = True
-    """Whether eager execution would have saved tensors for the backward pass, which then cannot be run again."""
 
     def compile(self, function: Callable, compile_graph: Callable, native: bool) -> Backward:
         """Compile the backward graph; `function` is run again where the backward pass itself is differentiated."""
@@ -119,19 +118,23 @@ def differentiate(recording: Recording) -> Backward:
     recorder = recording.recorder
     assert recorder is not None
     outputs = {number: tensor for tensor, number in recording.differentiable if tensor._node is not None}
+    histories = list(outputs)
     receiving = [
         i for i, root in enumerate(recorder.roots)
         if not isinstance(root.source, Entry | Number) and root.tensor.requires_grad
     ]  # fmt: skip
+    targets = [edge_of(recorder.roots[i].tensor) for i in receiving]
+    spent = ways_on_tape([tensor._node for tensor in outputs.values()], targets).spent
+    for position in numbers_in(spent):
+        del outputs[histories[position]]
     made = Backward(list(outputs), receiving, Graph(f"{recording.graph.name}_backward"))
+    made.histories = histories
+    made.ways = ways_on_tape([tensor._node for tensor in outputs.values()], targets)
     made.written, made.sets_gradients = tuple(recording.written), bool(recording.gradients)
     made.autocast, made.holds = state.autocast, recording.checks.first_broken
     made.leaves = [n for tensor, n in recording.differentiable if tensor._node is None]
     made.retained = [n for n, tensor in outputs.items() if tensor._node.retains is not None]
-    made.inner = reached_from_another([tensor._node for tensor in outputs.values()])
-    targets = [edge_of(recorder.roots[i].tensor) for i in receiving]
     made.problem = hooks_between([edge_of(t) for t in outputs.values()], targets)
-    made.saves = saves_between([edge_of(t) for t in outputs.values()], targets)
     if outputs and made.problem is None:
         _record(recording, made, list(outputs.values()), targets)
     return made
@@ -160,7 +163,8 @@ def _record(recording: Recording, made: Backward, outputs: list[Tensor], targets
         values = [None if g is None else recorder.value_of(g) for g in found]
         made.problem = f"it prints or steps a schedule at {effects[0]}" if effects else None
     except RuntimeError as error:
-        made.spent = "second time" in str(error)
+        if "second time" in str(error):
+            made.outputs = []
         made.problem = f"{type(error).__name__}: {error}"
     finally:
         state.recorder, state.autocast = None, autocast
@@ -257,7 +261,8 @@ class _Split:
         made.graph.block.append(ops.RETURN, [self._bring(v) for v in ends])
         made.has_gradient = [v is not None for v in values]
         varying = self._depending(joint, {joint.inputs[n] for n in made.roots})
-        made.varies = [v in varying for v in values if v is not None]
+        made.varies = [v is not None and v in varying for v in values]
+        self._find_ways(values)
         self._bind_symbols()
         made.watched_inputs = sorted(self.arguments[v] for v in self.watched if v in self.arguments)
         results = self.recording.values[: self.results]
@@ -265,6 +270,24 @@ class _Split:
         new = self.recording.values[self.results :]
         made.copied = [(self.results + n, results.index(v)) for n, v in enumerate(new) if v in results]
         made.kept = len(new), sum(byte_size(v) for v in new)
+
+    def _find_ways(self, values: Sequence[Value | None]) -> None:
+        """Which results and inputs what the backward pass reads is for."""
+        made, recording = self.made, self.recording
+        assert recording.recorder is not None
+        taken = list(zip(made.graph.inputs, made.inputs, strict=True))
+        seeds = {value: source.number for value, source in taken if isinstance(source, Seed)}
+        forward = {v: (source.is_input, source.number) for v, source in taken if isinstance(source, FromForward)}
+        there = bits(n for n, v in enumerate(values) if v is not None)
+        ways = made.ways
+        ways.forget_ends(there)
+        ways.reading = ways_in_program(made.graph, seeds, forward, there)
+        tensors = [((True, n), root.tensor) for n, root in enumerate(recording.recorder.roots)]
+        tensors += [((False, n), tensor) for tensor, n in recording.differentiable]
+        for place, tensor in tensors:
+            if place in ways.reading:
+                ways.reading[place] |= ways.memories.get(id(tensor._storage), set())
+        ways.memories = {}
 
     def _needed(self, operations: Sequence[Operation], ends: Sequence[Value]) -> list[Operation]:
         """The backward operations that `ends` depend on, in order."""

@@ -77,7 +77,7 @@ def _variant(name: str, variant: Variant, way: Sequence[Node]) -> list[str]:
     called = ", ".join(filter(None, map(called_natively, programs)))
     if called:
         lines.append(f"  Called natively from within the compiled program: {called}.")
-    if variant.backward is not None and variant.backward.outputs and not variant.backward.spent:
+    if variant.backward is not None and variant.backward.outputs:
         lines.append(f"  {_backward(variant.backward)}")
     lines += kernel_times([node.code.executor for node in way])
     if variant.backward is not None and variant.backward.executor is not None:

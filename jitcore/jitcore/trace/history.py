@@ -37,7 +37,7 @@ def outside_leaf(recorder: Recorder, results: Sequence[Tensor]) -> Tensor | None
 def hooks_between(starts: Sequence[Any], ends: Sequence[Any]) -> str | None:
     """The user's hooks on nodes, and backward functions that change Python state: what they do beside their result must
     be done once in each backward pass."""
-    for node in _between(starts, ends):
+    for node in between(starts, ends):
         hooks = node.hooks or (node.extra is not None and (node.extra.before or node.extra.after))
         if hooks:
             return "a hook on a gradient inside it"
@@ -77,13 +77,7 @@ _CHANGING = frozenset([
 """Methods of containers and files that change them."""
 
 
-def saves_between(starts: Sequence[Any], ends: Sequence[Any]) -> bool:
-    """Whether a node keeps something for the backward pass, which is gone after one that does not retain the graph."""
-    held = (node.held() for node in _between(starts, ends))
-    return any(place is not None and getattr(*place) for place in held)
-
-
-def _between(starts: Sequence[Any], ends: Sequence[Any]) -> Iterator[Node]:
+def between(starts: Sequence[Any], ends: Sequence[Any]) -> Iterator[Node]:
     """The nodes that ways from `starts` lead through before they come to one of `ends`."""
     stack, seen = list(starts), set(ends)
     while stack:
@@ -93,16 +87,3 @@ def _between(starts: Sequence[Any], ends: Sequence[Any]) -> Iterator[Node]:
         seen.add(node)
         yield node
         stack.extend(node.edges)
-
-
-def reached_from_another(nodes: Sequence[Node]) -> list[int]:
-    """Positions of the nodes that a way leads to from another one of them."""
-    found: set[Any] = set()
-    for start in nodes if len(nodes) > 1 else ():
-        stack = list(start.edges)
-        while stack:
-            node = stack.pop()
-            if isinstance(node, Node) and node not in found:
-                found.add(node)
-                stack.extend(node.edges)
-    return [position for position, node in enumerate(nodes) if node in found]
