@@ -16,7 +16,6 @@ import os
 import queue
 import sys
 import threading
-import types
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from importlib.util import resolve_name
@@ -34,6 +33,7 @@ from .names import OURS, code_names
 from .own import own_objects
 from .process_state import BUILT_IN_READERS, readers
 from .scalars import SCALARS, is_scalar_with_state
+from .unrepeatable import QUEUE, CallOfBuiltIn
 from .user_builtins import NAMES, listening, replace_in
 from .walk import Walker, numpy_state
 
@@ -41,35 +41,8 @@ _ENVIRONMENT = type(os.environ).__getitem__.__code__
 _ENVIRONMENT_KEYS = (type(os.environ).__iter__.__code__, type(os.environ).__len__.__code__)
 _THREAD = threading.current_thread.__code__
 _IMPORT_MODULE = importlib.import_module.__code__
-_NOW = ("now", "utcnow", "today")
 _LOOK_THROUGH = ("dataclasses",)
 """Modules of Python's library whose functions look through attributes of what they are given."""
-_FILES = frozenset(
-    [("io", "open"), ("_io", "open"), ("builtins", "open"), *(("posix", name) for name in (
-        "open", "stat", "lstat", "listdir", "scandir", "access", "getcwd", "readlink"))]
-)  # fmt: skip
-_OUTSIDE = frozenset(
-    ["posix", "nt", "_posixsubprocess", "_signal", "_socket", "_sqlite3", "_winapi", "atexit", "fcntl", "resource",
-     "select", "syslog", "termios"]
-)  # fmt: skip
-"""Modules whose functions ask or change what is outside the program."""
-_PURE = frozenset(
-    ["fspath", "_path_normpath", "_path_splitroot", "_path_splitroot_ex", "cpu_count", "sched_getaffinity", "getpid",
-     "strerror", "uname", "register_at_fork"]
-)  # fmt: skip
-"""Of these, such that do neither."""
-_SOURCE_READERS = (
-    "importlib",
-    "_frozen_importlib",
-    "linecache",
-    "tokenize",
-    "warnings",
-    "traceback",
-    "inspect",
-    "zipimport",
-)
-_OUTPUT = ("write", "writelines")
-_QUEUE = ("get", "put")
 
 
 class Watcher(Walker):
@@ -162,7 +135,7 @@ class Watcher(Walker):
             if event == "call":
                 if frame.f_code.co_name == "_log" and frame.f_code.co_filename == logging.__file__:
                     self._refuse_log(frame)
-                elif frame.f_code.co_filename == queue.__file__ and frame.f_code.co_name in _QUEUE:
+                elif frame.f_code.co_filename == queue.__file__ and frame.f_code.co_name in QUEUE:
                     self.refuse(f"an item goes through a {type(frame.f_locals['self']).__name__}")
                 if _is_watched(frame) and not self._is_importing(frame):
                     self._function_starts(frame)
@@ -310,45 +283,17 @@ class Watcher(Walker):
         self.checks.custom(thread, same, f"another thread than {name} called")
 
     def _builtin_starts(self, frame: FrameType, function: Any) -> None:
-        owner = getattr(function, "__self__", None)
-        if isinstance(owner, type):
-            origin = owner.__module__
-        elif owner is not None and not isinstance(owner, types.ModuleType):
-            origin = type(owner).__module__
-        else:
-            origin = function.__module__
-        origin, name = str(origin), getattr(function, "__name__", "?")
-        where = f"{frame.f_code.co_filename}:{frame.f_lineno}"
-        direct = not is_library(frame.f_code.co_filename)
-        if name in ("get_ident", "get_native_id", "current_thread") and direct:
+        call = CallOfBuiltIn.of(frame, function)
+        if call.is_direct and call.name in ("get_ident", "get_native_id", "current_thread"):
             self._same_thread()
-        if (origin, name) in _FILES and (user := _user_of_library(frame)) is not None:
-            where = f"{user.f_code.co_filename}:{user.f_lineno}"
-            self.problem = f"files are read or looked at ({name}() at {where}), which may be others each time"
-        elif _is_unrepeatable(origin, name, direct) and not (origin == "_queue" and _is_for_us(frame)):
-            self.problem = f"{origin}.{name}() at {where}, which gives another result each time"
-        elif (origin in _OUTSIDE or (origin == "_warnings" and direct)) and name not in _PURE:
-            user = _user_of_library(frame)
-            if user is not None:
-                where = f"{user.f_code.co_filename}:{user.f_lineno}"
-                self.problem = f"{origin}.{name}() at {where}, which asks or changes what is outside the program"
-        elif origin in ("_io", "io") and name in _OUTPUT and direct:
-            self.problem = f"{name}() to a file at {where}, which replays would not do"
-        elif direct and (origin, name) in BUILT_IN_READERS:
+        if (problem := call.problem()) is not None:
+            self.problem = problem
+        elif call.is_direct and (call.origin, call.name) in BUILT_IN_READERS:
             self.process_state(function)
-        elif direct and id(owner) in self.outside and is_unknown(owner, name):
-            self.problem = f"{name}() of a {type(owner).__name__} at {where}, whose state cannot be watched"
-
-
-def _is_unrepeatable(origin: str, name: str, direct: bool) -> bool:
-    """Whether a built-in function gives another result each time; `direct`: called by code of the user's."""
-    if origin.split(".")[0] in ("random", "_random", "secrets") or (origin, name) == ("posix", "urandom"):
-        return True
-    if origin == "datetime" and name in _NOW:
-        return True
-    if origin == "_queue" and name.removesuffix("_nowait") in _QUEUE:
-        return True
-    return direct and (origin == "time" or (origin, name) in (("builtins", "input"), ("posix", "getpid")))
+        elif call.is_direct and id(call.owner) in self.outside and is_unknown(call.owner, call.name):
+            self.problem = (
+                f"{call.name}() of a {type(call.owner).__name__} at {call.where}, whose state cannot be watched"
+            )
 
 
 def _is_library_method(code: CodeType) -> bool:
@@ -356,25 +301,6 @@ def _is_library_method(code: CodeType) -> bool:
     if code.co_argcount == 0 or code.co_varnames[0] != "self" or code.co_filename == os.__file__:
         return False
     return is_library(code.co_filename) and not is_own_file(code.co_filename)
-
-
-def _user_of_library(frame: FrameType | None) -> FrameType | None:
-    """The user's frame that called library code which got to `frame`; None where that is about source code (imports,
-    warnings, tracebacks)."""
-    while frame is not None and is_library(frame.f_code.co_filename):
-        if str(frame.f_globals.get("__name__")).startswith(_SOURCE_READERS):
-            return None
-        frame = frame.f_back
-    return frame
-
-
-def _is_for_us(frame: FrameType | None) -> bool:
-    """Whether it is jitcore that called library code, as kernels do that share a product among threads."""
-    while frame is not None and is_library(frame.f_code.co_filename):
-        if is_own_file(frame.f_code.co_filename):
-            return True
-        frame = frame.f_back
-    return False
 
 
 def _globals(code: CodeType) -> list[str]:
