@@ -291,3 +291,25 @@ def test_layers_can_be_reset():
         return [layer.weight.tolist() for layer in layers[:4]], hasattr(layers[4], "reset_parameters")
 
     same(run)
+
+
+@pytest.mark.parametrize("make", [
+    lambda part: jitcore.nn.Sequential(part), lambda part: jitcore.nn.ModuleList([part]), lambda part: _holding(part),
+], ids=["Sequential", "ModuleList", "attribute"])  # fmt: skip
+def test_a_jitted_module_is_a_part_like_any_other(make, ran):
+    part = jitcore.nn.Linear(2, 2)
+    x = jitcore.ones(3, 2)
+    expected = part(x)
+    whole = make(jitcore.jit(part, native=False))
+    assert len(list(whole.parameters())) == 2 and [n.split(".")[-1] for n in whole.state_dict()] == ["weight", "bias"]
+    inner = next(iter(whole.children()))
+    assert isinstance(inner, jitcore.nn.Linear)
+    for _ in range(2):
+        assert inner(x).tolist() == expected.tolist()
+    assert len(ran) == 1
+
+
+def _holding(part):
+    whole = jitcore.nn.Module()
+    whole.part = part
+    return whole

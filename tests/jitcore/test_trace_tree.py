@@ -218,6 +218,45 @@ def test_a_small_tree_becomes_one_program_with_branches(ran):
     assert len(root.merged.variants) == recordings(jitted) and jitted._eager_calls == 0
 
 
+def test_a_merged_program_minds_guards_before_every_branch(ran):
+    def f(x, y):
+        if y > 3:
+            return x * 100
+        if not jitcore.isfinite(y):
+            raise ValueError("not finite")
+        return x * 2 if x > 1 else x * 3 if x > 0 else x * 4
+
+    jitted = jitcore.jit(f, native=False)
+    for turn in range(40):
+        x = jitcore.tensor([2.0, 1.0, -1.0][turn % 3])
+        assert jitted(x, jitcore.tensor(0.0)).item() == f(x, jitcore.tensor(0.0)).item()
+    ran.clear()
+    jitted(jitcore.tensor(1.0), jitcore.tensor(0.0))
+    assert len(ran) == 1  # the whole tree as one
+    for x in (2.0, 1.0, -1.0):
+        assert jitted(jitcore.tensor(x), jitcore.tensor(5.0)).item() == x * 100
+        with pytest.raises(ValueError, match="not finite"):
+            jitted(jitcore.tensor(x), jitcore.tensor(-float("inf")))
+
+
+def test_a_node_that_is_cut_again_takes_what_those_above_it_have(ran):
+    c = jitcore.tensor(1.0)
+
+    def f(x):
+        y = jitcore.zeros(())
+        if x > 2:
+            return x
+        y = y * 2 + c
+        if x > 1:
+            return y.sum()
+        return x * 3
+
+    jitted = jitcore.jit(f, native=False)
+    for x in (0.0, 3.0, 1.5, 0.0, 3.0, 1.5):
+        assert jitted(jitcore.tensor(x)).item() == f(jitcore.tensor(x)).item()
+    assert len(ran) >= 6
+
+
 def test_merged_ways_are_differentiable_and_follow_python_state():
     jitcore.manual_seed(0)
     layer = jitcore.nn.Linear(2, 1)

@@ -110,3 +110,34 @@ def test_hooks_that_are_taken_away_again_or_stay_inside_keep_a_function_compiled
     f = jitcore.jit(f, native=False)
     found = [f(ones(1) * n).tolist() for n in range(4)]
     assert found == [[30.0 * n] for n in range(4)] and len(ran) == 3
+
+
+def retained(x, w):
+    h = x * w
+    h.retain_grad()
+    (h * h).sum().backward()
+    return h
+
+
+RETAINED = {
+    "itself": lambda x, w: retained(x, w).grad,
+    "in a dict, and a view": lambda x, w: {"g": (h := retained(x, w)).grad, "v": h.grad.view(1, -1)},
+    "written": lambda x, w: retained(x, w).grad.mul_(2),
+    "taken away": lambda x, w: ((h := retained(x, w)).grad, setattr(h, "grad", None), h.grad),
+    "of several": lambda x, w: [retained(x, w).grad, retained(x * 2, w).grad],
+    "another": lambda x, w: (setattr(h := retained(x, w), "grad", x * 5), h.grad),
+}
+
+
+@pytest.mark.parametrize("read", RETAINED.values(), ids=RETAINED)
+def test_gradients_that_a_run_retains_are_those_of_each_call(read, ran):
+    def program(wrap):
+        w = jitcore.tensor([1.0, 2.0], requires_grad=True)
+        f = wrap(lambda x: read(x, w))
+        for turn in range(5):
+            w.grad = None
+            yield f(ones(2) * turn)
+            yield w.grad
+
+    assert seen_alike(program)
+    assert len(ran) >= 3

@@ -73,6 +73,15 @@ def level_of_its_parent():
 
 
 @reads
+def a_logger_found_by_its_name():
+    name = logger().name
+    return (
+        lambda x: x * 2 if logging.getLogger(name).isEnabledFor(logging.DEBUG) else x * 3,
+        lambda: logging.getLogger(name).setLevel(logging.DEBUG),
+    )
+
+
+@reads
 def an_event():
     event = threading.Event()
     return (lambda x: x * 2 if event.is_set() else x * 3), event.set
@@ -386,3 +395,31 @@ def test_a_logger_that_is_asked_does_not_keep_a_function_eager(ran):
     for _ in range(6):
         assert jitted(vector(1)).tolist() == [2.0]
     assert len(ran) >= 3
+
+
+def test_messages_of_the_root_logger_come_when_it_lets_them_through(monkeypatch):
+    said = []
+
+    class Handler(logging.Handler):
+        def emit(self, record):
+            said.append(record.getMessage())
+
+    monkeypatch.setattr(logging.root, "handlers", [Handler()])
+    before = logging.root.level
+    logging.root.setLevel(logging.WARNING)
+
+    def f(x):
+        logging.info("hello")
+        return x * 2
+
+    jitted = jit(f)
+    try:
+        for _ in range(3):
+            jitted(vector(1))
+        assert not said
+        logging.root.setLevel(logging.INFO)
+        with pytest.warns(jitcore.JitWarning, match="logged"):
+            jitted(vector(1)), jitted(vector(1))
+        assert said == ["hello"] * 2
+    finally:
+        logging.root.setLevel(before)

@@ -515,3 +515,38 @@ def test_numbers_of_a_layer_changed_later(name):
             expected = layer(*inputs)
             jitcore.manual_seed(3)
             assert same(jitted(*inputs), expected)
+
+
+@dataclasses.dataclass
+class Block:
+    kernel: int
+    scale: float = 1.0
+
+
+class Pair:
+    __match_args__ = ("first", "second")
+
+    def __init__(self, first, second):
+        self.first, self.second = first, second
+
+
+@pytest.mark.parametrize("name, value", [("kernel", 5), ("scale", 7.0), ("first", 3), ("second", 4)])
+def test_attributes_that_a_class_pattern_names(name, value):
+    block, pair = Block(2), Pair(1, 2)
+
+    def f(x):
+        match block:
+            case Block(kernel=2, scale=s):
+                x = x * s
+            case Block(k, s):
+                x = x * s + k
+        match pair:
+            case Pair(first, second=2):
+                return x + first
+            case Pair(first, second):
+                return x + first * 10 + second
+
+    jitted = jit(f)
+    agree(jitted, f, (vector(1),), (vector(2),))
+    setattr(block if name in vars(block) else pair, name, value)
+    agree(jitted, f, (vector(1),), (vector(2),))

@@ -24,7 +24,9 @@ from jitcore.state import state
 from jitcore_runtime.errors import PositionError
 
 _STATE = ("s0", "s1", "table", "names")
-_MOST_RETURNS = 40
+_MOST_RETURNS = 80
+_MOST_KEPT = 12
+"""Results of earlier calls that are still looked at."""
 
 
 @dataclass
@@ -60,6 +62,7 @@ def _calls(world: dict, function: Callable) -> Iterator[Seen]:
     kept: list[tuple[str, Any]] = []
     arguments = next(run)
     for turn in range(_MOST_RETURNS):
+        del kept[:-_MOST_KEPT]
         named = _reachable(world, arguments, kept)
         before = _snapshot(named)
         tapes = {id(t): t for _, x in named for t in (x, x._base) if t is not None}.values()

@@ -669,6 +669,10 @@ def calls(w: Writer, shapes, kinds) -> list[str]:
         if w.chance(50):
             lines.append(f"{pad}for _ in range(2):")
             pad += "    "
+        if w.chance(3):  # so often that the tree of recordings is made one program
+            lines.append(f"{pad}for turn in range(20):")
+            pad += "    "
+            lines += [f"{pad}if turn % 2:", f"{pad}    a = a + 1 if a.dtype != jitcore.bool else ~a"]
         lines.append(f"{pad}result = yield a, b, {n}")
         if not w.pure and w.chance(25):
             lines.append(pad + "if isinstance(result, tuple):")

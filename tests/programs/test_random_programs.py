@@ -4,6 +4,7 @@
 which.
 """
 
+import importlib
 import os
 import random
 import sys
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from program_check import check_export, differences, minimized, observe
+from random_decisions import program as decisions
 from random_programs import RandomChoices, program
 
 import jitcore
@@ -54,6 +56,12 @@ def test_native_programs_equal_eager(data):
     check(program(Drawn(data)), native=True)
 
 
+@settings(options, max_examples=40)
+@given(st.data())
+def test_programs_that_decide_equal_eager(data):
+    check(decisions(Drawn(data)), native=False)
+
+
 @settings(options, max_examples=60)
 @given(st.data(), st.integers(0, 9).map(lambda n: n == 9))
 def test_exported_programs_equal_eager(data, native):
@@ -72,13 +80,23 @@ def test_pure_programs_can_be_exported_and_most_calls_are_replayed():
     assert replayed > 60
 
 
+def test_trees_of_programs_that_decide_are_made_one_program(monkeypatch):
+    """That the test of them tests something."""
+    module = importlib.import_module("jitcore.trace.merge")
+    made, merge = [], module.merge
+    monkeypatch.setattr(module, "merge", lambda *given: made.append(merge(*given)) or made[-1])
+    for seed in range(12):
+        observe(decisions(RandomChoices(seed)), lambda f: jitcore.jit(f, native=False))
+    assert sum(program is not None for program in made) >= 3
+
+
 @pytest.mark.skipif(not PROGRAMS, reason="set JITCORE_PROGRAMS to a number of programs")
 @pytest.mark.slow
 def test_long_run():
     failed = 0
     for number in range(SEED * 10**6, SEED * 10**6 + PROGRAMS):
         native = random.Random(number).random() < 0.1
-        source = program(RandomChoices(number))
+        source = (decisions if number % 20 == 3 else program)(RandomChoices(number))
         try:
             found = wrong(source, native)
             if number % 7 == 0:

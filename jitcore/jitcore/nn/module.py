@@ -14,6 +14,17 @@ from .state_dict import _IncompatibleKeys, load_all, load_own, save_own
 _TABLES = ("_parameters", "_buffers", "_modules")
 
 
+def _compiled_in_place(value: Any) -> Any:
+    """Of `jit(module)`, which is to be a part of another module, the module, whose `forward` is jitted: so that its
+    parameters are found. Other values are themselves."""
+    if type(value).__module__ == "jitcore.jit_function" and isinstance(value._function, Module):
+        module = value._function
+        if type(module.forward) is not type(value):
+            object.__setattr__(module, "forward", type(value)(module.forward, value._options))
+        return module
+    return value
+
+
 class Module:
     """Holds parameters, buffers and submodules assigned as attributes; subclasses define `forward`."""
 
@@ -85,6 +96,7 @@ class Module:
 
     def __setattr__(self, name: str, value: Any) -> None:
         tables = self.__dict__
+        value = _compiled_in_place(value)
         if "_parameters" not in tables:
             if isinstance(value, Parameter | Module | Buffer):
                 raise AttributeError(f"{type(self).__name__}: call super().__init__() before assigning {name!r}")
@@ -155,6 +167,7 @@ class Module:
     def add_module(self, name: str, module: Module | None) -> None:
         """Add a submodule."""
         self._check_name(name, "_modules")
+        module = _compiled_in_place(module)
         if module is not None and not isinstance(module, Module):
             raise TypeError(f"add_module: {name!r} takes a Module or None, not {type(module).__name__}")
         self._modules[name] = module
@@ -351,7 +364,8 @@ class Module:
         """Run `forward` through jit from now on."""
         from ..jit_function import JitFunction
 
-        object.__setattr__(self, "forward", JitFunction(self.forward))
+        if not isinstance(self.forward, JitFunction):
+            object.__setattr__(self, "forward", JitFunction(self.forward))
 
     def set_submodule(self, target: str, module: Module, strict: bool = False) -> None:
         """Put `module` where the dotted path `target` leads. Raises AttributeError where its parent is missing."""

@@ -33,6 +33,7 @@ class Attributes:
 
     if TYPE_CHECKING:  # what the walker has besides
         checks: Checks
+        namespaces: set[int]
         _class_dicts: dict[type, Any]
 
         def visit(self, fetch: str, value: Any, what: str, names: frozenset[str]) -> None: ...
@@ -45,6 +46,8 @@ class Attributes:
         """What an object holds under `names`, in its dict, its slots and its class."""
         if isinstance(value, enum.Enum):
             names |= {"_value_"}
+        if "__match_args__" in names:  # by position in a class pattern
+            names |= frozenset(getattr(type(value), "__match_args__", ()))
         if hasattr(value, "__dict__"):
             self.own_dict(value.__dict__, what, names)
         for cls in type(value).__mro__:
@@ -83,6 +86,7 @@ class Attributes:
     def library(self, module: types.ModuleType, what: str, names: frozenset[str]) -> None:
         """A module that is none of the user's: that its functions have not been exchanged, and plain values."""
         table = module.__dict__
+        self.namespaces.add(id(table))
         bound = self.checks.bind(table)
         for name in sorted(names & table.keys()):
             item, fetch = table[name], f"{bound}.get({name!r}, missing)"

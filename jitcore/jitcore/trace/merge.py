@@ -204,7 +204,8 @@ class _Merger:
         roots: dict[int, Value],
         values: dict[Key, Value],
     ) -> list[Value]:
-        """Branches for the known outcomes one after another; at the end, that of an unknown one."""
+        """Branches for the known outcomes one after another, all only where what was `held` before is so; at the end,
+        that of an unknown one."""
         if not children:
             return [
                 _constant(block, -1), *self._outputs(block, [None] * len(self.types)), *(roots[n] for n in self.written)
@@ -215,20 +216,18 @@ class _Merger:
             predicate = block.append(ops.BITWISE_AND, [predicate, condition]).result
         below = [n for _, c in children for n in c.nodes()]
         needed = [key for key in values if any(key in n.code.takes or _gives(n, key) for n in below)]
-        operands = [outcome, *roots.values(), *(values[key] for key in needed)]
+        operands = [outcome, *held, *roots.values(), *(values[key] for key in needed)]
 
-        def region(emit: Callable[[Block, Value, dict[int, Value], dict[Key, Value]], list[Value]]) -> Region:
+        def region(emit: Callable[[Block, list[Value], dict[int, Value], dict[Key, Value]], list[Value]]) -> Region:
             inner = Block()
             arguments = [inner.add_argument(v.type) for v in operands]
-            count = 1 + len(roots)
-            given = emit(
-                inner, arguments[0], dict(zip(roots, arguments[1:count])), dict(zip(needed, arguments[count:]))
-            )
-            inner.append(ops.YIELD, given)
+            first, last = 1 + len(held), 1 + len(held) + len(roots)
+            of_roots, of_values = dict(zip(roots, arguments[first:last])), dict(zip(needed, arguments[last:]))
+            inner.append(ops.YIELD, emit(inner, arguments[:first], of_roots, of_values))
             return Region(inner)
 
         then = region(lambda inner, seen, r, v: self._emit(inner, child, r, v))
-        otherwise = region(lambda inner, seen, r, v: self._choose(inner, node, others, seen, [], r, v))
+        otherwise = region(lambda inner, seen, r, v: self._choose(inner, node, others, seen[0], seen[1:], r, v))
         return block.append(ops.COND, [predicate, *operands], regions=[then, otherwise]).results
 
     def _outputs(self, block: Block, given: Sequence[Value | None]) -> list[Value]:

@@ -35,6 +35,10 @@ def code_names(code: CodeType | None) -> frozenset[str]:
             found.update([constant] if constant.isidentifier() else _FIELD.findall(constant))
         elif isinstance(constant, CodeType):
             found |= code_names(constant)
+        elif isinstance(constant, tuple):  # a class pattern names attributes like this
+            found.update(text for text in constant if isinstance(text, str) and text.isidentifier())
+    if any(step.opname == "MATCH_CLASS" for step in dis.get_instructions(code)):
+        found.add("__match_args__")
     return frozenset(found)
 
 

@@ -151,7 +151,7 @@ class Recorder(Reads):
         if slot.assigned or slot.observed:
             return
         slot.observed = True
-        if slot.before is not None:
+        if slot.before is not None and not self.is_inside(slot.before):  # else one that the run retained
             dims = self._value(tensor, UNKNOWN).type.shape if self.sizes else None
             self.add_root(slot.before, f"gradient{len(self.roots)}", GradientOf(tensor), dims)
 

@@ -263,7 +263,7 @@ class TraceTree:
         child = self._child(top, variant)
         top.children = [(variant.recording.reads[number].outcome, child), (read.outcome, rest)]
         top.code = self._inner_code(guide, top, top.start, top.first, _wanted(top))
-        self._supply(top.parent, [child, rest])
+        self._supply(top.parent, [top, child, rest])
         if top.parent is None:
             self.roots = [top if root is node else root for root in self.roots]
         else:

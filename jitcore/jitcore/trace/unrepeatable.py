@@ -74,7 +74,7 @@ class CallOfBuiltIn:
         if (origin, name) in _FILES and (user := _user_of_library(self.frame)) is not None:
             where = f"{_file(user)}:{user.f_lineno}"
             return f"files are read or looked at ({name}() at {where}), which may be others each time"
-        if self._gives_another_result() and not (origin == "_queue" and _is_for_us(self.frame)):
+        if self._gives_another_result() and not (origin == "_queue" and is_for_us(self.frame)):
             return f"{origin}.{name}() at {self.where}, which gives another result each time"
         if (origin in _OUTSIDE or (origin == "_warnings" and self.is_direct)) and name not in _PURE:
             if (user := _user_of_library(self.frame)) is not None:
@@ -109,7 +109,7 @@ def _user_of_library(frame: FrameType | None) -> FrameType | None:
     return frame
 
 
-def _is_for_us(frame: FrameType | None) -> bool:
+def is_for_us(frame: FrameType | None) -> bool:
     """Whether it is jitcore that called library code, as kernels do that share a product among threads."""
     while frame is not None and is_library(frame.f_code.co_filename):
         if is_own_file(frame.f_code.co_filename):

@@ -33,7 +33,7 @@ from .names import OURS, code_names
 from .own import own_objects
 from .process_state import BUILT_IN_READERS, readers
 from .scalars import SCALARS, is_scalar_with_state
-from .unrepeatable import QUEUE, CallOfBuiltIn
+from .unrepeatable import QUEUE, CallOfBuiltIn, is_for_us
 from .user_builtins import NAMES, listening, replace_in
 from .walk import Walker, numpy_state
 
@@ -152,7 +152,7 @@ class Watcher(Walker):
                 elif frame.f_code is _IMPORT_MODULE:
                     for name in _resolved(frame.f_locals["name"], frame.f_locals["package"]):
                         self._module_is_imported(name, self._names_of_callers(frame))
-                elif _is_library_method(frame.f_code) and id(owner := frame.f_locals["self"]) in self.outside:
+                elif _is_library_method(frame.f_code) and self._is_followed(owner := frame.f_locals["self"], frame):
                     self.visit("", owner, f"a {type(owner).__name__}", self._names_of_callers(frame))
             elif event == "return" and self._to_come and frame.f_code.co_name == "<module>":
                 self._module_is_there(frame.f_globals.get("__name__", ""))
@@ -189,6 +189,12 @@ class Watcher(Walker):
             self.is_passing = isinstance(value, list | tuple | dict | set) and not is_closure
             self.visit("", value, name, names)
             self.is_passing = False
+
+    def _is_followed(self, owner: Any, frame: FrameType) -> bool:
+        """Whether the state of an object of a library matters: code can reach it. Loggers are found by their names."""
+        if frame.f_code.co_filename == logging.__file__:
+            return not is_for_us(frame)
+        return id(owner) in self.outside
 
     def _is_importing(self, frame: FrameType | None) -> bool:
         """Whether code runs because a module is imported, which later calls do not do again."""
