@@ -17,12 +17,13 @@ from jitcore_ir import dtypes as D
 from jitcore_ir import ops
 
 from .dispatch import apply, write
-from .ops.creation import tensor
+from .ops.creation import arange, tensor
 from .ops.inplace import with_inplace
 from .ops.movement import broadcast_tensors, position_on
 from .ops.order import nonzero
 from .ops.select import from_the_end
 from .promotion import NUMBERS, as_operand
+from .state import state
 from .symbolic import SymInt
 from .tensor import Tensor, memory, method, shape_of
 
@@ -37,7 +38,7 @@ def getitem(self: Tensor, index: Any) -> Tensor:
 
 def setitem(self: Tensor, index: Any, value: Any) -> None:
     """Write `value`, broadcast and cast, to the elements that `index` names."""
-    view, tensors = _basic(self, index)
+    view, tensors = _basic(self, index, state.recorder is not None)
     if not isinstance(value, Tensor):
         if not isinstance(value, NUMBERS):
             value = tensor(value)
@@ -88,12 +89,14 @@ class _Parts:
         self.tensors += [tensor] + [_COVERED] * (len(dims) - 1)
 
 
-def _basic(x: Tensor, index: Any) -> tuple[Tensor, list[Any] | None]:
+def _basic(x: Tensor, index: Any, recorded: bool = False) -> tuple[Tensor, list[Any] | None]:
     """The view that the simple parts of an index give, and an index tensor or None for each of its dimensions
-    (None altogether where there is no index tensor)."""
+    (None altogether where there is no index tensor). `recorded`: single positions given by tensors stay index tensors,
+    so that a recorded write does not depend on where it goes."""
     shape = shape_of(x)
     parts = _Parts()
-    for item in _expanded(x, index if isinstance(index, tuple) else _as_tuple(index)):
+    items = index if isinstance(index, tuple) else _as_tuple(index)
+    for item in _expanded(x, items, recorded and not any(map(_is_advanced, items))):
         axis = len(parts.starts)
         if item is None:
             parts.shape.append(1)
@@ -135,7 +138,14 @@ def _as_tuple(index: Any) -> tuple:
     return (_index_tensor(index),) if isinstance(index, list) else (index,)
 
 
-def _expanded(x: Tensor, index: Sequence[Any]) -> list[Any]:
+def _is_advanced(item: Any) -> bool:
+    """Whether an item of an index is or becomes an index tensor, and no single position."""
+    if isinstance(item, Tensor):
+        return item._array.ndim > 0 or item._array.dtype.kind == "b"
+    return isinstance(item, list | tuple | np.ndarray | range | bool | np.bool_)
+
+
+def _expanded(x: Tensor, index: Sequence[Any], keep_positions: bool = False) -> list[Any]:
     """The index with one item per dimension of x (None items come on top), index tensors made of lists and arrays."""
     items: list[Any] = []
     used = 0
@@ -144,7 +154,7 @@ def _expanded(x: Tensor, index: Sequence[Any]) -> list[Any]:
             item = _index_tensor(item)
         if isinstance(item, bool | np.bool_):
             item = tensor(bool(item))
-        if isinstance(item, Tensor) and item._array.dtype.kind in "iu" and not item._array.ndim:
+        if isinstance(item, Tensor) and item._array.dtype.kind in "iu" and not item._array.ndim and not keep_positions:
             item = int(item)  # a view, as in PyTorch
         if isinstance(item, Tensor):
             if item._array.dtype.kind not in "biu":
@@ -259,9 +269,12 @@ def _joined(view: Tensor, tensors: Sequence[Any]) -> tuple[Tensor, Tensor, int, 
     shape = shape_of(view)
     dims = shape[axis : axis + len(indices)]
     _check_range(indices, view._array.shape[axis : axis + len(indices)], indexed)
-    flat = _non_negative(indices[0], dims[0])
-    for one, size in zip(indices[1:], dims[1:]):
-        flat = flat * size + _non_negative(one, size)
+    places = [from_the_end(one, size) for one, size in zip(indices, dims)]
+    if state.recorder is not None and len(places) > 1:  # a replay checks each position by looking it up
+        places = [apply(ops.TAKE, (arange(size), one), {"axis": 0}) for one, size in zip(places, dims)]
+    flat = places[0]
+    for one, size in zip(places[1:], dims[1:]):
+        flat = flat * size + one
     if len(indices) > 1:
         total = dims[0]
         for n in dims[1:]:
@@ -270,15 +283,8 @@ def _joined(view: Tensor, tensors: Sequence[Any]) -> tuple[Tensor, Tensor, int, 
     return view, flat, axis, permutation
 
 
-def _non_negative(index: Tensor, size: Any) -> Tensor:
-    return from_the_end(index, size)
-
-
 def _check_range(indices: Sequence[Tensor], sizes: Sequence[int], axes: Sequence[int]) -> None:
-    """Raise IndexError for positions outside their own dimension; joined positions would hide that.
-
-    While a program is recorded this checks the recorded run; a replay checks the joined position.
-    """
+    """Raise IndexError for positions outside their own dimension; joined positions would hide that."""
     for index, size, axis in zip(indices, sizes, axes):
         array = memory(index)
         if array.size:
