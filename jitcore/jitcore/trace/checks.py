@@ -23,6 +23,8 @@ _ENTRY = re.compile(
     r"(?:\(\(x := )?(?P<table>v\d+)\.get\((?P<key>'\w+'), missing\)\)? is (?P<value>v\d+)(?: or \(type\(x\) .*\)\))?"
 )
 """A condition that the entry of a table is an object, or one that is equal to it."""
+_FETCH = re.compile(r"(?P<table>v\d+)\.get\('(?P<key>\w+)', missing\)")
+"""An expression that gives an entry of a table."""
 _NAME = re.compile(r"\bv\d+\b")
 """The names of bound objects. The first one of a condition is the object that it asks about."""
 
@@ -58,13 +60,21 @@ class Checks:
     _keys: dict[str, list] = field(default_factory=dict)
     _constants: dict[Any, Any] = field(default_factory=dict)
     _known: set[str] = field(default_factory=set)
+    _first: dict[str, Any] = field(default_factory=dict)
+    """What each expression gave when it was looked at first."""
+    _lacking: dict[str, set[str]] = field(default_factory=dict)
+    """Names that tables did not have when they were looked at first."""
 
     def same_object(self, fetch: str, expected: Any, description: str) -> None:
+        if self._is_of_the_run(fetch, expected):
+            return
         self._add(f"{fetch} is {self.bind(expected)}", description)
 
     def same_value(self, fetch: str, expected: Any, description: str) -> None:
         """By identity first; else equal and of the same type (so that 1, 1.0 and True differ, and NaN holds), a zero of
         the same sign."""
+        if self._is_of_the_run(fetch, expected):
+            return
         value, kind = self.bind(expected), self.bind(type(expected))
         equal = f"type(x) is {kind} and x == {value}"
         if type(expected) is float and expected == 0:
@@ -75,17 +85,24 @@ class Checks:
 
     def absent(self, fetch: str, description: str) -> None:
         """That there still is no such thing; `fetch` gives `missing` then."""
+        if self._is_of_the_run(fetch, _MISSING):
+            return
         self._add(f"{fetch} is missing", description)
 
     def without(self, table: Any, names: frozenset[str], description: str) -> None:
         """That a dict of attributes has nothing under those of `names` that it lacks now."""
         lacking = frozenset(name for name in names if name not in table)
+        if lacking and (bound := self._bound.get(id(table))) is not None:
+            lacking = frozenset(n for n in lacking if self._first.get(f"{bound}.get({n!r}, missing)", self) is self)
         if lacking:
+            self._lacking.setdefault(self.bind(table), set()).update(lacking)
             words = f"{description} {', '.join(sorted(lacking)[:4])}"
             self._add(f"{self.bind(table)}.keys().isdisjoint({self.constant(lacking)})", words)
 
     def alike(self, fetch: str, expected: Any, description: str) -> None:
         """By identity first, else by what is in it (see `contents.alike`)."""
+        if self._is_of_the_run(fetch, expected):
+            return
         value = self.bind(expected)
         self._add(f"((x := {fetch}) is {value} or alike(x, {value}))", description)
 
@@ -105,11 +122,15 @@ class Checks:
 
     def same_truth(self, fetch: str, expected: Any, description: str) -> None:
         """Zero, or empty, as `expected` is."""
+        if self._is_of_the_run(fetch, expected):
+            return
         self._add(f"bool({fetch}) is {bool(expected)}", description)
 
     def same_flag(self, tensor: Any, description: str) -> None:
         """Whether gradients flow to the tensor, as when it was recorded."""
-        self._add(f"{self.bind(tensor)}._requires_grad is {tensor._requires_grad}", description)
+        fetch = f"{self.bind(tensor)}._requires_grad"
+        if not self._is_of_the_run(fetch, tensor._requires_grad):
+            self._add(f"{fetch} is {tensor._requires_grad}", description)
 
     def same_leafness(self, tensor: Any, is_leaf: bool, description: str) -> None:
         """Whether the tensor has history on the tape, as when it was recorded."""
@@ -208,9 +229,18 @@ class Checks:
         self._keys = {name: keys for name, keys in self._keys.items() if name in named}
         self.names = {name: thing for name, thing in self.names.items() if name in named or not _NAME.fullmatch(name)}
 
+    def _is_of_the_run(self, fetch: str, found: Any) -> bool:
+        """Whether the run itself has put there what an expression gives now, as it gave something else before. It is
+        enough that it gives that again when the call begins and when it ends."""
+        first = self._first.setdefault(fetch, found)
+        if first is not found and not alike(first, found):
+            return True
+        entry = _FETCH.fullmatch(fetch) if self._lacking and found is not _MISSING else None
+        return entry is not None and entry["key"] in self._lacking.get(entry["table"], ())
+
     def holders(self) -> list[Any]:
         """Everything of this table that refers to the objects it asks about."""
-        return [self, vars(self), self.names, self._keys, *self._keys.values(), self._constants]
+        return [self, vars(self), self.names, self._keys, *self._keys.values(), self._constants, self._first]
 
     def _rows(self) -> Iterator[tuple[str, str, str, str]]:
         return zip(self.conditions, self.descriptions, self.places, self.subjects, strict=True)

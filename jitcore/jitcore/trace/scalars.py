@@ -31,7 +31,7 @@ def is_scalar_with_state(value: Any) -> bool:
 
 def is_plain(value: Any) -> bool:
     """Whether a tuple or frozen set holds nothing but scalars: another one with the same ones will do."""
-    if not isinstance(value, tuple | frozenset):
+    if not isinstance(value, tuple | frozenset) or hasattr(value, "__dict__"):
         return False
     return all((isinstance(item, SCALARS) and type(item) not in _RECORDED) or is_plain(item) for item in value)
 

@@ -69,6 +69,13 @@ def _vars(*things: Any) -> Any:
     return vars(*things)
 
 
+def _dir(*things: Any) -> list[str]:
+    if not things:
+        return sorted(sys._getframe(1).f_locals)
+    _report("every_attribute", *things)
+    return dir(*things)
+
+
 def _globals() -> dict[str, Any]:
     frame = sys._getframe(1)
     if _active.watcher is not None:
@@ -116,7 +123,7 @@ class _Type(type, metaclass=_TypeOfType):
 
 
 _REPLACED = {
-    "getattr": _getattr, "hasattr": _hasattr, "setattr": _setattr, "delattr": _delattr, "vars": _vars,
+    "getattr": _getattr, "hasattr": _hasattr, "setattr": _setattr, "delattr": _delattr, "vars": _vars, "dir": _dir,
     "globals": _globals, "id": _id, "type": _Type,
 }  # fmt: skip
 NAMES = frozenset(_REPLACED)

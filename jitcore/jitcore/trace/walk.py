@@ -14,6 +14,7 @@ import types
 from collections import deque
 from collections.abc import Iterator
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -192,6 +193,8 @@ class Walker(Attributes):
                 content = cell.cell_contents
             except ValueError:
                 continue
+            if isinstance(content, WeakKeyDictionary) and is_library(function.__code__.co_filename):
+                continue  # what `functools.singledispatch` remembers of its registry
             what_it_is = f"closure variable {name!r}"
             if not isinstance(content, SCALARS) and self.is_local(content):
                 before, self.is_passing = self.is_passing, True

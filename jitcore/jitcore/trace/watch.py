@@ -16,6 +16,7 @@ import os
 import queue
 import sys
 import threading
+import typing
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from importlib.util import resolve_name
@@ -41,6 +42,7 @@ _ENVIRONMENT = type(os.environ).__getitem__.__code__
 _ENVIRONMENT_KEYS = (type(os.environ).__iter__.__code__, type(os.environ).__len__.__code__)
 _THREAD = threading.current_thread.__code__
 _IMPORT_MODULE = importlib.import_module.__code__
+_IS_OF_PROTOCOL = type(typing.Protocol).__instancecheck__.__code__  # type: ignore[attr-defined]
 _LOOK_THROUGH = ("dataclasses",)
 """Modules of Python's library whose functions look through attributes of what they are given."""
 
@@ -149,6 +151,9 @@ class Watcher(Walker):
                     self.checks.same_keys(frame.f_locals["self"]._data, "other environment variables were set")
                 elif frame.f_code is _THREAD and frame.f_back is not None and _is_watched(frame.f_back):
                     self._same_thread()
+                elif frame.f_code is _IS_OF_PROTOCOL:
+                    for name in _names_of_protocol(frame.f_locals["cls"]):
+                        self.attribute(frame.f_locals["instance"], name, self._names_of_callers(frame))
                 elif frame.f_code is _IMPORT_MODULE:
                     for name in _resolved(frame.f_locals["name"], frame.f_locals["package"]):
                         self._module_is_imported(name, self._names_of_callers(frame))
@@ -294,12 +299,25 @@ class Watcher(Walker):
             self._same_thread()
         if (problem := call.problem()) is not None:
             self.problem = problem
+        elif call.is_direct and call.name == "__subclasses__" and isinstance(call.owner, type):
+            found: list[type] = call.owner.__subclasses__()
+            self.checks.custom(
+                call.owner, lambda: call.owner.__subclasses__() == found, f"{call.owner.__name__} had other subclasses"
+            )
         elif call.is_direct and (call.origin, call.name) in BUILT_IN_READERS:
             self.process_state(function)
         elif call.is_direct and id(call.owner) in self.outside and is_unknown(call.owner, call.name):
             self.problem = (
                 f"{call.name}() of a {type(call.owner).__name__} at {call.where}, whose state cannot be watched"
             )
+
+
+def _names_of_protocol(cls: Any) -> Iterable[str]:
+    """The attributes that `isinstance` asks an object for."""
+    if not getattr(cls, "_is_protocol", False):
+        return ()
+    names = getattr(cls, "__protocol_attrs__", None)  # from Python 3.12 on
+    return typing._get_protocol_attrs(cls) if names is None else names  # type: ignore[attr-defined]
 
 
 def _is_library_method(code: CodeType) -> bool:
