@@ -10,6 +10,7 @@ import hashlib
 import io
 import itertools
 import logging
+import operator
 import queue
 import string
 import sys
@@ -128,6 +129,20 @@ def a_configuration():
     config = configparser.ConfigParser()
     config.read_dict({"model": {"scale": "2.5"}})
     return (lambda x: x * config.getfloat("model", "scale")), lambda: config.set("model", "scale", "7")
+
+
+@reads
+def a_caller_of_a_method():
+    class Thing:
+        def scale(self, x):
+            return x * 2
+
+    thing, call = Thing(), operator.methodcaller("scale", vector(1, 2))
+
+    def change():
+        Thing.scale = lambda self, x: x * 9
+
+    return (lambda x: x * call(thing)), change
 
 
 @reads

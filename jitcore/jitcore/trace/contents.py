@@ -162,7 +162,7 @@ def built_in_method(walker: Walker, value: Any, what: str, names: frozenset[str]
 def attribute_getter(walker: Walker, value: Any, what: str, names: frozenset[str], is_held: bool) -> None:
     """It reads attributes that no code names."""
     if is_held:
-        walker.refuse(f"{what} is an operator.attrgetter, which cannot be watched; write a lambda")
+        walker.refuse(f"{what} is an operator.{type(value).__name__}, which cannot be watched; write a lambda")
 
 
 def weak_reference(walker: Walker, value: Any, what: str, names: frozenset[str], is_held: bool) -> None:
@@ -238,6 +238,7 @@ WATCHED: dict[type, Callable] = {
     types.BuiltinMethodType: built_in_method,
     types.MethodWrapperType: built_in_method,
     operator.attrgetter: attribute_getter,
+    operator.methodcaller: attribute_getter,
     weakref.ref: weak_reference,
     weakref.WeakSet: weak_reference,
     weakref.WeakKeyDictionary: weak_reference,
