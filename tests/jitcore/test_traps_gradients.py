@@ -211,3 +211,33 @@ def test_hooks_with_state_of_their_own():
         if n == 6:
             mine[1](7.0), theirs[1](7.0)
         assert same(jitted(vector(1, n)), eager(vector(1, n)))
+
+
+def test_gradients_end_at_a_leaf_and_go_on_into_history():
+    def seen(wrap):
+        weight = nn.Parameter(vector(1, 1, 1))
+        held = vector(1, 2, 3).requires_grad_()
+
+        @wrap
+        def f(a):
+            (a.sum() * weight + held).sum().backward()
+
+        a, found = vector(1), []
+        f(a), f(a)
+        a.requires_grad_()
+        leaf = a
+        for turn in range(6):
+            if turn % 2:
+                a = a + 1
+            if turn == 3:
+                with jitcore.no_grad():
+                    held.requires_grad_(False)
+                held.mul_(leaf.detach().clone().requires_grad_())
+            try:
+                f(a)
+            except RuntimeError as error:
+                found.append(str(error)[:30])
+            found.append((leaf.grad, a.grad if a.is_leaf else None, a._grad, weight.grad.tolist(), held._grad))
+        return repr(found)
+
+    assert seen(jit) == seen(lambda f: f)

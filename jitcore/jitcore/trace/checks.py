@@ -136,6 +136,10 @@ class Checks:
         """Whether the tensor has history on the tape, as when it was recorded."""
         self._add(f"{self.bind(tensor)}.is_leaf is {is_leaf}", description)
 
+    def no_history(self, tensor: Any, description: str) -> None:
+        """That the tensor still is a leaf of the tape."""
+        self._add(f"{self.bind(tensor)}._node is None", description)
+
     def same_hooks(self, leaf: Any, description: str) -> None:
         """The hooks on a leaf's gradient, or that there are none."""
         hooks = f"{self.bind(leaf)}._hooks"

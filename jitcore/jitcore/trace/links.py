@@ -37,9 +37,9 @@ class Joined:
 
 @dataclass(slots=True)
 class Links:
-    """joined: arguments in memory that the function reaches otherwise. leafness: arguments of which Python asked
-    whether they are leaves of the tape, with the answer. held: ids of the tensors that the function reaches and that
-    are no arguments."""
+    """joined: arguments in memory that the function reaches otherwise. leafness: arguments of which it matters
+    whether they are leaves of the tape, and whether they are. held: ids of the tensors that the function reaches and
+    that are no arguments."""
 
     joined: Sequence[Joined] = ()
     leafness: Sequence[tuple[int, bool]] = ()
@@ -69,7 +69,8 @@ def joined(recorder: Recorder, watcher: Watcher) -> list[Joined]:
 
 
 def asked_of_tape(recorder: Recorder, watcher: Watcher) -> list[tuple[int, bool]]:
-    """What Python learned about the tape from arguments; of captured tensors that is a check."""
+    """What Python learned about the tape from arguments, and which of them gradients end at; of captured tensors that
+    is a check."""
     position_of = {id(leaf): position for position, leaf in enumerate(watcher.arguments)}
     found = []
     for tensor, is_leaf in recorder.looked_at.values():
@@ -77,6 +78,12 @@ def asked_of_tape(recorder: Recorder, watcher: Watcher) -> list[tuple[int, bool]
             found.append((position_of[id(tensor)], is_leaf))
         elif id(tensor) in watcher.held:
             watcher.checks.same_leafness(tensor, is_leaf, "is_leaf of a tensor was another")
+    for slot in recorder.gradients.values():  # gradients end at a leaf, and go on into the history of other tensors
+        if slot.assigned and slot.leaf._node is None:
+            if id(slot.leaf) in position_of:
+                found.append((position_of[id(slot.leaf)], True))
+            elif id(slot.leaf) in watcher.held:
+                watcher.checks.no_history(slot.leaf, "a tensor had no gradient history")
     return found
 
 
