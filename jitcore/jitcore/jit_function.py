@@ -32,10 +32,11 @@ from .state import state
 from .trace.background import Job
 from .trace.capture import Recording, capture
 from .trace.containers import flatten, nested_leaves
+from .trace.failed_runs import NOT_PLAIN, needs_plain_numbers
 from .trace.keys import key_of, kind_of, named_modes, of_form
 from .trace.kinds import Kind, Pattern, marks_of, sizes_at
 from .trace.latest_call import LatestCall
-from .trace.numbers import NOT_PLAIN, is_about_recorded, settled
+from .trace.numbers import settled
 from .trace.recorder import Recorder
 from .trace.recordings import MOST_KINDS, Entry, Recordings
 from .trace.retrace import NOTICED, Retrace, advice, cause_of, describe, other_kind
@@ -253,6 +254,9 @@ class JitFunction:
         result, recording = self._capture(arguments, keywords, leaves, pattern, sizes)
         if recording is None:
             with self._recordings.lock:
+                if pattern.is_symbolic:  # sizes as they are may do
+                    kind.static = True
+                    return result
                 entry = self._recordings.enter(kind_key, Pattern(sizes_at(leaves)), leaves, words)
                 self._recordings.know(key, (entry, *entries))
             self._stay_eager(entry, NOT_PLAIN)
@@ -345,8 +349,8 @@ class JitFunction:
         recorder = Recorder(name, sizes=sizes, exact=self._options.exact)
         try:
             return capture(self._function, arguments, keywords, leaves, name, pattern, recorder)
-        except TypeError as error:
-            if not is_about_recorded(error):
+        except Exception as error:
+            if not needs_plain_numbers(error, recorder):
                 raise
         return self._function(*arguments, **keywords), None
 

@@ -18,8 +18,10 @@ from jitcore_ir import shapes
 from jitcore_ir.equations import RELATIONS
 from jitcore_ir.shapes import Expr
 
+from .plain_numbers import NumberOfRun, beside, compared_beside, mirrored, straight
 
-class SymInt:
+
+class SymInt(NumberOfRun):
     """An integer expression over symbols with the value it has in the recording of `owner`. When that has ended it is a
     plain number in disguise.
 
@@ -28,8 +30,6 @@ class SymInt:
     """
 
     __slots__ = ("expr", "owner", "value")
-    __array_priority__ = 1000
-    """NumPy's numbers leave arithmetic to this class."""
 
     def __init__(self, expr: Expr, value: int, owner: Any) -> None:
         self.expr = expr
@@ -43,7 +43,8 @@ class SymInt:
     def __add__(self, other: Any) -> Any:
         return _combine(shapes.add, self, other)
 
-    __radd__ = __add__
+    def __radd__(self, other: Any) -> Any:
+        return _combine(shapes.add, other, self)
 
     def __sub__(self, other: Any) -> Any:
         return _combine(shapes.sub, self, other)
@@ -54,7 +55,8 @@ class SymInt:
     def __mul__(self, other: Any) -> Any:
         return _combine(shapes.mul, self, other)
 
-    __rmul__ = __mul__
+    def __rmul__(self, other: Any) -> Any:
+        return _combine(shapes.mul, other, self)
 
     def __floordiv__(self, other: Any) -> Any:
         return _combine(shapes.floordiv, self, other)
@@ -69,10 +71,10 @@ class SymInt:
         return _combine(shapes.mod, other, self)
 
     def __divmod__(self, other: Any) -> Any:
-        return self // other, self % other
+        return beside(divmod, self, other) if _plain(other) is None else (self // other, self % other)
 
     def __rdivmod__(self, other: Any) -> Any:
-        return other // self, other % self
+        return beside(divmod, other, self) if _plain(other) is None else (other // self, other % self)
 
     def __truediv__(self, other: Any) -> Any:
         return _divided(self, other)
@@ -92,10 +94,10 @@ class SymInt:
         return self if self >= 0 else -self
 
     def __lshift__(self, other: Any) -> Any:
-        return self * (1 << other) if type(other) is int else int(self) << other
+        return self * (1 << other) if _is_few_bits(other) else beside(operator.lshift, self, other)
 
     def __rshift__(self, other: Any) -> Any:
-        return self // (1 << other) if type(other) is int else int(self) >> other
+        return self // (1 << other) if _is_few_bits(other) else beside(operator.rshift, self, other)
 
     def __pow__(self, other: Any, modulus: Any = None) -> Any:
         if modulus is not None:
@@ -105,7 +107,7 @@ class SymInt:
             for _ in range(other):
                 total = self * total
             return total
-        return int(self) ** other
+        return beside(operator.pow, self, other)
 
     def __eq__(self, other: object) -> bool:
         return _compare(self, other, "==")
@@ -135,7 +137,7 @@ class SymInt:
         _rely_on(self, shapes.sub(self.expr, self.value), "==")
         return self.value
 
-    __int__ = __index__
+    __int__ = in_this_run = __index__
 
     def __float__(self) -> float:
         return float(int(self))
@@ -143,8 +145,11 @@ class SymInt:
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
         return np.asarray(int(self), dtype)
 
-    def __reduce__(self) -> Any:
-        return int, (int(self),)
+    def __copy__(self) -> SymInt:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> SymInt:
+        return self
 
     def __str__(self) -> str:
         return str(int(self))
@@ -154,27 +159,21 @@ class SymInt:
     def __format__(self, spec: str) -> str:
         return format(int(self), spec)
 
+    def __invert__(self) -> int:
+        return ~int(self)
+
+    def __round__(self, digits: Any = None) -> int:
+        return round(int(self), digits)
+
     def __getattr__(self, name: str) -> Any:
         return getattr(int(self), name)
 
 
-def _with_number(name: str) -> Callable[..., Any]:
-    """The method of int called `name`, on the number."""
-
-    def method(self: SymInt, *others: Any) -> Any:
-        mine, theirs = int(self), [int(o) if type(o) is SymInt else o for o in others]
-        result = getattr(mine, name)(*theirs)
-        if result is NotImplemented and name == "__rpow__":  # of a float or complex number
-            return getattr(theirs[0], "__pow__", lambda _: NotImplemented)(mine)
-        return result
-
-    return method
-
-
-for _name in (
-    "rpow", "rlshift", "rrshift", "and", "rand", "or", "ror", "xor", "rxor", "invert", "round",
-):  # fmt: skip
-    setattr(SymInt, f"__{_name}__", _with_number(f"__{_name}__"))
+for _python in (operator.and_, operator.or_, operator.xor, operator.lshift, operator.rshift, operator.pow):
+    _name = _python.__name__.strip("_")
+    setattr(SymInt, f"__r{_name}__", mirrored(_python))
+    if f"__{_name}__" not in vars(SymInt):
+        setattr(SymInt, f"__{_name}__", straight(_python))
 
 
 def expression(dim: Any) -> int | Expr:
@@ -219,9 +218,9 @@ def larger(a: Any, b: Any) -> Any:
 def _combine(operation: Callable, left: Any, right: Any) -> Any:
     numbers = [_plain(left), _plain(right)]
     if any(n is None for n in numbers):
-        if _is_other_number(left) or _is_other_number(right):
+        if _is_float(left) or _is_float(right):
             return _ON_NUMBERS[operation](_number(left), _number(right))
-        return NotImplemented
+        return beside(_ON_NUMBERS[operation], left, right)
     if operation in _DIVISIONS and not right:  # Python's own error; a size that is not 0 now is not 0 later
         return _ON_NUMBERS[operation](hint(left), 0)
     return symbolic(operation(*map(_expr, numbers)), operation(*map(hint, numbers)), _owner(*numbers))
@@ -229,8 +228,8 @@ def _combine(operation: Callable, left: Any, right: Any) -> Any:
 
 def _divided(left: Any, right: Any) -> Any:
     """`left / right`, a float. Sizes are below 2**53, so that it does not matter that they become floats first."""
-    if not all(_plain(x) is not None or _is_other_number(x) for x in (left, right)):
-        return NotImplemented
+    if not all(_plain(x) is not None or _is_float(x) for x in (left, right)):
+        return beside(operator.truediv, left, right)
     owner = _owner(left, right)
     if right == 0:
         raise ZeroDivisionError("division by zero")
@@ -257,11 +256,16 @@ def _plain(value: Any) -> Any:
         return value if value.owner.open else value.value
     if getattr(type(value), "is_recorded", False):
         return None
-    return int(value) if isinstance(value, int | np.integer | np.bool_) else None
+    return int(value) if isinstance(value, int) else None
 
 
-def _is_other_number(value: Any) -> bool:
-    return isinstance(value, float | complex | np.inexact) or getattr(type(value), "is_recorded", False)
+def _is_float(value: Any) -> bool:
+    """Python's, or a number of the graph."""
+    return type(value) is float or getattr(type(value), "is_recorded", False)
+
+
+def _is_few_bits(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 64
 
 
 def _number(value: Any) -> Any:
@@ -298,9 +302,8 @@ def _may_be_large(expr: Expr, integers: set[str]) -> bool:
 def _compare(left: SymInt, right: Any, relation: str) -> Any:
     other = _plain(right)
     if other is None:
-        if _is_other_number(right):
-            return _COMPARE_NUMBERS[relation](_number(left), right)
-        return NotImplemented
+        python = _COMPARE_NUMBERS[relation]
+        return python(_number(left), right) if _is_float(right) else compared_beside(python, left, right)
     _rely_on(left, shapes.sub(left.expr, _expr(other)), relation)
     return RELATIONS[relation](left.value - hint(other))
 

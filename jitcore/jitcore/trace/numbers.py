@@ -10,8 +10,6 @@ from __future__ import annotations
 import gc
 import math
 import operator
-import os
-import sysconfig
 import types
 import weakref
 from collections import deque
@@ -22,6 +20,7 @@ import numpy as np
 
 from jitcore_ir import OpSpec, Value, ops
 
+from ..plain_numbers import NumberOfRun, PlainNumbersNeeded, beside, compared_beside, mirrored, plainly, straight
 from ..symbolic import SymInt, hint
 from ..tensor import Tensor, wrap
 from .containers import flatten, has_recorded_keys, unflatten
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 Plain = float | int
 
 
-class RecordedNumber:
+class RecordedNumber(NumberOfRun):
     """Computes like the float or int `value`; deliberately not a subclass, since C code would read one of those without
     asking. `isinstance` says what Python code expects. Once the recording has ended it is a plain number in disguise.
 
@@ -117,6 +116,27 @@ class RecordedNumber:
 
     # Everything else pins
 
+    def __pow__(self, other: Any, modulus: Any = None) -> Any:
+        return beside(operator.pow, self, other) if modulus is None else pow(pinned(self), pinned(other), modulus)
+
+    def __rpow__(self, other: Any) -> Any:
+        return beside(operator.pow, other, self)
+
+    def __invert__(self) -> Any:
+        return operator.invert(pinned(self))  # type: ignore[arg-type]
+
+    def __round__(self, digits: Any = None) -> Any:
+        return round(pinned(self), plainly(digits))
+
+    def __trunc__(self) -> int:
+        return math.trunc(pinned(self))
+
+    def __floor__(self) -> int:
+        return math.floor(pinned(self))
+
+    def __ceil__(self) -> int:
+        return math.ceil(pinned(self))
+
     def __float__(self) -> float:
         return float(pinned(self))
 
@@ -127,7 +147,10 @@ class RecordedNumber:
         return complex(pinned(self))
 
     def __index__(self) -> int:
-        return operator.index(pinned(self))  # type: ignore[arg-type]
+        number = pinned(self)
+        if type(number) is float:  # a class has this method or not; C code goes another way beside a float
+            raise PlainNumbersNeeded("'float' object cannot be interpreted as an integer")
+        return number  # type: ignore[return-value]
 
     def __hash__(self) -> int:
         return hash(pinned(self))
@@ -141,9 +164,6 @@ class RecordedNumber:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(pinned(self), dtype)
 
-    def __reduce__(self) -> Any:
-        return type(self._value), (pinned(self),)
-
     def __copy__(self) -> RecordedNumber:
         return self
 
@@ -152,6 +172,9 @@ class RecordedNumber:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(pinned(self), name)
+
+    def in_this_run(self) -> Plain:
+        return pinned(self)
 
     # For the recorder
 
@@ -184,28 +207,13 @@ class RecordedNumber:
         return made
 
 
-def _defer(name: str) -> Callable[..., Any]:
-    """A method that pins both numbers and asks Python."""
-
-    def method(self: RecordedNumber, *others: Any) -> Any:
-        if any(type(plain(x)) not in (float, int, bool, complex, type(None)) for x in others):
-            return NotImplemented
-        mine, theirs = pinned(self), [pinned(x) for x in others]
-        result = getattr(mine, name)(*theirs)
-        if result is NotImplemented and len(theirs) == 1:  # the other one is of the wider kind, and has it done
-            mirrored = f"__{name[3:]}" if name.startswith("__r") and name != "__round__" else f"__r{name[2:]}"
-            return getattr(theirs[0], mirrored, lambda _: NotImplemented)(mine)
-        return result
-
-    return method
-
-
-for _name in (
-    "__pow__", "__rpow__", "__mod__", "__rmod__", "__floordiv__", "__rfloordiv__", "__divmod__", "__rdivmod__",
-    "__round__", "__trunc__", "__floor__", "__ceil__", "__and__", "__rand__", "__or__", "__ror__",
-    "__xor__", "__rxor__", "__lshift__", "__rlshift__", "__rshift__", "__rrshift__", "__invert__",
+for _python in (
+    operator.mod, operator.floordiv, divmod, operator.and_, operator.or_, operator.xor, operator.lshift,
+    operator.rshift,
 ):  # fmt: skip
-    setattr(RecordedNumber, _name, _defer(_name))
+    _name = _python.__name__.strip("_")
+    setattr(RecordedNumber, f"__{_name}__", straight(_python))
+    setattr(RecordedNumber, f"__r{_name}__", mirrored(_python))
 
 
 def is_of_the_run(leaf: Any) -> bool:
@@ -243,10 +251,10 @@ def _arithmetic(python: Callable, spec: OpSpec, left: Any, right: Any) -> Any:
     """Python's operator on two numbers of which one is recorded. For floats only: Python's integers have no
     end."""
     a, b = plain(left), plain(right)
-    if type(a) not in (float, int) or type(b) not in (float, int):
-        if isinstance(a, bool | complex | np.generic) or isinstance(b, bool | complex | np.generic):
-            return python(pinned(left), pinned(right))
+    if SymInt in (type(a), type(b)):
         return NotImplemented
+    if type(a) not in (float, int) or type(b) not in (float, int):
+        return beside(python, left, right)
     recorder = _recorder(left, right)
     if not recorder.open or float not in (type(a), type(b)) or not _fits(a) or not _fits(b):
         return python(pinned(left), pinned(right))
@@ -258,15 +266,22 @@ def _arithmetic(python: Callable, spec: OpSpec, left: Any, right: Any) -> Any:
 def _compare(python: Callable, spec: OpSpec, left: RecordedNumber, right: Any) -> Any:
     a, b = plain(left), plain(right)
     if type(b) not in (float, int, bool):
-        return NotImplemented
+        return NotImplemented if type(b) is SymInt else compared_beside(python, left, right)
     outcome = python(a, b)
     recorder = left._recorder
     if recorder.open:
-        if type(a) is type(b) or (type(a) is float and abs(b) < 2**53) or (type(b) is float and abs(a) < 2**53):
+        if _compares_alike(a, b):
             recorder.decide(lambda: recorder.combine(spec, left, right), outcome)
         else:
             pinned(left), pinned(right)
     return outcome
+
+
+def _compares_alike(a: Plain, b: Plain) -> bool:
+    """Whether the graph compares two numbers as Python does, to which an int and a float are never rounded."""
+    if type(a) is type(b):
+        return type(b) is not int or -(2**63) <= b < 2**63
+    return (type(a) is float and abs(b) < 2**53) or (type(b) is float and abs(a) < 2**53)
 
 
 def _fits(x: Plain) -> bool:
@@ -276,25 +291,6 @@ def _fits(x: Plain) -> bool:
 
 def _recorder(*numbers: Any) -> Reads:
     return next(x._recorder for x in numbers if type(x) is RecordedNumber)
-
-
-NOT_PLAIN = "a number of the recording is given to code that takes plain ones only (json, say)"
-
-
-def is_about_recorded(error: TypeError) -> bool:
-    """Whether library code, in Python or C, was raised by a number that is none of Python's own."""
-    if any(kind.__name__ in str(error) for kind in (RecordedNumber, SymInt)):
-        return True
-    step = error.__traceback__
-    while step is not None:
-        frame, step = step.tb_frame, step.tb_next
-        is_foreign = frame.f_code.co_filename.startswith(_LIBRARY)
-        if is_foreign and any(type(value) in (RecordedNumber, SymInt) for value in frame.f_locals.values()):
-            return True
-    return False
-
-
-_LIBRARY = sysconfig.get_paths()["stdlib"] + os.sep
 
 
 def settled(result: Any, recorder: Reads) -> Any:
