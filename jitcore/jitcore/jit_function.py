@@ -31,7 +31,7 @@ from .source import user_location, warn_user
 from .state import state
 from .trace.background import Job
 from .trace.capture import Recording, capture
-from .trace.containers import flatten, nested_leaves
+from .trace.containers import Flattening, nested_leaves
 from .trace.failed_runs import NOT_PLAIN, needs_plain_numbers
 from .trace.keys import key_of, kind_of, named_modes, of_form
 from .trace.kinds import Kind, Pattern, marks_of, sizes_at
@@ -95,8 +95,8 @@ class JitFunction:
             result = last.replay(arguments, keywords)
             if result is not MISSED:
                 return result
-        leaves, structure = flatten((arguments, keywords), once=True)
-        form = self._recordings.form(structure, arguments, keywords)
+        found, structure = self._recordings.flatten(arguments, keywords)
+        leaves, form = found.leaves, self._recordings.form(structure, found)
         key = key_of(leaves, form)
         entries = self._recordings.for_key(key, leaves, form)
         for entry in entries:
@@ -113,13 +113,15 @@ class JitFunction:
                 return self._eagerly(arguments, keywords)
             if result is not MISSED:
                 if len(entries) == 1 and key == self._latest and form is structure:
-                    self._remember(entry, leaves, structure)
+                    self._remember(entry, leaves, structure, found.apart)
                 self._latest = key
                 return result
         if any(entry.reason is not None for entry in entries):
             return self._eagerly(arguments, keywords)
+        if self._recordings.learn(found):
+            return self(*arguments, **keywords)
         with undone_on_error():
-            return self._record(key, form, structure, entries, leaves, arguments, keywords)
+            return self._record(key, form, structure, entries, found, arguments, keywords)
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else types.MethodType(self, instance)
@@ -176,12 +178,12 @@ class JitFunction:
         """Record and compile a call unless that has been done, and leave tensors as they were."""
         from .trace.warmup import unchanged_optimizers
 
-        leaves, structure = flatten((arguments, keywords), once=True)
-        form = self._recordings.form(structure, arguments, keywords)
+        found, structure = self._recordings.flatten(arguments, keywords)
+        leaves, form = found.leaves, self._recordings.form(structure, found)
         key = key_of(leaves, form)
         if not self._recordings.for_key(key, leaves, form):
             with unchanged_optimizers(), undone_on_error() as undo:
-                self._record(key, form, structure, (), leaves, arguments, keywords, ahead=True)
+                self._record(key, form, structure, (), found, arguments, keywords, ahead=True)
                 undo.put_back()
 
     def _eagerly(self, arguments: tuple, keywords: dict) -> Any:
@@ -202,12 +204,12 @@ class JitFunction:
                     refuse(f"{self._name}, a jitted function, has failed and undone what it wrote", user_location())
                 raise
 
-    def _remember(self, entry: Entry, leaves: Sequence[Any], structure: Any) -> None:
+    def _remember(self, entry: Entry, leaves: Sequence[Any], structure: Any, apart: Any) -> None:
         """Let the next call be compared with this one first, where there is one way to go. That takes a while to write
         down, and so is done when a second call in a row has the same key."""
         roots = entry.tree.roots
         if len(roots) == 1 and roots[0].whole:
-            self._last = LatestCall.of(roots[0], leaves, structure, self._recordings.containers)
+            self._last = LatestCall.of(roots[0], leaves, structure, self._recordings.containers, apart)
 
     def _record(
         self,
@@ -215,7 +217,7 @@ class JitFunction:
         form: Any,
         structure: Any,
         entries: tuple[Entry, ...],
-        leaves: list[Any],
+        found: Flattening,
         arguments: tuple,
         keywords: dict,
         ahead: bool = False,
@@ -223,6 +225,7 @@ class JitFunction:
         """Run the call eagerly and keep a recording of it; `ahead`: which alone is wanted."""
         if any(self._waits_for(entry) for entry in entries):
             return self._eagerly(arguments, keywords)
+        leaves = found.leaves
         kind_key = kind_of(leaves, form, key)
         retrace = _cause(entries, leaves)
         words = describe(leaves, named_modes())
@@ -251,7 +254,7 @@ class JitFunction:
             kind = self._recordings.kinds.setdefault(kind_key, Kind())
             pattern, sizes = kind.pattern(leaves, self._options.dynamic, nested_leaves(structure))
         start = time.perf_counter()
-        result, recording = self._capture(arguments, keywords, leaves, pattern, sizes)
+        result, recording = self._capture(arguments, keywords, found, pattern, sizes)
         if recording is None:
             with self._recordings.lock:
                 if pattern.is_symbolic:  # sizes as they are may do
@@ -270,12 +273,14 @@ class JitFunction:
         finally:
             result = settled(result, recorder)
         with self._recordings.lock:
+            if self._recordings.apart.note(recording.looked, found.containers):
+                return result
             if variant is None and recorder.disagrees:  # sizes as they are will do
                 kind.static = True
                 return result
             if variant is not None:
                 self._recordings.watch(recording.containers)
-                form = self._recordings.form(structure, arguments, keywords)
+                form = self._recordings.form(structure, found)
                 key, kind_key = of_form(key, form), of_form(kind_key, form)
                 assert recording.pattern is not None
                 kind.learn(pattern, recording.pattern, sizes.specializations)
@@ -341,14 +346,14 @@ class JitFunction:
         return Variant(recording, backward)
 
     def _capture(
-        self, arguments: tuple, keywords: dict, leaves: list[Any], pattern: Pattern, sizes: Sizes
+        self, arguments: tuple, keywords: dict, found: Flattening, pattern: Pattern, sizes: Sizes
     ) -> tuple[Any, Recording | None]:
         """The result of a recorded run, and the recording; None where the function gives numbers to code that does not
         take recorded ones, and was run again without."""
         name = _identifier(self._name)
         recorder = Recorder(name, sizes=sizes, exact=self._options.exact)
         try:
-            return capture(self._function, arguments, keywords, leaves, name, pattern, recorder)
+            return capture(self._function, arguments, keywords, found.leaves, name, pattern, recorder, found.apart)
         except Exception as error:
             if not needs_plain_numbers(error, recorder):
                 raise
@@ -409,10 +414,10 @@ def jit(
     """Compile a function, method or Module by recording it: `@jitcore.jit`, or `fast = jitcore.jit(model)`.
 
     The first call runs eagerly and is recorded; later calls with arguments of the same structure, dtypes and shapes run
-    the compiled program. Tensors may be nested in tuples, lists, dicts and dataclasses. A float argument is a value of
-    the program, as a tensor is; other leaves are constants of the recording, by value. `native=False` interprets the
-    recorded graph instead of compiling it. `exact=True`: results have the bits that the function gives eagerly; what
-    native code would round otherwise (sums, products of matrices, exp and its like) is then run by NumPy.
+    the compiled program. Tensors may be nested in tuples, lists, dicts, dataclasses and other objects. A float argument
+    is a value of the program, as a tensor is; other leaves are constants of the recording, by value. `native=False`
+    interprets the recorded graph instead of compiling it. `exact=True`: results have the bits that the function gives
+    eagerly; what native code would round otherwise (sums, products of matrices, exp and its like) is then run by NumPy.
 
     `background=True`: recordings are compiled in another process, and calls run eagerly until that is done
     (`function.wait()` waits for it). `warmup=[(TensorSpec((8, 784)),)]` compiles ahead for calls like these; see

@@ -13,6 +13,7 @@ from ..source import is_own_file
 from .checks import Checks
 from .libraries import is_library_class, is_library_module
 from .names import MAYBE, OURS, STORED, marked
+from .objects import dict_of, has_slot
 from .scalars import SCALARS, is_scalar_with_state
 from .user_builtins import STAND_INS
 
@@ -41,15 +42,17 @@ class Attributes:
         def function(self, function: types.FunctionType, what: str, names: frozenset[str]) -> None: ...
         def entries(self, value: dict, what: str, names: frozenset[str]) -> None: ...
         def is_in_key(self, thing: Any) -> bool: ...
+        def look_at(self, value: Any, names: frozenset[str]) -> None: ...
 
     def attributes(self, value: Any, what: str, names: frozenset[str]) -> None:
         """What an object holds under `names`, in its dict, its slots and its class."""
+        self.look_at(value, names)
         if isinstance(value, enum.Enum):
             names |= {"_value_"}
         if "__match_args__" in names:  # by position in a class pattern
             names |= frozenset(getattr(type(value), "__match_args__", ()))
-        if hasattr(value, "__dict__"):
-            self.own_dict(value.__dict__, what, names)
+        if (own := dict_of(value)) is not None:
+            self.own_dict(own, what, names)
         for cls in type(value).__mro__:
             slots = cls.__dict__.get("__slots__", ())
             for name in (slots,) if isinstance(slots, str) else slots:
@@ -57,7 +60,7 @@ class Attributes:
                     name = f"_{cls.__name__.lstrip('_')}{name}"
                 if name not in names:
                     continue
-                if hasattr(value, name) or MAYBE + name in names or STORED + name in names:
+                if has_slot(value, cls, name) or MAYBE + name in names or STORED + name in names:
                     self.slot(value, name, what, names)
         self.class_of(value, what, names)
 
@@ -79,7 +82,7 @@ class Attributes:
     def lacks(self, thing: Any, what: str, names: frozenset[str], *marks: str) -> None:
         """That an object lacks attributes which code assigns (STORED), as the run itself may do, or asks for though
         they may not be there (MAYBE). Of objects that the run made this is forgotten."""
-        own = getattr(thing, "__dict__", None)
+        own = dict_of(thing)
         if own is not None:
             self.checks.without(own, frozenset().union(*(marked(names, mark) for mark in marks)), f"{what} had no")
 
@@ -108,7 +111,7 @@ class Attributes:
         cls = type(value)
         self.checks.same_class(value, f"{what} was a {cls.__name__}")
         self.lacks(value, what, names, STORED)
-        own = getattr(value, "__dict__", None)
+        own = dict_of(value)
         found = self.class_attributes(cls, what, names)
         if own is not None:
             if "__getattr__" in found:  # asked for all that is not there
@@ -157,7 +160,7 @@ class Attributes:
 
     def attribute(self, thing: Any, name: str, names: frozenset[str]) -> None:
         """What one attribute is, or that there is none: code has asked for it by a name that it made."""
-        own = getattr(thing, "__dict__", None)
+        own = dict_of(thing)
         is_module = isinstance(thing, types.ModuleType)
         if isinstance(thing, SCALARS) and not is_scalar_with_state(thing):
             return
@@ -170,6 +173,7 @@ class Attributes:
             return
         what = thing.__name__ if is_module or isinstance(thing, type) else type(thing).__name__
         is_in_key = self.is_in_key(thing)
+        self.look_at(thing, names | {name})
         if isinstance(own, dict) and not is_in_key:
             self._entry(own, name, what, names)
         classes = thing.__mro__ if isinstance(thing, type) else type(thing).__mro__
@@ -205,14 +209,17 @@ class Attributes:
 
     def slot(self, thing: Any, name: str, what: str, names: frozenset[str]) -> None:
         fetch = f"getattr({self.checks.bind(thing)}, {name!r}, missing)"
-        if hasattr(thing, name):
-            self.visit(fetch, getattr(thing, name), f"{what}.{name}", names)
-        else:
+        try:
+            item = getattr(thing, name)
+        except Exception:  # its class may have code for what is not there
             self.checks.absent(fetch, f"{what} had no {name}")
+        else:
+            self.visit(fetch, item, f"{what}.{name}", names)
 
     def every_attribute(self, thing: Any, names: frozenset[str]) -> None:
         """All that the object's dict holds: code looks through it."""
-        own = getattr(thing, "__dict__", None)
+        self.look_at(thing, names | {"__dict__"})
+        own = dict_of(thing)
         if isinstance(own, dict) and not isinstance(thing, types.ModuleType) and not self.is_in_key(thing):
             self.entries(own, type(thing).__name__, names)
 

@@ -6,7 +6,7 @@ part of the result is made of, and the checks on Python state. `Recording.proble
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,9 +16,9 @@ from ..state import state
 from ..tensor import Tensor
 from ..undo import Undo, undone_on_error
 from .checks import Checks
-from .containers import count_leaves, flatten, mutable_parts, objects_in
+from .containers import Apart, Flattening, count_leaves, flatten, paths_to
 from .contents import alike
-from .effects import Effect, watched_effects
+from .effects import Effect, shows_address, watched_effects
 from .history import outside_leaf
 from .keys import named_modes
 from .kinds import Pattern, sizes_at
@@ -61,7 +61,9 @@ class Recording:
     links: Links = field(default_factory=Links)
     """What arguments have to do with what the function reaches otherwise."""
     containers: frozenset[int] = frozenset()
-    """Ids of the lists, dicts and objects of dataclasses that it reaches otherwise than as arguments."""
+    """Ids of the lists, dicts and objects that it reaches otherwise than as arguments."""
+    looked: Mapping[type, frozenset[str]] = field(default_factory=dict)
+    """By class, the names that code which has an object of it can look up."""
 
 
 def capture(
@@ -72,9 +74,10 @@ def capture(
     name: str,
     pattern: Pattern | None = None,
     recorder: Recorder | None = None,
+    apart: Apart | None = None,
 ) -> tuple[Any, Recording]:
     """Run `function(*arguments, **keywords)` eagerly and record it, with the symbols of `pattern`. The result may hold
-    numbers of the recording, which `settled` makes plain.
+    numbers of the recording, which `settled` makes plain. `apart`: how the arguments were taken apart to `leaves`.
 
     The function's own exceptions pass through, after what it did to memory from outside has been undone.
     """
@@ -82,12 +85,13 @@ def capture(
     pattern = pattern or Pattern(sizes_at(leaves))
     enter_tensors(recorder, leaves, pattern)
     recorder.pins |= {position: (leaf, UNKNOWN) for position, leaf in enumerate(leaves) if type(leaf) is float}
-    before = flatten((arguments, keywords), once=True)
+    found = Flattening(apart=apart)
+    before = found.leaves, found.of((arguments, keywords))
     given, named = _with_numbers(recorder, arguments, keywords, before[1], pattern)
-    recorder.containers = mutable_parts((arguments, keywords))
-    result, recording = record(recorder, function, given, named, leaves)
+    recorder.containers = paths_to((arguments, keywords), found)
+    result, recording = record(recorder, function, given, named, leaves, found.containers)
     recording.pattern = pattern
-    if not _same_tree(before, flatten((arguments, keywords), once=True)):
+    if not _same_tree(before, flatten((arguments, keywords), once=True, apart=apart)):
         recording.problem = recording.problem or "a list, dict or object that is an argument is changed by the function"
     given.clear()
     named.clear()
@@ -148,13 +152,19 @@ def _with_numbers(
 
 
 def record(
-    recorder: Recorder, function: Callable, arguments: Sequence[Any], keywords: dict, leaves: Sequence[Any]
+    recorder: Recorder,
+    function: Callable,
+    arguments: Sequence[Any],
+    keywords: dict,
+    leaves: Sequence[Any],
+    containers: Sequence[Any] = (),
 ) -> tuple[Any, Recording]:
-    """As `capture`, with a recorder whose argument roots are already declared."""
+    """As `capture`, with a recorder whose argument roots are already declared. `containers`: those among the
+    arguments, which hold `leaves`."""
     tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
     before = [x._requires_grad for x in tensors]
     modes_before = named_modes()
-    watcher = Watcher(function, leaves, objects_in([*arguments, keywords]))
+    watcher = Watcher(function, leaves, containers)
     recorder.on_hooks = watcher.hooks_start
     with undone_on_error(recorder.is_inside) as undo:
         state.recorder = recorder
@@ -189,6 +199,8 @@ def _finish(recorder: Recorder, watcher: Watcher, result: Any, undo: Undo) -> Re
     recorder.settle_layouts({id(leaf._storage) for leaf in leaves if isinstance(leaf, Tensor)})
     for text in recorder.texts:
         recorder.pin(text.number)
+    if shows_address(recorder, leaves):
+        recorder.refuse("a text says where an argument lies in memory, another place in each call", UNKNOWN)
     found = Pieces(recorder, watcher)
     values = found.values
     differentiable: list[tuple[Any, int]] = []
@@ -235,18 +247,21 @@ def _finish(recorder: Recorder, watcher: Watcher, result: Any, undo: Undo) -> Re
     captured = [(n, root) for n, root in enumerate(recorder.roots) if root.source is None]
     generators = [n for n, root in captured if id(root.tensor._storage) in watcher.generators]
     links = Links(joined(recorder, watcher), leafness, held_tensors(watcher))
+    looked = watcher.looked
+    if watcher.looks_at_all:
+        looked = {cls: names | {"__dict__"} for cls, names in looked.items()}
     return Recording(
         recorder.graph, recorder.roots, pieces, structure, gradients, written, recorder.reads, watcher.checks,
         recorder.pins, recorder.effects, list(values), problem, recorder, differentiable, generators,
-        found.layouts, links=links, containers=watcher.held_containers(),
+        found.layouts, links=links, containers=watcher.held_containers(), looked=looked,
     )  # fmt: skip
 
 
 def _returned_whole(recorder: Recorder, watcher: Watcher) -> Callable[[Any], bool]:
-    """Whether a list or dict in a result is one from outside, which the caller then has in common with others."""
+    """Whether a list, dict or object in a result is one from outside, which the caller has in common with others."""
 
     def whole(tree: Any) -> bool:
-        if recorder.containers is None or not isinstance(tree, list | dict):
+        if recorder.containers is None or issubclass(type(tree), tuple):
             return False
         return id(tree) in recorder.containers or (id(tree) in watcher.held and id(tree) in watcher.outside)
 

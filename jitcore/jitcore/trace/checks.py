@@ -15,6 +15,8 @@ from itertools import count
 from typing import Any
 
 from .contents import alike
+from .objects import keys_of
+from .scalars import SCALARS, is_plain, is_scalar_with_state
 
 _MISSING = object()
 _MANY = 8
@@ -31,6 +33,11 @@ _NAME = re.compile(r"\bv\d+\b")
 
 class _Attributes:
     """An object whose attributes are the entries of some dict."""
+
+
+def _is_compared(value: Any) -> bool:
+    """Whether equal ones are as good as the same one."""
+    return (isinstance(value, SCALARS) and not is_scalar_with_state(value)) or is_plain(value)
 
 
 def _is_attribute(key: str) -> bool:
@@ -52,7 +59,8 @@ class Checks:
     names: dict[str, Any] = field(
         default_factory=lambda: {
             "missing": _MISSING, "type": type, "len": len, "bool": bool, "getattr": getattr, "copysign": math.copysign,
-            "repr": repr, "alike": alike,
+            "repr": repr, "alike": alike, "list_len": list.__len__, "list_item": list.__getitem__,
+            "dict_get": dict.get, "keys_of": keys_of,
         }
     )  # fmt: skip
     _numbers: Iterator[int] = field(default_factory=count)
@@ -112,9 +120,11 @@ class Checks:
     def same_keys(self, mapping: dict, description: str) -> None:
         """The same keys in the same order; for keys that are compared by value."""
         bound = self.bind(mapping)
-        keys = self._keys.setdefault(bound, list(mapping))
-        if keys == list(mapping):  # else the run itself changed them, which the first check will tell
-            self._add(f"[*{bound}] == {self.bind(keys)}" if keys else f"not {bound}", description)
+        now = [*keys_of(mapping)]
+        keys = self._keys.setdefault(bound, now)
+        if keys == now:  # else the run itself changed them, which the first check will tell
+            given = bound if type(mapping) is dict else f"keys_of({bound})"
+            self._add(f"[*{given}] == {self.bind(keys)}" if keys else f"not {given}", description)
 
     def nothing_put(self, tensor: Any, description: str) -> None:
         """That the tensor has no attributes of the user's."""
@@ -155,8 +165,12 @@ class Checks:
         storage, view = self.bind(tensor._storage), self.bind(tensor._view)
         self._add(f"{bound}._storage is {storage} and {bound}._view is {view}", description)
 
-    def same_length(self, fetch: str, expected: int, description: str) -> None:
-        self._add(f"len({fetch}) == {expected}" if expected else f"not {fetch}", description)
+    def same_length(self, fetch: str, expected: int, description: str, length: str = "") -> None:
+        """`length`: what tells it of objects of the user's, past their methods."""
+        if length:
+            self._add(f"{length}({fetch}) == {expected}", description)
+        else:
+            self._add(f"len({fetch}) == {expected}" if expected else f"not {fetch}", description)
 
     def custom(self, thing: Any, test: Callable[[], bool], description: str) -> None:
         """What a function of our own says about `thing`."""
@@ -237,7 +251,7 @@ class Checks:
         """Whether the run itself has put there what an expression gives now, as it gave something else before. It is
         enough that it gives that again when the call begins and when it ends."""
         first = self._first.setdefault(fetch, found)
-        if first is not found and not alike(first, found):
+        if first is not found and not (_is_compared(first) and alike(first, found)):
             return True
         entry = _FETCH.fullmatch(fetch) if self._lacking and found is not _MISSING else None
         return entry is not None and entry["key"] in self._lacking.get(entry["table"], ())

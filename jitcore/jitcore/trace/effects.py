@@ -14,7 +14,7 @@ import io
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -240,6 +240,8 @@ def _argument(recorder: Recorder, argument: Any) -> Any:
         return (Filled(argument.graph_value(), None),)
     if type(argument) is str:
         return argument
+    if recorder.containers is not None and id(argument) in recorder.containers:
+        recorder.refuse("print() of a list, dict or object that is an argument (print what it holds)", user_location())
     before = len(recorder.texts)
     text = str(argument)  # a list of numbers, say
     inside = recorder.texts[before:]
@@ -272,6 +274,15 @@ def _filled(arguments: list[Any], shown: list[Text]) -> list[Any]:
     for n, made in zip(texts, parts, strict=True):
         arguments[n] = tuple(made) if len(made) > 1 else made[0]
     return arguments
+
+
+def shows_address(recorder: Recorder, texts: Iterable[Any]) -> bool:
+    """Whether the place of an argument in memory, another one in each call, is in one of the texts, or in what is
+    printed or warned of."""
+    given = (part for effect in recorder.effects for part in effect.arguments)
+    parts = (part for argument in given for part in (argument if type(argument) is tuple else (argument,)))
+    places = [f"{number:x}" for number in recorder.containers or ()]
+    return any(place in text for text in (*texts, *parts) if type(text) is str and "0x" in text for place in places)
 
 
 _BETWEEN = "\0"

@@ -19,7 +19,7 @@ from jitcore_runtime.errors import DivisionError, GuardFailed, InputError, Opera
 from ..random import Generator
 from ..storage import Storage, layout_of
 from ..tensor import Size, Tensor
-from .containers import LEAF, count_leaves, flatten, has_shared
+from .containers import LEAF, Apart, Flattening, count_containers, count_leaves, has_shared
 from .keys import modes
 from .sources import Argument
 from .tree import MISSED, Node
@@ -58,9 +58,11 @@ class LatestCall:
             return MISSED
 
     @classmethod
-    def of(cls, node: Node, leaves: Sequence[Any], structure: Any, containers: frozenset[int]) -> LatestCall | None:
+    def of(
+        cls, node: Node, leaves: Sequence[Any], structure: Any, containers: frozenset[int], apart: Apart
+    ) -> LatestCall | None:
         """None where comparing with this call takes more than is written out here. `containers` are those of the
-        function's, of which none is an argument."""
+        function's, of which none is an argument; `apart` says which objects are taken apart."""
         tensors = [a for a in leaves if isinstance(a, Tensor)]
         if node.variant is None or len({id(a._storage) for a in tensors}) < len(tensors):
             return None
@@ -75,9 +77,7 @@ class LatestCall:
             bound = node.code.executor.bind([x._array for x in inputs])
         except (CannotReplay, InputError):  # the call itself has changed a shape
             return None
-        find = _Finder(node.variant, bound is not None, containers).compile(leaves, structure, inputs)
-        if find is None:
-            return None
+        find = _Finder(node.variant, bound is not None, containers, apart).compile(leaves, structure, inputs)
         return cls(node.variant, find, node.code.executor.run if bound is None else bound)
 
 
@@ -85,17 +85,23 @@ class _Finder:
     """Writes `LatestCall.find`. Tensors have names in it: `a3` is leaf number 3, `r5` input number 5 where that is no
     argument; `m_a3` is the memory of a tensor and `x_a3` its array."""
 
-    def __init__(self, variant: Variant, by_address: bool, containers: frozenset[int]) -> None:
+    def __init__(self, variant: Variant, by_address: bool, containers: frozenset[int], apart: Apart) -> None:
         self._variant = variant
         self._by_address = by_address
         self._reached = containers
         self._lines: list[str] = []
-        self._names: dict[str, Any] = {"Tensor": Tensor, "Size": Size, "address_of": address_of, "flatten": flatten}
+        self._names: dict[str, Any] = {
+            "Tensor": Tensor,
+            "Size": Size,
+            "address_of": address_of,
+            "Flattening": Flattening,
+        }
+        self._apart = apart
         self._addresses: dict[str, str] = {}
-        self._containers: list[str] = []  # their names
-        self._has_nameless = False
+        self._containers: list[str] = []  # expressions for their ids
+        self._count = 0
 
-    def compile(self, leaves: Sequence[Any], structure: Any, inputs: Sequence[Tensor]) -> Find | None:
+    def compile(self, leaves: Sequence[Any], structure: Any, inputs: Sequence[Tensor]) -> Find:
         self._unless([f"{self._bind(modes)}() == {self._bind(modes())}"])
         _, (positional, named) = structure
         self._unpack(positional, "arguments", 0)
@@ -104,8 +110,7 @@ class _Finder:
         memories = [f"m_a{n}" for n, leaf in enumerate(leaves) if type(leaf) is Tensor]
         if len(memories) > 1:
             conditions.append(f"len({{{', '.join(memories)}}}) == {len(memories)}")
-        if not self._tells_apart(conditions):
-            return None
+        self._tells_apart(conditions)
         self._unless(conditions)
         self._lines.append(f"leaves = ({_row(0, len(leaves))})")
         self._unless([f"{self._bind(self._variant.holds_for)}(leaves)"])
@@ -123,20 +128,24 @@ class _Finder:
         lists = (f"[{', '.join(row)}]" for row in (names, given, [f"m_{name}" for name in names]))
         self._lines.append(f"return leaves, {', '.join(lists)}")
         exec("\n    ".join(["def find(arguments, keywords):", *self._lines]), self._names)
-        return self._names["find"]
+        find: Find = self._names["find"]
+        return find
 
     def _unpack(self, structure: Any, name: str, first: int) -> None:
         """Name the leaves of the tree `name`, from number `first` on, where it has this structure."""
         kind, parts = structure[0], structure[-1]
         is_table = kind is dict and len(structure) == 3  # with strings as keys
-        if kind not in (tuple, Size) and name != "keywords":
-            self._containers.append(name)
         if not is_table and kind not in (tuple, list, Size):
-            self._has_nameless |= any(part != LEAF for part in parts)
-            self._lines.append(f"found, its = flatten({name}, once=True)")
-            self._unless([f"its == {self._bind(structure)}"])
-            self._lines.append(f"{_row(first, count_leaves(structure))}= found")
+            found = f"f{len(self._lines)}"
+            self._lines.append(f"{found} = Flattening(apart={self._bind(self._apart)})")
+            self._unless([f"{found}.of({name}) == {self._bind(structure)}"])
+            self._lines.append(f"({_row(first, count_leaves(structure))}) = {found}.leaves")
+            self._containers.append(f"*map(id, {found}.containers)")
+            self._count += count_containers(structure)
             return
+        if kind not in (tuple, Size) and name != "keywords":
+            self._containers.append(f"id({name})")
+            self._count += 1
         if is_table:
             self._unless([f"type({name}) is dict", f"tuple({name}) == {self._bind(structure[1])}"])
         else:
@@ -155,17 +164,13 @@ class _Finder:
         for within in nested:
             self._unpack(*within)
 
-    def _tells_apart(self, conditions: list[str]) -> bool:
-        """Add that no list, dict or object is there twice, or is one that the function reaches otherwise too; False
-        where that takes more."""
-        ids = [f"id({name})" for name in self._containers]
-        if self._has_nameless and (self._reached or len(ids) > 1):
-            return False
-        if len(ids) > 1:
-            conditions.append(f"len({{{', '.join(ids)}}}) == {len(ids)}")
+    def _tells_apart(self, conditions: list[str]) -> None:
+        """Add that no list, dict or object is there twice, or is one that the function reaches otherwise too."""
+        ids = ", ".join(self._containers)
+        if self._count > 1:
+            conditions.append(f"len({{{ids}}}) == {self._count}")
         if ids and self._reached:
-            conditions.append(f"{self._bind(self._reached)}.isdisjoint(({', '.join(ids)},))")
-        return True
+            conditions.append(f"{self._bind(self._reached)}.isdisjoint(({ids},))")
 
     def _same_leaf(self, name: str, leaf: Any) -> str:
         if type(leaf) is Tensor:

@@ -17,6 +17,7 @@ from jitcore_ir.shapes import Dim
 
 from ..autograd.tape import NO_GRAD_VIEW
 from ..device import Device
+from ..random import Generator
 from ..symbolic import SymInt, expression
 from ..tensor import Size, Tensor
 from .containers import Path
@@ -181,7 +182,7 @@ class Pieces:
         is_made = not isinstance(leaf, _UNCHANGING) or not all(type(part) in (int, type(None)) for part in parts)
         if is_made and id(leaf) not in self.watcher.outside:
             recorder.refuse(f"the function returns a {type(leaf).__name__} that it made itself", UNKNOWN)
-        state_tensor = getattr(leaf, "_state", None)
+        state_tensor = leaf._state if type(leaf) is Generator else leaf
         if any(root.tensor is state_tensor and root.source is not None for root in recorder.roots):
             recorder.refuse("a generator that is an argument is returned", UNKNOWN)
         return Static(leaf)

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..tensor import Tensor
+from .apart import TakenApart
 from .background import Job
-from .containers import containers_in
+from .containers import Flattening
 from .keys import kind_of
 from .kinds import Kind, Pattern
 from .tree import TraceTree
@@ -64,14 +65,20 @@ class Recordings:
     lock: threading.RLock = field(default_factory=threading.RLock)  # type: ignore[valid-type]
     containers: frozenset[int] = frozenset()
     """Ids of the lists, dicts and objects that the recorded function reaches otherwise than as arguments."""
+    apart: TakenApart = field(default_factory=TakenApart)
     _known: dict[Any, tuple[Entry, ...]] = field(default_factory=dict)
 
-    def form(self, structure: Any, arguments: tuple, keywords: dict) -> Any:
+    def flatten(self, arguments: tuple, keywords: dict) -> tuple[Flattening, Any]:
+        """The leaves and containers among a call's arguments, and their structure."""
+        found = Flattening(apart=self.apart.rules)
+        return found, found.of((arguments, keywords))
+
+    def form(self, structure: Any, found: Flattening) -> Any:
         """The structure of a call's arguments, and which of them are lists, dicts or objects that the function reaches
         otherwise too: it may ask `x is DEFAULTS`."""
         if not self.containers:
             return structure
-        given = containers_in((*arguments, *keywords.values()))
+        given = [*map(id, found.containers)]
         if self.containers.isdisjoint(given):
             return structure
         return structure, tuple(part if part in self.containers else None for part in given)
@@ -98,6 +105,16 @@ class Recordings:
             if len(self._known) >= MOST_KEYS:
                 self._known.clear()
             self._known[key] = entries
+
+    def learn(self, found: Flattening) -> bool:
+        """Whether the arguments of a call that is to be recorded are to be looked at in another way."""
+        with self.lock:
+            gone = self.apart.learn(found, self.entries.values())
+            for key, entry in list(self.entries.items()) if gone else ():
+                if any(entry is other for other in gone or ()) and (entry.job is None or not entry.job.is_running()):
+                    del self.entries[key]
+                    self._known.clear()
+        return gone is not None
 
     def variants(self) -> list[Variant]:
         """All recordings."""

@@ -10,6 +10,7 @@ from jitcore_ir import UNKNOWN
 
 from ..tensor import Tensor
 from .numbers import same_float
+from .scalars import in_words
 
 NOTICED = 3
 """Recordings for one cause after which the user is told."""
@@ -141,7 +142,7 @@ def _kind(leaf: Any) -> str:
         dtype = str(leaf.dtype).rpartition(".")[2]
         with_grad = " that requires grad" if leaf.requires_grad else ""
         return f"a {dtype} tensor of shape {list(leaf._array.shape)}{with_grad}"
-    return "a float" if type(leaf) is float else f"{leaf!r}"[:60]
+    return "a float" if type(leaf) is float else in_words(leaf)[:60]
 
 
 def other_kind(words: tuple[str, ...], before: Sequence[tuple[str, ...]]) -> Retrace:

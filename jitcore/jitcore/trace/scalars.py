@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import enum
+import types
 from typing import Any
 
 import numpy as np
 
 from jitcore_ir import DType, OpSpec
 
+from ..device import Device
 from ..symbolic import SymInt
+from ..tensor import Size
 from .libraries import is_library_class
 from .numbers import RecordedNumber
 
@@ -36,5 +39,20 @@ def is_plain(value: Any) -> bool:
     return all((isinstance(item, SCALARS) and type(item) not in _RECORDED) or is_plain(item) for item in value)
 
 
+def in_words(value: Any) -> str:
+    """A text for the user that no code of a class of the user's has a part in."""
+    kind = type(value)
+    if kind in _TOLD or issubclass(kind, np.generic):
+        return repr(value)
+    if kind is tuple:
+        return f"({', '.join(map(in_words, value))})"
+    if issubclass(kind, enum.Enum):
+        return f"{kind.__name__}.{value._name_}"
+    return f"<{kind.__name__} at {id(value):#x}>"
+
+
+_TOLD = frozenset(
+    [*_EXACT, bool, type(None), range, DType, Size, Device, types.FunctionType, types.BuiltinFunctionType]
+)  # fmt: skip
 _RECORDED = (RecordedNumber, SymInt)
 """They say that they are numbers, which they are in one run only."""

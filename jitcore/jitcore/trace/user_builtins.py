@@ -84,11 +84,23 @@ def _globals() -> dict[str, Any]:
 
 
 def _id(thing: Any, /) -> int:
-    watcher = _active.watcher
-    if watcher is not None and isinstance(thing, Tensor) and any(thing is x for x in watcher.arguments):
-        frame = sys._getframe(1)
-        watcher.refuse(f"id() of an argument at {frame.f_code.co_filename}:{frame.f_lineno}, another one in each call")
+    _refuse_place("id()", thing)
     return id(thing)
+
+
+def _hash(thing: Any, /) -> int:
+    if type(thing).__hash__ in (object.__hash__, Tensor.__hash__):
+        _refuse_place("hash()", thing)
+    return hash(thing)
+
+
+def _refuse_place(call: str, thing: Any) -> None:
+    watcher = _active.watcher
+    if watcher is not None and watcher.is_another(thing):
+        frame = sys._getframe(2)
+        watcher.refuse(
+            f"{call} of an argument at {frame.f_code.co_filename}:{frame.f_lineno}, another one in each call"
+        )
 
 
 class _TypeOfType(type):
@@ -124,7 +136,7 @@ class _Type(type, metaclass=_TypeOfType):
 
 _REPLACED = {
     "getattr": _getattr, "hasattr": _hasattr, "setattr": _setattr, "delattr": _delattr, "vars": _vars, "dir": _dir,
-    "globals": _globals, "id": _id, "type": _Type,
+    "globals": _globals, "id": _id, "hash": _hash, "type": _Type,
 }  # fmt: skip
 NAMES = frozenset(_REPLACED)
 STAND_INS = frozenset(map(id, [*_REPLACED.values(), recorded_warn]))

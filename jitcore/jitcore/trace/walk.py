@@ -21,13 +21,14 @@ import numpy as np
 from ..source import is_own_file
 from .attributes import OF_FUNCTIONS, Attributes
 from .checks import Checks
-from .containers import attributes_of, is_container
+from .containers import is_container
 from .contents import items_of_set, plain_list, watcher_of
 from .libraries import LAYERS, is_library, is_library_class, is_library_module
 from .names import MAYBE, OURS, STORED, code_names
 from .numbers import RecordedNumber
+from .objects import about, attributes_of, dict_of, items_of, keys_of, mro_of, table_of
 from .our_objects import watcher_of_ours
-from .scalars import SCALARS, is_plain, is_scalar_with_state
+from .scalars import SCALARS, in_words, is_plain, is_scalar_with_state
 from .user_builtins import STAND_INS
 
 _PLAIN = (int, float, bool, str, type(None))
@@ -50,7 +51,9 @@ class Walker(Attributes):
         self.outside: set[int] = set()  # ids of objects that were there before the run
         self.held: dict[int, set[int]] = {}  # of these, the ones that a check fetches: ids, with those of what has them
         self.is_passing = False  # a container among a call's local variables is walked, another one in each call
-        self.passed: set[int] = set()  # ids of objects of dataclasses among the arguments: what they hold is in the key
+        self.passed: set[int] = set()  # ids of objects among the arguments, where what they hold is in the key
+        self.looked: dict[type, frozenset[str]] = {}  # by class, the names of code that has an object of it
+        self.looks_at_all = False  # whether code may look up what it does not name
         self.generators: set[int] = set()  # ids of storages of generators' states
         self.optimizers: dict[int, Any] = {}
         self.numbers_of_optimizers: dict[tuple[int, Any], Any] = {}  # before the run (`numbers_in_state`)
@@ -86,12 +89,12 @@ class Walker(Attributes):
             return  # made by the run itself; what it decides is a guard
         if isinstance(value, SCALARS) and not is_scalar_with_state(value):
             if fetch:
-                self.checks.same_value(fetch, value, f"{what} was {value!r}")
+                self.checks.same_value(fetch, value, f"{what} was {in_words(value)}")
             if isinstance(value, enum.Enum) and not is_library_class(type(value)):
                 self.class_attributes(type(value), what, names)
             return
         if fetch and is_plain(value):
-            self.checks.alike(fetch, value, f"{what} was {value!r:.60}")
+            self.checks.alike(fetch, value, f"{what} was {in_words(value):.60}")
             self.outside.add(id(value))
             return
         if fetch:
@@ -100,14 +103,17 @@ class Walker(Attributes):
                 self.outside.add(id(value))
                 self.hold(value, self.checks.subject(fetch))
         if self.is_new(value, (hash(names), bool(fetch), self.is_passing)):
-            self._parts(value, what, names, bool(fetch))
+            try:
+                self._parts(value, what, names, bool(fetch))
+            except RecursionError:
+                self.refuse(f"{what:.60}... leads to too much to watch")
 
     def hold(self, value: Any, holder: Any) -> None:
         """Note that a check finds `value` in `holder`."""
         self.held.setdefault(id(value), set()).add(id(holder))
 
     def held_containers(self) -> frozenset[int]:
-        """Ids of the lists, dicts and objects of dataclasses that checks fetch."""
+        """Ids of the lists, dicts and objects that checks fetch."""
         outside = self.held.keys() & self.outside
         return frozenset(id(value) for value in self._alive if id(value) in outside and is_container(value))
 
@@ -164,7 +170,7 @@ class Walker(Attributes):
                 self.lacks(value, what, names, STORED, MAYBE)
             elif self.is_new(value, (hash(names), "library")):
                 self.library(value, what, names)
-        elif isinstance(value, Iterator) and not hasattr(value, "__dict__"):
+        elif isinstance(value, Iterator) and dict_of(value) is None:
             if is_held:
                 self.refuse(f"{what} is an iterator ({type(value).__name__}), which gives another item each time")
         elif type(value).__module__ == "numpy.random._generator" or isinstance(value, np.random.RandomState):
@@ -173,7 +179,7 @@ class Walker(Attributes):
             pass
         elif (watch := watcher_of(value)) is not None:
             watch(self, value, what, names, is_held)
-        elif hasattr(value, "__dict__") or hasattr(type(value), "__slots__"):
+        elif dict_of(value) is not None or any("__slots__" in table_of(cls) for cls in mro_of(type(value))):
             self.attributes(value, what, names)
 
     def is_local(self, value: Any) -> bool:
@@ -220,14 +226,17 @@ class Walker(Attributes):
         bound = self.checks.bind(value)
         is_tuple = isinstance(value, tuple)
         is_own = is_tuple or self._is_own(value)
+        items = [*value] if isinstance(value, deque) else [*items_of(value)]
+        is_users = isinstance(value, list) and not is_library_class(type(value))  # with methods of its own
         if not is_own:
-            self.checks.same_length(bound, len(value), f"{what} had {len(value)} items")
-            if len(value) > 8 and all(type(item) in _PLAIN for item in value):
+            self.checks.same_length(bound, len(items), f"{what} had {len(items)} items", "list_len" if is_users else "")
+            if len(items) > 8 and not is_users and all(type(item) in _PLAIN for item in items):
                 if self.is_new(value, "content"):
                     plain_list(self, value, what)
                 return
-        for position, item in enumerate(value):
-            self.visit("" if is_own else f"{bound}[{position}]", item, f"{what}[{position}]", names)
+        for position, item in enumerate(items):
+            fetch = f"list_item({bound}, {position})" if is_users else f"{bound}[{position}]"
+            self.visit("" if is_own else fetch, item, f"{what}[{position}]", names)
             if is_tuple and is_held:
                 self.outside.add(id(item))
                 self.hold(item, value)
@@ -241,36 +250,46 @@ class Walker(Attributes):
         return id(thing) in self.passed and id(thing) not in self.held
 
     def _passed_object(self, value: Any, what: str, names: frozenset[str]) -> None:
+        self.look_at(value, names)
         before, self.is_passing = self.is_passing, True
         for name, item in attributes_of(value).items():
-            if name in names:
+            if name in names or ("__dict__" in names and OURS not in names):
                 self.visit("", item, f"{what}.{name}", names)
+        for position, item in enumerate([*items_of(value)]):
+            self.visit("", item, f"{what}[{position}]", names)
         self.is_passing = before
         self.class_attributes(type(value), what, names)  # of the object itself nothing is kept: it holds its tensors
+
+    def look_at(self, value: Any, names: frozenset[str]) -> None:
+        """Note what code may look up in an object of the user's."""
+        if about(type(value)).layout is not None:
+            self.looked[type(value)] = self.looked.get(type(value), frozenset()) | names
 
     def entries(self, value: dict, what: str, names: frozenset[str]) -> None:
         if (id(value), "entries") in self._visited:
             return
         if self._is_own(value):
-            for key, item in list(value.items()):
+            for key, item in zip([*keys_of(value)], [*items_of(value)]):
                 self.visit("", item, f"{what}[{_label(key)}]", names)
             return
-        bound = self.checks.bind(value)
+        bound, keys = self.checks.bind(value), [*keys_of(value)]
+        is_users = not is_library_class(type(value))  # with methods of its own
         if not self.is_new(value, "keys"):
             pass
-        elif all(isinstance(key, SCALARS) for key in value):
-            self.checks.same_keys(
-                value, f"{what} had the {len(value)} keys {', '.join(map(repr, list(value)[:4]))} ..."
-            )
+        elif all(isinstance(key, SCALARS) for key in keys):
+            some = ", ".join(map(in_words, keys[:4]))
+            self.checks.same_keys(value, f"{what} had the {len(keys)} keys {some} ...")
         else:
-            self.checks.same_length(bound, len(value), f"{what} had {len(value)} entries")
-        for key, item in list(value.items()):
+            self.checks.same_length(f"keys_of({bound})", len(keys), f"{what} had {len(keys)} entries")
+        for key, item in zip(keys, [*items_of(value)]):
             if key == "__builtins__":
                 continue  # of a namespace that code was run in
             if not isinstance(key, SCALARS):
                 self.hold(key, value)
                 self.visit("", key, f"a key of {what}", names)
-            self.visit(f"{bound}.get({self.checks.bind(key)}, missing)", item, f"{what}[{_label(key)}]", names)
+            of_key = self.checks.bind(key)
+            fetch = f"dict_get({bound}, {of_key}, missing)" if is_users else f"{bound}.get({of_key}, missing)"
+            self.visit(fetch, item, f"{what}[{_label(key)}]", names)
 
 
 @functools.cache

@@ -17,7 +17,7 @@ import queue
 import sys
 import threading
 import typing
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from importlib.util import resolve_name
 from itertools import chain
@@ -28,6 +28,7 @@ import numpy as np
 
 from ..source import is_own_file, restore_profile
 from ..tensor import Tensor
+from .containers import objects_among
 from .contents import alike, filled_caches, is_unknown
 from .libraries import LAYERS, is_library, is_library_module
 from .names import OURS, code_names
@@ -43,6 +44,13 @@ _ENVIRONMENT_KEYS = (type(os.environ).__iter__.__code__, type(os.environ).__len_
 _THREAD = threading.current_thread.__code__
 _IMPORT_MODULE = importlib.import_module.__code__
 _IS_OF_PROTOCOL = type(typing.Protocol).__instancecheck__.__code__  # type: ignore[attr-defined]
+_NAMES_ALL = frozenset(["collections", "collections.abc", "_collections_abc", "abc", "typing"])
+"""Modules of Python's library whose functions name the attributes that they look at."""
+_LOOKS_AT_NOTHING = frozenset(
+    ["builtins", "itertools", "math", "_functools", "_collections", "_operator", "jitcore", "time", "_abc", "numpy"]
+)
+"""Where functions written in C are from that look at no attributes of objects, or at those that they are told in a way
+that names tell."""
 _LOOK_THROUGH = ("dataclasses",)
 """Modules of Python's library whose functions look through attributes of what they are given."""
 
@@ -50,12 +58,13 @@ _LOOK_THROUGH = ("dataclasses",)
 class Watcher(Walker):
     """Use as a context manager around the recorded run; then read `checks`, `seen`, `outside` and `problem`."""
 
-    def __init__(self, function: Callable, arguments: Iterable[Any], passed: Iterable[Any] = ()) -> None:
-        """`arguments`: their leaves; `passed`: the objects that some of these are attributes of."""
+    def __init__(self, function: Callable, arguments: Iterable[Any], containers: Sequence[Any] = ()) -> None:
+        """`arguments`: their leaves; `containers`: the lists, dicts and objects that these are in."""
         super().__init__()
         self._function = function
         self.arguments = list(arguments)
-        self.passed.update(map(id, passed))
+        self._containers = frozenset(map(id, containers))
+        self.passed.update(map(id, objects_among(containers)))
         self._previous: Any = None
         self._busy = False
         self._readers = readers()
@@ -135,6 +144,8 @@ class Watcher(Walker):
         self._busy = True
         try:
             if event == "call":
+                if self.passed and frame.f_globals.get("__name__") not in _NAMES_ALL:
+                    self._may_look_at_all(frame)
                 if frame.f_code.co_name == "_log" and frame.f_code.co_filename == logging.__file__:
                     self._refuse_log(frame)
                 elif frame.f_code.co_filename == queue.__file__ and frame.f_code.co_name in QUEUE:
@@ -209,6 +220,13 @@ class Watcher(Walker):
             frame = frame.f_back
         return False
 
+    def _may_look_at_all(self, frame: FrameType) -> None:
+        """A function of Python's library, say `copy.copy`, may look at attributes that it does not name."""
+        if is_library(frame.f_code.co_filename) and not is_own_file(frame.f_code.co_filename):
+            for value in frame.f_locals.values():
+                if id(value) in self.passed:
+                    self.look_at(value, frozenset({"__dict__"}))
+
     def _module_is_imported(self, name: str, names: frozenset[str], taken: frozenset[str] = frozenset()) -> None:
         """Code imports a module where it runs, and then looks up its attributes (`taken` ones at once): now, or when it
         is there."""
@@ -233,6 +251,12 @@ class Watcher(Walker):
             getattr(self, method)(*arguments, self._names_of_callers(frame))
         finally:
             self._busy = False
+
+    def is_another(self, thing: Any) -> bool:
+        """Whether it is an argument that is another object in each call."""
+        if id(thing) in self._containers:
+            return True
+        return isinstance(thing, Tensor) and any(thing is argument for argument in self.arguments)
 
     def hooks_start(self, leaf: Tensor) -> None:
         """The hooks of a leaf, which no code names, are about to be run."""
@@ -295,6 +319,8 @@ class Watcher(Walker):
 
     def _builtin_starts(self, frame: FrameType, function: Any) -> None:
         call = CallOfBuiltIn.of(frame, function)
+        if call.is_direct and self.passed and call.origin.partition(".")[0] not in _LOOKS_AT_NOTHING:
+            self.looks_at_all = True
         if call.is_direct and call.name in ("get_ident", "get_native_id", "current_thread"):
             self._same_thread()
         if (problem := call.problem()) is not None:
