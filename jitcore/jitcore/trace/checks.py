@@ -15,6 +15,7 @@ from itertools import count
 from typing import Any
 
 from .contents import alike
+from .libraries import is_library_class
 from .objects import keys_of
 from .scalars import SCALARS, is_plain, is_scalar_with_state
 
@@ -123,7 +124,7 @@ class Checks:
         now = [*keys_of(mapping)]
         keys = self._keys.setdefault(bound, now)
         if keys == now:  # else the run itself changed them, which the first check will tell
-            given = bound if type(mapping) is dict else f"keys_of({bound})"
+            given = bound if is_library_class(type(mapping)) else f"keys_of({bound})"  # past methods of the user's
             self._add(f"[*{given}] == {self.bind(keys)}" if keys else f"not {given}", description)
 
     def nothing_put(self, tensor: Any, description: str) -> None:

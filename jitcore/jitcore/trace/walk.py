@@ -280,7 +280,8 @@ class Walker(Attributes):
             some = ", ".join(map(in_words, keys[:4]))
             self.checks.same_keys(value, f"{what} had the {len(keys)} keys {some} ...")
         else:
-            self.checks.same_length(f"keys_of({bound})", len(keys), f"{what} had {len(keys)} entries")
+            table = f"keys_of({bound})" if is_users else bound
+            self.checks.same_length(table, len(keys), f"{what} had {len(keys)} entries")
         for key, item in zip(keys, [*items_of(value)]):
             if key == "__builtins__":
                 continue  # of a namespace that code was run in
