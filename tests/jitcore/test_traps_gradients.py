@@ -241,3 +241,30 @@ def test_gradients_end_at_a_leaf_and_go_on_into_history():
         return repr(found)
 
     assert seen(jit) == seen(lambda f: f)
+
+
+@pytest.mark.parametrize("make", [lambda: vector(1, 2, 3).reshape(3), lambda: vector(0, 1, 2, 3)[1:],
+                                  lambda: vector(1, 2, 3)])  # fmt: skip
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_parameter_that_is_a_view_of_its_memory_is_frozen_later(make, beside):
+    def seen(wrap):
+        weight, total = nn.Parameter(make()), vector(0, 0, 0)
+
+        @wrap
+        def f(x):
+            if beside:
+                total.add_(weight.detach())
+            return (x * weight).square().sum()
+
+        found = []
+        for turn in range(8):
+            if turn in (3, 6):
+                weight.requires_grad_(not weight.requires_grad)
+            result = f(vector(2))
+            found.append((result.item(), result.requires_grad, total.tolist()))
+            if result.requires_grad:
+                result.backward()
+            found.append(weight.grad.tolist())
+        return found
+
+    assert seen(jit) == seen(lambda f: f)

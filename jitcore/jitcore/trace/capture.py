@@ -301,8 +301,9 @@ def _unaccounted(recorder: Recorder, watcher: Watcher) -> str | None:
             where = _first_use(root)
             return f"a tensor used at {where} is reached in a way that jitcore cannot watch; pass it as an argument"
         root.tensor = next((t for t in owners if t._view == root.chain), root.tensor)
-        watcher.checks.same_flag(root.tensor, f"a tensor used at {_first_use(root)} had another requires_grad")
         held = [t for t in owners if id(t) in watcher.held]
+        for t in held or [root.tensor]:  # the root may be a memory of which they are parts
+            watcher.checks.same_flag(t, f"a tensor used at {_first_use(root)} had another requires_grad")
         if any(t is not root.tensor for t in held):  # a lone one takes exchanged `data` along
             for t in held:
                 watcher.checks.same_memory(t, f"the data of a tensor used at {_first_use(root)} was another memory")
