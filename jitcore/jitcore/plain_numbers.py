@@ -29,7 +29,7 @@ class NumberOfRun:
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **keywords: Any) -> Any:
         given = plainly(inputs)
-        if method == "__call__" and not keywords and ufunc in _OPERATORS and not _has_arrays(inputs):
+        if method == "__call__" and not keywords and ufunc in _OPERATORS and _are_scalars(inputs):
             return _OPERATORS[ufunc](*given)  # NumPy's scalars have arithmetic of their own
         if ufunc is np.power and method == "__call__" and len(given) == 2:
             return _power(given[0], given[1], keywords, sys._getframe(1))
@@ -118,8 +118,10 @@ _METHODS = {f"__{start}{name}__" for name in _BINARY for start in ("", "r", "i")
 _METHODS |= {f"__{name}__" for name in ("eq", "ne", "lt", "le", "gt", "ge")}
 
 
-def _has_arrays(inputs: tuple) -> bool:
-    return not all(isinstance(x, np.generic | NumberOfRun | int | float | complex) for x in inputs)
+def _are_scalars(inputs: tuple) -> bool:
+    """Whether there is a NumPy scalar, and nothing but scalars. (`np.add(2.0, n)` is a call, no operator.)"""
+    scalars = all(isinstance(x, np.generic | NumberOfRun | int | float | complex) for x in inputs)
+    return scalars and any(isinstance(x, np.generic) for x in inputs)
 
 
 def _power(base: Any, exponent: Any, keywords: dict[str, Any], caller: types.FrameType) -> Any:

@@ -247,3 +247,10 @@ def test_errors_of_the_users_own_come_out_of_one_run(what):
         given = outcome(jitted, x, n)
         assert len(runs) == 1
         assert given == outcome(f, x, n)
+
+
+@pytest.mark.parametrize("source", NUMBERS)
+@pytest.mark.parametrize("ufunc", [np.add, np.power, np.multiply, np.divmod, np.less, np.true_divide])
+@quiet
+def test_functions_of_numpy_give_its_scalars(ufunc, source):
+    assert not list(differences(lambda n: (ufunc(2.0, n), ufunc(n, 3), ufunc(n, n)), source))
