@@ -138,7 +138,9 @@ class Attributes:
             if not self.is_new(base, (hash(names), "class", tuple(found))):
                 found += sorted(held)
                 continue
-            absent = marked(names, MAYBE) | marked(names, STORED) if "__getattr__" not in (*held, *found) else names
+            absent = marked(names, MAYBE) | marked(names, STORED)
+            if "__getattr__" in (*held, *found):  # asked for all that is not there
+                absent |= {n for n in names if n.isidentifier()}
             self.checks.without(self._class_dict(base), absent.union(found), f"{base.__name__} had no")
             found += sorted(held)
             for name in sorted(held):

@@ -131,7 +131,7 @@ def _state(walker: Walker, value: Any, what: str, names: frozenset[str]) -> None
 def _hyperparameters(walker: Walker, group: dict, what: str, run_time: tuple[str, ...], names: frozenset[str]) -> None:
     """Everything in an optimizer's group but the numbers that replays read anew; of those, whether they are 0."""
     bound = walker.checks.bind(group)
-    walker.leave_out(group, "entries")  # where it is met again, as a dict, nothing is to be added
+    walker.is_new(group, "entries")  # where it is met again, as a dict, nothing is to be added
     by_user = "param_groups" in names and OURS not in names
     if by_user:
         walker.checks.same_keys(group, f"a group of {what} had the keys {', '.join(map(str, group))}")

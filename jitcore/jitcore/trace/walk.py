@@ -126,11 +126,6 @@ class Walker(Attributes):
         self._alive.append(value)
         return True
 
-    def leave_out(self, value: Any, aspect: Any) -> None:
-        """Count an aspect of a value as met."""
-        self._visited.add((id(value), aspect))
-        self._alive.append(value)
-
     def _parts(self, value: Any, what: str, names: frozenset[str], is_held: bool) -> None:
         if not is_held and id(value) in self.passed:
             self._passed_object(value, what, names)
